@@ -1,0 +1,31 @@
+//! Choosing a port: pure code, no I/O.
+//!
+//! The idea, whole. A function remembers which ports of a service it has *seen* taken or free ([`Knowledge`]), and each
+//! offer asks that memory for a candidate ([`Knowledge::propose`]). The memory may be wrong in any way: the claim that
+//! follows is a conditional write, so a wrong memory costs a retry and never a second holder. Three answers are possible:
+//!
+//! ```text
+//!   range of the service   5000 ........................................................ 10000
+//!   seen                   [■■■■■■■□■□□□□]                        [■□□□□□]
+//!   Candidate(5007)               ↑ free as far as is known: claim it
+//!   Look(5013..=10000)                   ↑ would be next, but nothing is known here: read a window, ask again
+//!   LookAll                  the window did not help either: read the whole range, ask again
+//!   Full                     every port is believed taken: read the whole range consistently, then answer
+//! ```
+//!
+//! What it costs: a warm function that finds its candidate in memory reads nothing. A cold one reads one window of at
+//! most [`WINDOW`] items, and where the range is dense, once, the whole of it. Neither depends on the size of the range.
+//!
+//! The three strategies, and when each is good:
+//! - `lowest` keeps the ports in use dense and is what a person expects. Everybody wants the same port, so a crowd of
+//!   functions that share no memory collides; two things spread it, see [`Knowledge::propose`].
+//! - `hashed` gives a name the same port even in a fresh table, and callers rarely meet. The ports in use are scattered.
+//! - `random` meets least, and tells nobody which port comes next. A name keeps no port.
+//!
+//! Callers in *one* process never meet at all: a candidate is reserved in the memory until its claim has been answered.
+
+mod knowledge;
+mod port_set;
+
+pub use knowledge::{Holder, Knowledge, Proposal, REFRESH_MILLIS, Search, WINDOW};
+pub use port_set::PortSet;

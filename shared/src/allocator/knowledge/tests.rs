@@ -1,0 +1,319 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use rand::SeedableRng as _;
+use rand::rngs::SmallRng;
+
+use super::*;
+use crate::domain::Strategy;
+
+const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+const LONG_AGO: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+fn port(number: u16) -> Port {
+    Port::new(number).unwrap()
+}
+
+fn range(start: u16, end: u16) -> PortRange {
+    PortRange::new(port(start), port(end)).unwrap()
+}
+
+fn name(text: &str) -> InstanceName {
+    InstanceName::try_from(text).unwrap()
+}
+
+fn held(number: u16) -> Holder {
+    Holder { port: port(number), created: LONG_AGO, expires_at: None }
+}
+
+fn later(millis: i64) -> Timestamp {
+    Timestamp::from_millis(NOW.millis() + millis)
+}
+
+/// A table: who holds what. It answers looks as DynamoDB does, in order, [`WINDOW`] items at most.
+#[derive(Clone, Debug, Default)]
+struct Table(BTreeMap<Port, Holder>);
+
+impl Table {
+    fn holding(ports: impl IntoIterator<Item = u16>) -> Self {
+        Self(ports.into_iter().map(|number| (port(number), held(number))).collect())
+    }
+
+    fn window(&self, part: PortRange) -> (PortRange, Vec<Holder>) {
+        let found: Vec<_> = self.0.range(part.start()..=part.end()).map(|(_, holder)| *holder).take(WINDOW).collect();
+        let covered = match found.last() {
+            Some(last) if found.len() == WINDOW => PortRange::new(part.start(), last.port).unwrap(),
+            _ => part,
+        };
+        (covered, found)
+    }
+
+    /// Runs one search to its candidate; gives how many looks (windows, whole ranges) it needed.
+    fn search(
+        &self,
+        knowledge: &mut Knowledge,
+        search: &mut Search,
+        random: &mut SmallRng,
+        now: Timestamp,
+    ) -> (Option<Port>, u32, u32) {
+        let (mut windows, mut wholes) = (0, 0);
+        for _ in 0..10 {
+            match knowledge.propose(search, random, now) {
+                Proposal::Candidate(port) => return (Some(port), windows, wholes),
+                Proposal::Look(part) => {
+                    windows += 1;
+                    let (covered, found) = self.window(part);
+                    knowledge.saw(covered, &found, now);
+                }
+                Proposal::LookAll => {
+                    wholes += 1;
+                    let found: Vec<_> = self.0.values().copied().collect();
+                    knowledge.saw(knowledge.range(), &found, now);
+                }
+                Proposal::Full => return (None, windows, wholes),
+            }
+        }
+        panic!("a search must end");
+    }
+}
+
+fn strategy() -> impl proptest::strategy::Strategy<Value = Strategy> {
+    proptest::sample::select(&Strategy::ALL[..])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    /// A cold search ends with a port that is free, or with `Full` where none is, after at most one window and one
+    /// whole read.
+    #[test]
+    fn a_cold_search_finds_a_free_port(
+        start in 1024u16..40_000,
+        size in 2u16..3_000,
+        density in 0u8..=100,
+        seed: u64,
+        strategy in strategy(),
+    ) {
+        let range = range(start, start + size - 1);
+        let mut random = SmallRng::seed_from_u64(seed);
+        let table = Table::holding((start..start + size).filter(|_| random.random_range(0..100) < density));
+        let mut knowledge = Knowledge::new(range);
+        let mut search = Search::new(strategy, name("web-01"));
+        let (mut found, mut windows, mut wholes) = table.search(&mut knowledge, &mut search, &mut random, NOW);
+        // A sparse range is worth a gamble, and a gamble can be lost, rarely twice.
+        for _ in 0..20 {
+            let Some(holder) = found.and_then(|port| table.0.get(&port)) else { break };
+            knowledge.release(holder.port);
+            knowledge.learn(*holder, NOW);
+            search.lost();
+            let (next, more, all) = table.search(&mut knowledge, &mut search, &mut random, NOW);
+            (found, windows, wholes) = (next, windows + more, wholes + all);
+        }
+        prop_assert_eq!(found.is_none(), table.0.len() == usize::from(size));
+        if let Some(port) = found {
+            prop_assert!(range.contains(port));
+            prop_assert!(!table.0.contains_key(&port));
+        }
+        prop_assert!(windows <= 1 && wholes <= 1, "{} windows, {} whole reads", windows, wholes);
+    }
+
+    /// However wrong the memory, a proposal is inside the range, believed free, and nobody else's in this process.
+    #[test]
+    fn proposals_respect_what_is_known(
+        taken in prop::collection::btree_set(5000u16..5200, 0..200),
+        steps in prop::collection::vec((0u8..4, 5000u16..5200), 0..60),
+        seed: u64,
+        strategy in strategy(),
+    ) {
+        let mut random = SmallRng::seed_from_u64(seed);
+        let mut knowledge = Knowledge::new(range(5000, 5199));
+        knowledge.saw(knowledge.range(), &taken.iter().copied().map(held).collect::<Vec<_>>(), NOW);
+        let mut believed = taken;
+        let mut reserved = std::collections::BTreeSet::new();
+        for (step, number) in steps {
+            match step {
+                0 => { knowledge.learn(held(number), NOW); believed.insert(number); }
+                1 => { knowledge.freed(port(number)); believed.remove(&number); }
+                2 => { knowledge.release(port(number)); reserved.remove(&number); }
+                _ => {
+                    let mut search = Search::new(strategy, name(&format!("web-{number}")));
+                    match knowledge.propose(&mut search, &mut random, NOW) {
+                        Proposal::Candidate(port) => {
+                            prop_assert!(knowledge.range().contains(port));
+                            prop_assert!(!believed.contains(&port.get()));
+                            prop_assert!(reserved.insert(port.get()), "{port} was reserved twice");
+                        }
+                        Proposal::Full => prop_assert_eq!(believed.union(&reserved).count(), 200),
+                        Proposal::Look(_) | Proposal::LookAll => prop_assert!(false, "everything was seen"),
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn lowest_alone_is_the_lowest() {
+    let mut random = SmallRng::seed_from_u64(1);
+    let mut knowledge = Knowledge::new(range(5000, 10_000));
+    let mut table = Table::holding([5000, 5001, 5003]);
+    for expected in [5002, 5004, 5005] {
+        let mut search = Search::new(Strategy::Lowest, name("web-01"));
+        let (found, ..) = table.search(&mut knowledge, &mut search, &mut random, NOW);
+        assert_eq!(found, Some(port(expected)));
+        // Its own claims, however recent, are no crowd.
+        let holder = Holder { port: port(expected), created: NOW, expires_at: Some(Expiry::after(NOW, 1800)) };
+        knowledge.claimed(holder, 1.0, NOW);
+        knowledge.release(holder.port);
+        table.0.insert(holder.port, holder);
+    }
+}
+
+#[test]
+fn lowest_is_found_behind_forty_thousand_taken_ports_with_one_window_and_one_whole_read() {
+    let mut random = SmallRng::seed_from_u64(1);
+    let mut knowledge = Knowledge::new(range(1024, 49_151));
+    let table = Table::holding(1024..41_024);
+    let mut search = Search::new(Strategy::Lowest, name("web-01"));
+    assert_eq!(table.search(&mut knowledge, &mut search, &mut random, NOW), (Some(port(41_024)), 1, 1));
+    // Warm: nothing to read.
+    let mut search = Search::new(Strategy::Lowest, name("web-02"));
+    assert_eq!(table.search(&mut knowledge, &mut search, &mut random, later(100)), (Some(port(41_025)), 0, 0));
+}
+
+#[test]
+fn a_dense_range_is_read_whole_once_and_then_known() {
+    for strategy in [Strategy::Hashed, Strategy::Random] {
+        let mut random = SmallRng::seed_from_u64(7);
+        let mut knowledge = Knowledge::new(range(1024, 49_151));
+        let table = Table::holding((1024..49_152).filter(|number| number % 6 != 0));
+        let reads: Vec<_> = (0..20)
+            .map(|i| {
+                let mut search = Search::new(strategy, name(&format!("web-{i}")));
+                let (found, windows, wholes) = table.search(&mut knowledge, &mut search, &mut random, NOW);
+                assert!(found.is_some_and(|port| !table.0.contains_key(&port)));
+                (windows, wholes)
+            })
+            .collect();
+        assert_eq!(reads.iter().map(|(_, wholes)| wholes).sum::<u32>(), 1, "{strategy:?}: {reads:?}");
+        assert!(reads.iter().skip(6).all(|read| *read == (0, 0)), "{strategy:?}: {reads:?}");
+    }
+}
+
+#[test]
+fn a_released_port_comes_back_within_seconds() {
+    let mut random = SmallRng::seed_from_u64(1);
+    let mut knowledge = Knowledge::new(range(5000, 5009));
+    let table = Table::holding([5000, 5001]);
+    let propose = |knowledge: &mut Knowledge, table: &Table, random: &mut SmallRng, now| {
+        let mut search = Search::new(Strategy::Lowest, name("web-01"));
+        let (found, ..) = table.search(knowledge, &mut search, random, now);
+        knowledge.release(found.unwrap());
+        found.unwrap().get()
+    };
+    assert_eq!(propose(&mut knowledge, &table, &mut random, NOW), 5002);
+    // Released by another process: believed taken for a while, then looked at again.
+    let table = Table::holding([5001]);
+    assert_eq!(propose(&mut knowledge, &table, &mut random, later(REFRESH_MILLIS - 1)), 5002);
+    assert_eq!(propose(&mut knowledge, &table, &mut random, later(REFRESH_MILLIS)), 5000);
+    // Released by this process: known at once.
+    let table = Table::holding([]);
+    knowledge.freed(port(5001));
+    knowledge.learn(held(5000), later(REFRESH_MILLIS));
+    assert_eq!(propose(&mut knowledge, &table, &mut random, later(REFRESH_MILLIS + 1)), 5001);
+}
+
+#[test]
+fn an_offer_that_expires_is_free_again_unless_it_was_accepted() {
+    let mut random = SmallRng::seed_from_u64(1);
+    let mut knowledge = Knowledge::new(range(5000, 5009));
+    let offer = |number| Holder { port: port(number), created: LONG_AGO, expires_at: Some(Expiry::after(NOW, 3)) };
+    knowledge.saw(range(5000, 5009), &[offer(5000), offer(5001)], NOW);
+    knowledge.accepted(port(5000));
+    let mut at = |millis| {
+        let mut search = Search::new(Strategy::Lowest, name("web-01"));
+        match knowledge.propose(&mut search, &mut random, later(millis)) {
+            Proposal::Candidate(port) => {
+                knowledge.release(port);
+                port.get()
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(at(2_999), 5002);
+    assert_eq!(at(3_000), 5001);
+}
+
+#[test]
+fn a_crowd_widens_the_choice_and_so_does_every_loss() {
+    let mut knowledge = Knowledge::new(range(5000, 10_000));
+    let mut random = SmallRng::seed_from_u64(1);
+    // Ten claims of other processes a moment ago.
+    let crowd: Vec<_> = (5000..5010)
+        .map(|number| Holder { port: port(number), created: later(-5), expires_at: Some(Expiry::after(NOW, 1800)) })
+        .collect();
+    knowledge.saw(range(5000, 10_000), &crowd, NOW);
+    let mut spread = |losses, now| {
+        (0..400)
+            .map(|_| {
+                let mut search = Search::new(Strategy::Lowest, name("web-01"));
+                (0..losses).for_each(|_| search.lost());
+                match knowledge.propose(&mut search, &mut random, now) {
+                    Proposal::Candidate(port) => {
+                        knowledge.release(port);
+                        port.get() - 5009
+                    }
+                    other => panic!("{other:?}"),
+                }
+            })
+            .max()
+            .unwrap()
+    };
+    let crowded = spread(0, NOW);
+    assert!((30..=40).contains(&crowded), "drew from the lowest {crowded}, expected 40");
+    let lost = spread(2, NOW);
+    assert!((55..=64).contains(&lost), "drew from the lowest {lost}, expected 64");
+    // A while later nobody is about.
+    assert_eq!(spread(0, later(1_000)), 1);
+}
+
+#[test]
+fn hashed_names_start_where_they_always_did() {
+    let knowledge = Knowledge::new(range(5000, 10_000));
+    let at = |text: &str, losses| {
+        let mut search = Search::new(Strategy::Hashed, name(text));
+        (0..losses).for_each(|_| search.lost());
+        knowledge.hashed(&search).get()
+    };
+    // Changing these moves every name of every `hashed` service to another port.
+    assert_eq!([at("web-01", 0), at("web-02", 0), at("web-01", 1)], [6481, 9919, 8357]);
+}
+
+#[test]
+fn random_reaches_every_free_port() {
+    let mut random = SmallRng::seed_from_u64(1);
+    let mut knowledge = Knowledge::new(range(5000, 5019));
+    let table = Table::holding([5003, 5004]);
+    let mut met = std::collections::BTreeMap::<u16, u32>::new();
+    for _ in 0..1_800 {
+        let mut search = Search::new(Strategy::Random, name("web-01"));
+        let (found, ..) = table.search(&mut knowledge, &mut search, &mut random, NOW);
+        knowledge.release(found.unwrap());
+        *met.entry(found.unwrap().get()).or_default() += 1;
+    }
+    assert_eq!(met.len(), 18);
+    assert!(met.values().all(|times| (50..200).contains(times)), "{met:?}");
+}
+
+#[test]
+fn reservations_are_set_aside_once_the_table_says_otherwise() {
+    let mut random = SmallRng::seed_from_u64(1);
+    let mut knowledge = Knowledge::new(range(5000, 5001));
+    let table = Table::holding([5000]);
+    let mut first = Search::new(Strategy::Lowest, name("a"));
+    let mut second = Search::new(Strategy::Lowest, name("b"));
+    assert_eq!(table.search(&mut knowledge, &mut first, &mut random, NOW).0, Some(port(5001)));
+    assert_eq!(table.search(&mut knowledge, &mut second, &mut random, NOW).0, None);
+    second.insist();
+    assert_eq!(table.search(&mut knowledge, &mut second, &mut random, NOW).0, Some(port(5001)));
+}

@@ -1,0 +1,199 @@
+//! Names and descriptions.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A text that is not a name, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidName {
+    /// No character at all.
+    #[error("must not be empty")]
+    Empty,
+    /// More than 64 characters.
+    #[error("must have at most 64 characters")]
+    TooLong,
+    /// A character outside `A-Z a-z 0-9 . _ ~ -`, or one of the last four at either end.
+    #[error("may have letters and digits (A-Z a-z 0-9), with . _ ~ - between them")]
+    BadCharacter,
+    /// An instance name of digits alone.
+    #[error("must have at least one character that is not a digit, so that it cannot be taken for a port")]
+    AllDigits,
+}
+
+/// The rule that every name follows: the unreserved characters of RFC 3986, so that a name is its own URL segment.
+fn check(text: &str) -> Result<(), InvalidName> {
+    let bytes = text.as_bytes();
+    let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else { return Err(InvalidName::Empty) };
+    if !first.is_ascii_alphanumeric() || !last.is_ascii_alphanumeric() {
+        return Err(InvalidName::BadCharacter);
+    }
+    if !bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._~-".contains(byte)) {
+        return Err(InvalidName::BadCharacter);
+    }
+    if bytes.len() > 64 {
+        return Err(InvalidName::TooLong);
+    }
+    Ok(())
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $check:expr) => {
+        $(#[$doc])*
+        ///
+        /// `[A-Za-z0-9]`, then up to 62 of `[A-Za-z0-9._~-]`, ending in `[A-Za-z0-9]`; case-sensitive.
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// The name itself.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = InvalidName;
+
+            fn try_from(text: String) -> Result<Self, InvalidName> {
+                check(&text)?;
+                let extra: fn(&str) -> Result<(), InvalidName> = $check;
+                extra(&text)?;
+                Ok(Self(text))
+            }
+        }
+
+        impl TryFrom<&str> for $name {
+            type Error = InvalidName;
+
+            fn try_from(text: &str) -> Result<Self, InvalidName> {
+                Self::try_from(text.to_owned())
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> Self {
+                name.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+name!(
+    /// The name of one separate port space.
+    Namespace,
+    |_| Ok(())
+);
+name!(
+    /// The name of a service.
+    ServiceName,
+    |_| Ok(())
+);
+name!(
+    /// The name of an instance of a service. At least one character is not a digit.
+    InstanceName,
+    |text| if text.bytes().all(|byte| byte.is_ascii_digit()) { Err(InvalidName::AllDigits) } else { Ok(()) }
+);
+
+impl Default for Namespace {
+    /// The namespace `default`, which HTTP uses.
+    fn default() -> Self {
+        Self("default".to_owned())
+    }
+}
+
+/// What a service is for, in its owner's words: at most 1,024 characters.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Description(String);
+
+/// A text that is not a description, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidDescription {
+    /// More than 1,024 characters.
+    #[error("must have at most {} characters", Description::MAX_CHARACTERS)]
+    TooLong,
+    /// A control character other than line feed, carriage return and tab.
+    #[error("must have no control characters besides line breaks and tabs")]
+    ControlCharacter,
+}
+
+impl Description {
+    /// How many characters (Unicode scalar values) a description may have.
+    pub const MAX_CHARACTERS: usize = 1024;
+
+    /// The description itself.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Description {
+    type Error = InvalidDescription;
+
+    fn try_from(text: String) -> Result<Self, InvalidDescription> {
+        if text.chars().count() > Self::MAX_CHARACTERS {
+            return Err(InvalidDescription::TooLong);
+        }
+        if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
+            return Err(InvalidDescription::ControlCharacter);
+        }
+        Ok(Self(text))
+    }
+}
+
+impl From<Description> for String {
+    fn from(description: Description) -> Self {
+        description.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The rule of the API's documentation, written down a second time, by hand.
+    fn allowed(text: &str) -> bool {
+        let edge = |c: char| c.is_ascii_alphanumeric();
+        let inner = |c: char| edge(c) || matches!(c, '.' | '_' | '~' | '-');
+        (1..=64).contains(&text.chars().count())
+            && text.chars().all(inner)
+            && text.starts_with(edge)
+            && text.ends_with(edge)
+    }
+
+    proptest! {
+        #[test]
+        fn names_follow_the_rule(text in "[A-Za-z0-9._~/ é-]{0,70}") {
+            prop_assert_eq!(ServiceName::try_from(text.as_str()).is_ok(), allowed(&text));
+            let digits = text.chars().all(|c| c.is_ascii_digit());
+            prop_assert_eq!(InstanceName::try_from(text.as_str()).is_ok(), allowed(&text) && !digits);
+        }
+
+        #[test]
+        fn any_text_is_answered(text: String) {
+            prop_assert_eq!(ServiceName::try_from(text.as_str()).is_ok(), allowed(&text));
+            let _ = Description::try_from(text);
+        }
+    }
+
+    #[test]
+    fn lengths_are_exact() {
+        assert!(ServiceName::try_from("a".repeat(64)).is_ok());
+        assert_eq!(ServiceName::try_from("a".repeat(65)), Err(InvalidName::TooLong));
+        assert!(Description::try_from("é".repeat(1024)).is_ok());
+        assert_eq!(Description::try_from("é".repeat(1025)), Err(InvalidDescription::TooLong));
+        assert_eq!(Description::try_from("a\0b".to_owned()), Err(InvalidDescription::ControlCharacter));
+    }
+}

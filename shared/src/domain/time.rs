@@ -1,0 +1,134 @@
+//! Instants, expiries, and the clock that gives them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Serialize};
+
+/// An instant: milliseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// The instant this many milliseconds after the Unix epoch.
+    #[must_use]
+    pub const fn from_millis(millis: i64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since the Unix epoch.
+    #[must_use]
+    pub const fn millis(self) -> i64 {
+        self.0
+    }
+
+    /// Whole seconds since the Unix epoch: what [`Expiry`] is compared with.
+    #[must_use]
+    pub const fn seconds(self) -> i64 {
+        self.0.div_euclid(1000)
+    }
+
+    /// The instant as RFC 3339 in UTC, to the millisecond.
+    #[must_use]
+    pub fn to_rfc3339(self) -> String {
+        format(self.0, SecondsFormat::Millis)
+    }
+}
+
+/// When a claim ends, in whole seconds since the Unix epoch, as DynamoDB's TTL wants it.
+///
+/// A claim is live while its expiry lies after the current second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Expiry(i64);
+
+impl Expiry {
+    /// The expiry `seconds` after `now`.
+    #[must_use]
+    pub const fn after(now: Timestamp, seconds: i64) -> Self {
+        Self(now.seconds() + seconds)
+    }
+
+    /// Seconds since the Unix epoch.
+    #[must_use]
+    pub const fn seconds(self) -> i64 {
+        self.0
+    }
+
+    /// The expiry as an instant.
+    #[must_use]
+    pub const fn instant(self) -> Timestamp {
+        Timestamp(self.0.saturating_mul(1000))
+    }
+
+    /// Whether it has come by `now`.
+    #[must_use]
+    pub const fn has_passed(self, now: Timestamp) -> bool {
+        self.0 <= now.seconds()
+    }
+
+    /// How many seconds are left at `now`, at least zero.
+    #[must_use]
+    pub const fn seconds_left(self, now: Timestamp) -> u64 {
+        let left = self.0.saturating_sub(now.seconds());
+        if left < 0 { 0 } else { left.unsigned_abs() }
+    }
+
+    /// The expiry as RFC 3339 in UTC, to the second.
+    #[must_use]
+    pub fn to_rfc3339(self) -> String {
+        format(self.instant().0, SecondsFormat::Secs)
+    }
+}
+
+fn format(millis: i64, precision: SecondsFormat) -> String {
+    // Only a damaged item can hold an instant that the calendar does not reach (year 262,000); show it as the epoch.
+    DateTime::<Utc>::from_timestamp_millis(millis).unwrap_or_default().to_rfc3339_opts(precision, true)
+}
+
+/// Where *now* comes from.
+#[derive(Clone, Debug, Default)]
+pub enum Clock {
+    /// The system's clock.
+    #[default]
+    System,
+    /// The system's clock, moved by this many milliseconds: a test's way to let time pass, or to disagree.
+    Shifted(Arc<AtomicI64>),
+}
+
+impl Clock {
+    /// The current instant.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        let system = Utc::now().timestamp_millis();
+        match self {
+            Self::System => Timestamp(system),
+            Self::Shifted(shift) => Timestamp(system.saturating_add(shift.load(Ordering::Relaxed))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_expiry_passes_at_its_second() {
+        let now = Timestamp::from_millis(10_999);
+        let expiry = Expiry::after(now, 5);
+        assert_eq!(expiry.seconds(), 15);
+        assert!(!expiry.has_passed(Timestamp::from_millis(14_999)));
+        assert!(expiry.has_passed(Timestamp::from_millis(15_000)));
+        assert_eq!(expiry.seconds_left(now), 5);
+        assert_eq!(expiry.seconds_left(Timestamp::from_millis(99_000)), 0);
+    }
+
+    #[test]
+    fn times_are_rfc3339_in_utc() {
+        assert_eq!(Timestamp::from_millis(1_504_880_199_277).to_rfc3339(), "2017-09-08T14:16:39.277Z");
+        assert_eq!(Expiry::after(Timestamp::from_millis(1_504_880_199_277), 1).to_rfc3339(), "2017-09-08T14:16:40Z");
+        assert_eq!(Timestamp::from_millis(i64::MAX).to_rfc3339(), "1970-01-01T00:00:00.000Z");
+    }
+}
