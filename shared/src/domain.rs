@@ -11,10 +11,11 @@ mod secret;
 mod service;
 mod time;
 
-pub use claim::{Claim, ClaimState};
+pub use claim::{Claim, ClaimState, Holding};
 pub use idempotency::{Fingerprint, IdempotencyKey, InvalidIdempotencyKey};
 pub use name::{Description, InstanceName, InvalidDescription, InvalidName, Namespace, ServiceName};
 pub use port::{InvalidPort, InvalidRange, Port, PortRange};
+pub(crate) use secret::exposed;
 pub use secret::{InvalidSecret, Secret};
 pub use service::{Change, Mark, Service, Strategy, Version};
 pub use time::{Clock, Expiry, Timestamp};

@@ -6,3 +6,5 @@
 
 pub mod allocator;
 pub mod domain;
+pub mod operations;
+pub mod store;

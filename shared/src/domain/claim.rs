@@ -25,7 +25,7 @@ impl ClaimState {
     }
 }
 
-/// One instance's claim on one port.
+/// One instance's claim on one port, without its secret: what a list shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
     /// The service whose range the port was in.
@@ -34,8 +34,6 @@ pub struct Claim {
     pub name: InstanceName,
     /// The port.
     pub port: Port,
-    /// The holder's proof.
-    pub secret: Secret,
     /// Offered or allocated.
     pub state: ClaimState,
     /// When it was offered.
@@ -70,4 +68,13 @@ impl Claim {
     pub fn allocated_at(&self) -> Timestamp {
         self.accepted.unwrap_or(self.created)
     }
+}
+
+/// A claim together with the secret that proves it: what its holder, and only its holder, is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holding {
+    /// The claim.
+    pub claim: Claim,
+    /// The holder's proof.
+    pub secret: Secret,
 }

@@ -1,0 +1,67 @@
+//! What the registry does, in the words of the domain: every rule of the protocol, and none of HTTP's.
+//!
+//! Each operation takes a [`Call`], which bounds it in time and counts what it costs, and a namespace.
+
+mod error;
+mod memory;
+mod offer;
+mod offers;
+mod ports;
+mod reads;
+mod reconcile;
+mod services;
+
+use std::sync::Arc;
+
+pub use error::{Error, Occupancy};
+pub use offer::Offered;
+pub use ports::PortOrName;
+pub use reconcile::Findings;
+pub use services::{Content, IfMatch, NewService, Written};
+
+use crate::domain::Clock;
+use crate::store::{Call, StoreError, Table};
+use memory::Memory;
+
+/// The registry. Clones share their memory of the services.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    table: Table,
+    clock: Clock,
+    offer_seconds: u32,
+    memory: Arc<Memory>,
+}
+
+/// A part of a list.
+#[derive(Clone, Debug)]
+pub struct Listed<T, C> {
+    /// In order.
+    pub items: Vec<T>,
+    /// Where to go on, if there may be more.
+    pub next: Option<C>,
+}
+
+impl Registry {
+    /// How long an offer lives by default, in seconds.
+    pub const OFFER_SECONDS: u32 = 30 * 60;
+
+    /// The registry in this table, whose offers live this many seconds.
+    #[must_use]
+    pub fn new(table: Table, clock: Clock, offer_seconds: u32) -> Self {
+        Self { table, clock, offer_seconds, memory: Arc::default() }
+    }
+
+    /// The table it is in.
+    #[must_use]
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// Whether the table answers.
+    ///
+    /// # Errors
+    /// [`StoreError`], which says why it does not.
+    pub async fn ping(&self, call: &Call) -> Result<(), StoreError> {
+        self.table.ping(call).await
+    }
+}

@@ -1,0 +1,114 @@
+//! What a process remembers of services between calls. It may be wrong in any way; that costs a retry.
+
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use lru::LruCache;
+
+use crate::allocator::Knowledge;
+use crate::domain::{Namespace, Port, PortRange, Service, ServiceName, Strategy};
+
+/// How many services a process remembers; the least recently used goes first. One takes some 30 KB, and 2 MB where
+/// tens of thousands of its ports are offered.
+const SERVICES: NonZeroUsize = NonZeroUsize::new(128).unwrap();
+
+/// One service, as it was last seen, and its ports.
+#[derive(Debug)]
+pub(super) struct Remembered {
+    pub(super) strategy: Strategy,
+    pub(super) knowledge: Knowledge,
+}
+
+type Services = LruCache<(Namespace, ServiceName), Remembered>;
+
+/// The memory of a process.
+pub(super) struct Memory(Mutex<Services>);
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self(Mutex::new(LruCache::new(SERVICES)))
+    }
+}
+
+impl std::fmt::Debug for Memory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Memory({} services)", self.lock().len())
+    }
+}
+
+/// Names a service in the memory.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    memory: Arc<Memory>,
+    key: (Namespace, ServiceName),
+}
+
+impl Memory {
+    fn lock(&self) -> MutexGuard<'_, Services> {
+        // It may be wrong in any way, also in the way that a panic left it.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The place of a service.
+    pub(super) fn place(self: &Arc<Self>, namespace: &Namespace, service: &ServiceName) -> Place {
+        Place { memory: Arc::clone(self), key: (namespace.clone(), service.clone()) }
+    }
+}
+
+impl Place {
+    /// The range that was last seen on offer.
+    pub(super) fn range(&self) -> Option<PortRange> {
+        self.with(|remembered| remembered.knowledge.range())
+    }
+
+    /// The strategy that was last seen.
+    pub(super) fn strategy(&self) -> Option<Strategy> {
+        self.with(|remembered| remembered.strategy)
+    }
+
+    /// The service was read.
+    pub(super) fn saw(&self, service: &Service) {
+        let Some(range) = service.offered_range() else { return self.forget() };
+        let mut services = self.memory.lock();
+        match services.get_mut(&self.key) {
+            Some(remembered) if remembered.knowledge.range() == range => remembered.strategy = service.strategy,
+            _ => {
+                let remembered = Remembered { strategy: service.strategy, knowledge: Knowledge::new(range) };
+                services.put(self.key.clone(), remembered);
+            }
+        }
+    }
+
+    /// The service is gone.
+    pub(super) fn forget(&self) {
+        self.memory.lock().pop(&self.key);
+    }
+
+    /// Looks at, or changes, what is known; none if nothing is.
+    pub(super) fn with<T>(&self, act: impl FnOnce(&mut Remembered) -> T) -> Option<T> {
+        self.memory.lock().get_mut(&self.key).map(act)
+    }
+
+    /// Changes what is known of its ports.
+    pub(super) fn learn(&self, act: impl FnOnce(&mut Knowledge)) {
+        self.with(|remembered| act(&mut remembered.knowledge));
+    }
+
+    /// A candidate of this process, kept from its other calls until the value is dropped.
+    pub(super) fn reservation(&self, port: Port) -> Reservation {
+        Reservation { place: self.clone(), port }
+    }
+}
+
+/// See [`Place::reservation`].
+#[derive(Debug)]
+pub(super) struct Reservation {
+    place: Place,
+    pub(super) port: Port,
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.place.learn(|knowledge| knowledge.release(self.port));
+    }
+}

@@ -1,0 +1,447 @@
+//! Making an offer.
+//!
+//! Act on the memory, confirm at the source. The claim comes first, on a port that the memory believes free; then the
+//! Service is read consistently. If it is gone, closing, or no longer covers the port, the claim is withdrawn. A deleter
+//! does the mirror image: it marks the service, *then* looks for live claims. Whichever comes second sees the first, so
+//! no offer that anybody was told of outlives its service, and there is no lock that all offers would have to share.
+
+use std::time::Duration;
+
+use rand::RngExt as _;
+use tokio::time::{Instant, sleep_until};
+
+use super::memory::{Place, Reservation};
+use super::{Error, Occupancy, Registry};
+use crate::allocator::{Holder, Knowledge, Proposal, Search};
+use crate::domain::{
+    Claim, ClaimState, Expiry, Fingerprint, Holding, IdempotencyKey, InstanceName, Namespace, Port, PortRange, Secret,
+    Service, ServiceName,
+};
+use crate::store::{
+    Call, ClaimWrite, Claimed, Freshness, Losses, NameRule, Pointer, Reason, Removed, Replay, RequestKey, RequestWrite,
+};
+
+/// How long an offer waits for a deletion or a shrinking to end, one way or the other.
+const CLOSING: Duration = Duration::from_secs(2);
+
+/// An offer, and whether its caller had it before.
+#[derive(Clone, Debug)]
+pub struct Offered {
+    /// The offer.
+    pub holding: Holding,
+    /// Whether an earlier request with the same key made it.
+    pub replayed: bool,
+}
+
+/// One offer in the making.
+struct Attempt<'a> {
+    registry: &'a Registry,
+    call: &'a Call,
+    namespace: &'a Namespace,
+    service: &'a ServiceName,
+    name: &'a InstanceName,
+    place: Place,
+    search: Option<Search>,
+    /// On what grounds the name may be written, as far as is known.
+    rule: NameRule,
+    /// The name's last claim, while its port is being tried again.
+    affinity: Option<Pointer>,
+    request: Option<RequestWrite>,
+    /// Claims of this very call whose fate is not certain. A transaction that was given up as lost may yet arrive; the
+    /// name then points to it, and it is ours.
+    made: Vec<Holding>,
+}
+
+/// What the search came to.
+enum Choice {
+    /// A port to claim.
+    Port(Reservation),
+    /// No port is free, but another request with this key has made its offer before.
+    Replayed(Box<Holding>),
+}
+
+/// What follows from a claim that was not made.
+enum Next {
+    Again,
+    /// It was made after all, earlier.
+    Ours(Box<Holding>),
+    /// Another request with this key has made it.
+    Replayed(Box<Holding>),
+}
+
+impl Registry {
+    /// Offers a port to an instance.
+    ///
+    /// A new name, warm: one transaction of two items and one consistent read, whatever the range and however full.
+    ///
+    /// # Errors
+    /// [`Error::ServiceNotFound`], [`Error::NameTaken`], [`Error::RangeExhausted`], [`Error::IdempotencyKeyReused`],
+    /// [`Error::ServiceClosing`], and [`Error::Store`].
+    pub async fn offer(
+        &self,
+        call: &Call,
+        namespace: &Namespace,
+        service: &ServiceName,
+        name: &InstanceName,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Offered, Error> {
+        let request = key.map(|key| RequestWrite {
+            key: RequestKey { digest: key.digest(), fingerprint: Fingerprint::of(&[name.as_str()]) },
+            replaces: None,
+        });
+        let place = self.memory.place(namespace, service);
+        let attempt = Attempt {
+            registry: self,
+            call,
+            namespace,
+            service,
+            name,
+            place,
+            search: None,
+            rule: NameRule::Free,
+            affinity: None,
+            request,
+            made: Vec::new(),
+        };
+        attempt.run().await
+    }
+}
+
+impl Attempt<'_> {
+    async fn run(mut self) -> Result<Offered, Error> {
+        loop {
+            let range = match self.place.range() {
+                Some(range) => range,
+                None => self.read_service().await?,
+            };
+            let candidate = match self.affinity {
+                Some(pointer) if range.contains(pointer.port) => Choice::Port(self.place.reservation(pointer.port)),
+                _ => self.choose().await?,
+            };
+            let candidate = match candidate {
+                Choice::Port(candidate) => candidate,
+                Choice::Replayed(holding) if self.confirm(&holding).await? => {
+                    return Ok(Offered { holding: *holding, replayed: true });
+                }
+                Choice::Replayed(_) => continue,
+            };
+            let holding = self.new_claim(candidate.port);
+            self.made.push(holding.clone());
+            self.call.count(|meter| meter.tries += 1);
+            let sent = Instant::now();
+            let write = ClaimWrite {
+                namespace: self.namespace,
+                holding: &holding,
+                name: match self.rule {
+                    // The dead claim is on this very port, and will be overwritten.
+                    NameRule::Dead(at, _) if at == candidate.port => NameRule::Free,
+                    rule => rule,
+                },
+                request: self.request.as_ref(),
+                now: self.registry.clock.now(),
+            };
+            let next = match self.registry.table.claim(self.call, &write).await? {
+                Claimed::Made => {
+                    let (holder, now) = (Holder::from(&holding.claim), self.registry.clock.now());
+                    let round_trip = sent.elapsed().as_secs_f64() * 1000.0;
+                    self.place.learn(|knowledge| knowledge.claimed(holder, round_trip, now));
+                    Next::Ours(Box::new(holding))
+                }
+                Claimed::Lost(losses) => self.learn(candidate.port, *losses).await?,
+            };
+            drop(candidate);
+            let (holding, replayed) = match next {
+                Next::Again => continue,
+                Next::Ours(holding) => (holding, false),
+                Next::Replayed(holding) => (holding, true),
+            };
+            if self.confirm(&holding).await? {
+                return Ok(Offered { holding: *holding, replayed });
+            }
+        }
+    }
+
+    fn new_claim(&self, port: Port) -> Holding {
+        let now = self.registry.clock.now();
+        let claim = Claim {
+            service: self.service.clone(),
+            name: self.name.clone(),
+            port,
+            state: ClaimState::Offered,
+            created: now,
+            accepted: None,
+            expires_at: Some(Expiry::after(now, self.registry.offer_seconds.into())),
+        };
+        Holding { claim, secret: Secret::generate(port) }
+    }
+
+    /// Reads the service; gives the range that is on offer, once some is.
+    async fn read_service(&mut self) -> Result<PortRange, Error> {
+        let patience = self.patience();
+        loop {
+            let service = self.look_at_service().await?;
+            if let Some(range) = service.offered_range() {
+                return Ok(range);
+            }
+            self.wait_for_change(patience).await?;
+        }
+    }
+
+    async fn look_at_service(&self) -> Result<Service, Error> {
+        match self.registry.table.service(self.call, self.namespace, self.service).await? {
+            Some(service) => {
+                self.place.saw(&service);
+                Ok(service)
+            }
+            None => {
+                self.place.forget();
+                Err(Error::ServiceNotFound { service: self.service.clone() })
+            }
+        }
+    }
+
+    fn patience(&self) -> Instant {
+        (Instant::now() + CLOSING).min(self.call.deadline())
+    }
+
+    /// Somebody is deleting or shrinking the service: waits a little.
+    async fn wait_for_change(&self, patience: Instant) -> Result<(), Error> {
+        let until = Instant::now() + Duration::from_millis(rand::rng().random_range(20..60));
+        if until >= patience {
+            return Err(Error::ServiceClosing { service: self.service.clone() });
+        }
+        sleep_until(until).await;
+        Ok(())
+    }
+
+    /// Asks the allocator, and reads what it wants read.
+    async fn choose(&mut self) -> Result<Choice, Error> {
+        loop {
+            let Some((range, strategy)) = self.place.range().zip(self.place.strategy()) else {
+                self.read_service().await?;
+                continue;
+            };
+            let search = self.search.get_or_insert_with(|| Search::new(strategy, self.name.clone()));
+            let now = self.registry.clock.now();
+            match self.place.with(|remembered| remembered.knowledge.propose(search, &mut rand::rng(), now)) {
+                None => {}
+                Some(Proposal::Candidate(port)) => return Ok(Choice::Port(self.place.reservation(port))),
+                Some(Proposal::Look(part)) => {
+                    let (covered, holders) = self.registry.look(self.call, self.namespace, part).await?;
+                    self.place.learn(|knowledge| knowledge.saw(covered, &holders, now));
+                }
+                Some(Proposal::LookAll) => {
+                    self.see_everything(range, Freshness::Eventual).await?;
+                }
+                Some(Proposal::Full) => {
+                    if let Some(holding) = self.make_sure_of_exhaustion().await? {
+                        return Ok(Choice::Replayed(holding));
+                    }
+                }
+            }
+        }
+    }
+
+    async fn see_everything(&self, range: PortRange, freshness: Freshness) -> Result<Vec<Claim>, Error> {
+        let now = self.registry.clock.now();
+        let claims = self.registry.look_everywhere(self.call, self.namespace, range, freshness).await?;
+        let holders: Vec<_> = claims.iter().map(Holder::from).collect();
+        self.place.learn(|knowledge| knowledge.saw(range, &holders, now));
+        Ok(claims)
+    }
+
+    /// "Exhausted" is never answered from memory: the service and its whole range are read consistently.
+    ///
+    /// The name may hold one of the ports itself, or the key may have made one of the offers; then that is the answer.
+    async fn make_sure_of_exhaustion(&mut self) -> Result<Option<Box<Holding>>, Error> {
+        let range = self.read_service().await?;
+        let claims = self.see_everything(range, Freshness::Consistent).await?;
+        let now = self.registry.clock.now();
+        let live = || claims.iter().filter(|claim| claim.is_live(now));
+        if live().count() < range.size() {
+            // There is a free port; if only ones that other calls here are trying, then after them.
+            if let Some(search) = &mut self.search {
+                search.insist();
+            }
+            let pause = Duration::from_millis(rand::rng().random_range(1..20));
+            tokio::time::sleep(pause).await;
+            return Ok(None);
+        }
+        if let Some(request) = &self.request
+            && let Some(replay) = self.registry.table.request(self.call, self.namespace, self.service, &request.key).await?
+            && let Some(Next::Replayed(holding) | Next::Ours(holding)) = self.learn_of_request(replay).await?
+        {
+            return Ok(Some(holding));
+        }
+        if let Some(pointer) = self.registry.table.pointer(self.call, self.namespace, self.service, self.name).await? {
+            self.judge_old_claim(pointer).await?;
+        }
+        let own = |state| live().filter(|claim| claim.service == *self.service && claim.state == state).count();
+        let (offered, allocated) = (own(ClaimState::Offered), own(ClaimState::Allocated));
+        let occupancy = Occupancy {
+            size: range.size(),
+            offered,
+            allocated,
+            foreign: live().count() - offered - allocated,
+            seconds_to_next_expiry: live().filter_map(|claim| claim.expires_at).map(|at| at.seconds_left(now)).min(),
+        };
+        Err(Error::RangeExhausted { service: self.service.clone(), occupancy })
+    }
+
+    /// What follows from the reasons for which a claim on `port` was not made.
+    async fn learn(&mut self, port: Port, losses: Losses) -> Result<Next, Error> {
+        let Losses { port: port_reason, name, request, dead } = losses;
+        if let Reason::Failed(Some(replay)) = &request
+            && let Some(next) = self.learn_of_request(replay.clone()).await?
+        {
+            return Ok(next);
+        }
+        if let (Reason::Failed(_), NameRule::Dead(at, secret)) = (&dead, self.rule) {
+            // It was removed, overwritten or accepted meanwhile; look again what holds now.
+            self.judge_old_claim(Pointer { port: at, secret, gone_since: None }).await?;
+        }
+        let name_failed = name.is_failed();
+        if matches!(name, Reason::Contended) || matches!(request, Reason::Contended) || matches!(dead, Reason::Contended) {
+            self.pause().await;
+        }
+        match name {
+            Reason::None | Reason::Contended => {}
+            Reason::Failed(None) => self.rule = NameRule::Free,
+            Reason::Failed(Some(pointer)) => {
+                if let Some(ours) = self.made.iter().find(|made| made.secret == pointer.secret) {
+                    return Ok(Next::Ours(Box::new(ours.clone())));
+                }
+                if self.place.range().is_some_and(|range| range.contains(pointer.port)) && pointer.port != port {
+                    // Affinity: the port this name had, if nobody else has it.
+                    self.affinity = Some(pointer);
+                    self.rule = NameRule::Free;
+                } else {
+                    self.judge_old_claim(pointer).await?;
+                }
+            }
+        }
+        let now = self.registry.clock.now();
+        match port_reason {
+            Reason::None => {}
+            Reason::Contended => {
+                self.lost(|knowledge| knowledge.contended(port, now));
+                if self.affinity.is_some() {
+                    self.pause().await;
+                }
+            }
+            Reason::Failed(None) => self.lost(|_| {}),
+            Reason::Failed(Some(holding)) => {
+                let holder = Holder::from(&holding.claim);
+                self.lost(|knowledge| knowledge.learn(holder, now));
+                if let Some(pointer) = self.affinity.filter(|pointer| pointer.port == port && !name_failed) {
+                    if holding.secret == pointer.secret {
+                        return Err(Error::NameTaken { claim: Box::new(holding.claim) });
+                    }
+                    // Another holder has the port, so the name's old claim is gone.
+                    self.affinity = None;
+                    self.rule = NameRule::Gone(pointer.secret);
+                }
+            }
+        }
+        Ok(Next::Again)
+    }
+
+    /// The key was used before.
+    async fn learn_of_request(&mut self, replay: Replay) -> Result<Option<Next>, Error> {
+        let Some(request) = &mut self.request else { return Ok(None) };
+        let found = self.registry.table.port(self.call, self.namespace, replay.port).await?;
+        let now = self.registry.clock.now();
+        let Some(mut holding) = found.filter(|found| found.secret == replay.secret && found.claim.is_live(now)) else {
+            // What it made is dead, so the key is as good as new.
+            request.replaces = Some(replay.secret);
+            return Ok(None);
+        };
+        if request.key.fingerprint != replay.fingerprint {
+            return Err(Error::IdempotencyKeyReused);
+        }
+        // The same offer again, as it was given, even where it has been accepted since.
+        holding.claim.expires_at = replay.offered_until;
+        let ours = self.made.iter().any(|made| made.secret == holding.secret);
+        Ok(Some(if ours { Next::Ours(Box::new(holding)) } else { Next::Replayed(Box::new(holding)) }))
+    }
+
+    /// The name had a claim on a port that is not to be tried again: is it live, dead, or gone?
+    async fn judge_old_claim(&mut self, pointer: Pointer) -> Result<(), Error> {
+        self.affinity = None;
+        let found = self.registry.table.port(self.call, self.namespace, pointer.port).await?;
+        let now = self.registry.clock.now();
+        self.rule = match found.filter(|found| found.secret == pointer.secret) {
+            None => NameRule::Gone(pointer.secret),
+            Some(holding) if holding.claim.is_live(now) => {
+                return Err(Error::NameTaken { claim: Box::new(holding.claim) });
+            }
+            Some(_) => NameRule::Dead(pointer.port, pointer.secret),
+        };
+        Ok(())
+    }
+
+    fn lost(&mut self, learn: impl FnOnce(&mut Knowledge)) {
+        self.call.count(|meter| meter.lost_races += 1);
+        self.place.learn(learn);
+        if let Some(search) = &mut self.search {
+            search.lost();
+        }
+    }
+
+    async fn pause(&self) {
+        tokio::time::sleep(Duration::from_millis(rand::rng().random_range(5..25))).await;
+    }
+
+    /// The look after the claim. Gives whether the offer stands; if not, it has been withdrawn, and another may be made.
+    async fn confirm(&mut self, holding: &Holding) -> Result<bool, Error> {
+        let patience = self.patience();
+        loop {
+            let service = match self.look_at_service().await {
+                Ok(service) => service,
+                Err(error) => {
+                    // Nobody will be told of the offer. With a key it may be found again, so it stays while its service
+                    // may exist.
+                    if self.request.is_none() || matches!(error, Error::ServiceNotFound { .. }) {
+                        let _ = self.withdraw(holding).await;
+                    }
+                    return Err(error);
+                }
+            };
+            let port = holding.claim.port;
+            if service.may_offer(port) {
+                return Ok(true);
+            }
+            if !service.range.contains(port) {
+                self.withdraw(holding).await?;
+                return Ok(false);
+            }
+            // The port is being given up. If the claim came before the other's look, the mark will go.
+            if let Err(error) = self.wait_for_change(patience).await {
+                if self.request.is_none() {
+                    let _ = self.withdraw(holding).await;
+                }
+                return Err(error);
+            }
+        }
+    }
+
+    /// Takes back a claim that nobody was told of. From then on it is gone, and the name's pointer stale.
+    async fn withdraw(&mut self, holding: &Holding) -> Result<(), Error> {
+        let port = holding.claim.port;
+        let removed = self.registry.table.reject(self.call, self.namespace, self.service, port, holding.secret).await?;
+        if let Removed::Not(Some(found), _) = removed
+            && found.secret == holding.secret
+        {
+            // A claim found by its key that its holder has accepted: not ours to take back.
+            return Err(Error::NameTaken { claim: Box::new(found.claim) });
+        }
+        self.place.learn(|knowledge| knowledge.freed(port));
+        self.made.retain(|made| made.secret != holding.secret);
+        self.affinity = None;
+        self.rule = NameRule::Gone(holding.secret);
+        if let Some(request) = &mut self.request {
+            request.replaces = Some(holding.secret);
+        }
+        Ok(())
+    }
+}

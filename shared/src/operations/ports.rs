@@ -1,0 +1,128 @@
+//! Allocations: found by port and by name, and released.
+
+use super::{Error, Registry};
+use crate::domain::{Claim, Holding, InstanceName, Namespace, Port, ServiceName};
+use crate::store::{Call, Doubt, Removed, StoreError};
+
+/// How an allocation is named in a path: by its port, or by its holder. A name is never all digits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PortOrName {
+    /// By its port.
+    Port(Port),
+    /// By its holder.
+    Name(InstanceName),
+}
+
+impl std::fmt::Display for PortOrName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Port(port) => port.fmt(f),
+            Self::Name(name) => name.fmt(f),
+        }
+    }
+}
+
+impl Registry {
+    /// An allocation of a service: one read by port, two by name.
+    ///
+    /// # Errors
+    /// [`Error::PortNotFound`], [`Error::Store`].
+    pub async fn get_port(
+        &self,
+        call: &Call,
+        namespace: &Namespace,
+        service: &ServiceName,
+        wanted: &PortOrName,
+    ) -> Result<Claim, Error> {
+        let found = match wanted {
+            PortOrName::Port(port) => self.table.port(call, namespace, *port).await?,
+            PortOrName::Name(name) => self.claim_of(call, namespace, service, name).await?,
+        };
+        found
+            .map(|holding| holding.claim)
+            .filter(|claim| claim.service == *service && claim.is_allocation(self.now()))
+            .ok_or_else(|| not_found(Some(service), wanted))
+    }
+
+    /// The claim that a name's pointer points to, if it is that claim still.
+    async fn claim_of(
+        &self,
+        call: &Call,
+        namespace: &Namespace,
+        service: &ServiceName,
+        name: &InstanceName,
+    ) -> Result<Option<Holding>, Error> {
+        let Some(pointer) = self.table.pointer(call, namespace, service, name).await? else { return Ok(None) };
+        let found = self.table.port(call, namespace, pointer.port).await?;
+        Ok(found.filter(|found| found.secret == pointer.secret))
+    }
+
+    /// The allocation of a port, whatever its service.
+    ///
+    /// # Errors
+    /// [`Error::PortNotFound`], [`Error::Store`].
+    pub async fn find_port(&self, call: &Call, namespace: &Namespace, port: Port) -> Result<Claim, Error> {
+        let found = self.table.port(call, namespace, port).await?;
+        found
+            .map(|holding| holding.claim)
+            .filter(|claim| claim.is_allocation(self.now()))
+            .ok_or_else(|| not_found(None, &PortOrName::Port(port)))
+    }
+
+    /// Releases an allocation: one conditional write by port; by name one read before it.
+    ///
+    /// # Errors
+    /// [`Error::PortNotFound`], [`Error::Store`].
+    pub async fn release(
+        &self,
+        call: &Call,
+        namespace: &Namespace,
+        service: &ServiceName,
+        wanted: &PortOrName,
+    ) -> Result<(), Error> {
+        let (port, removed) = match wanted {
+            PortOrName::Port(port) => (*port, self.release_by_port(call, namespace, service, *port).await?),
+            PortOrName::Name(name) => {
+                let pointer = self.table.pointer(call, namespace, service, name).await?;
+                let Some(pointer) = pointer else { return Err(not_found(Some(service), wanted)) };
+                let place = (pointer.port, pointer.secret);
+                let removed = self.table.release_claim(call, namespace, service, name, place, self.now()).await?;
+                (pointer.port, removed)
+            }
+        };
+        match removed {
+            // The second: gone, and an earlier send of this call may have done it.
+            Removed::Now | Removed::Not(None, Doubt::Earlier) => {
+                self.memory.place(namespace, service).learn(|knowledge| knowledge.freed(port));
+                Ok(())
+            }
+            Removed::Not(..) => Err(not_found(Some(service), wanted)),
+        }
+    }
+
+    /// A release by port names nothing unique, so it is sent once. If its reply is lost, a look tells: a port that is not
+    /// allocated any more was released. One that is may be the next holder's already, so that is not decided here.
+    async fn release_by_port(
+        &self,
+        call: &Call,
+        namespace: &Namespace,
+        service: &ServiceName,
+        port: Port,
+    ) -> Result<Removed, Error> {
+        match self.table.release_port(call, namespace, service, port, self.now()).await {
+            Err(StoreError::Unknown { last }) => {
+                let found = self.table.port(call, namespace, port).await?;
+                let now = self.now();
+                match found.filter(|found| found.claim.service == *service && found.claim.is_allocation(now)) {
+                    None => Ok(Removed::Now),
+                    Some(_) => Err(StoreError::Unknown { last }.into()),
+                }
+            }
+            result => Ok(result?),
+        }
+    }
+}
+
+fn not_found(service: Option<&ServiceName>, wanted: &PortOrName) -> Error {
+    Error::PortNotFound { service: service.cloned(), wanted: wanted.to_string() }
+}

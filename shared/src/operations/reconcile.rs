@@ -1,0 +1,280 @@
+//! The reconciler: a garbage collector that may be late, may stop anywhere, and removes nothing that is live.
+//!
+//! It assumes that anything may leak and that nothing was handed out twice. Every removal repeats its evidence as a
+//! condition. In a healthy table every count but those of expired things is zero.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::{Error, IfMatch, Registry};
+use crate::allocator::PortSet;
+use crate::domain::{Change, Holding, Namespace, Port, PortRange, Service, ServiceName};
+use crate::store::{Call, Found, Key, Pointer, Removed, Replay, StoreError};
+
+/// How long a pointer whose claim is gone is kept: so long a name comes back to its port.
+const AFFINITY_MILLIS: i64 = 7 * 24 * 60 * 60 * 1000;
+
+/// How old a mark must be to count as left behind. A call has seconds; clocks may differ by minutes.
+const ABANDONED_MILLIS: i64 = 5 * 60 * 1000;
+
+/// What is left of the call's time when it stops, to write down how far it got.
+const RESERVE: Duration = Duration::from_secs(2);
+
+/// What a run found, and did about it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Findings {
+    /// Items looked at.
+    pub items: u64,
+    /// Offers that expired and that TTL had not yet taken: removed.
+    pub expired_offers: u64,
+    /// Remembered idempotency keys whose day was over: removed.
+    pub expired_requests: u64,
+    /// Pointers of names whose claim has been gone for a week: removed.
+    pub stale_pointers: u64,
+    /// Services left closing by a deletion that stopped: deleted, or open again where they are in use.
+    pub abandoned_deletions: u64,
+    /// Services left closing by a shrinking that stopped: open again.
+    pub abandoned_shrinkings: u64,
+    /// Allocations of services that do not exist: removed.
+    pub orphaned_allocations: u64,
+    /// Allocations outside the range of their service: only counted, since somebody uses them.
+    pub allocations_out_of_range: u64,
+    /// Pairs of services whose ranges overlap: only counted, since nothing says whose the ports are.
+    pub overlapping_services: u64,
+    /// Bitmaps of claimed ports that disagreed with the services: made anew.
+    pub rebuilt_ranges: u64,
+    /// Items that no version of the registry could have written: only counted.
+    pub unreadable_items: u64,
+    /// Whether the whole table was looked at; if not, the next run goes on where this one stopped.
+    pub finished: bool,
+}
+
+impl Findings {
+    /// Whether anything was found that a healthy table never has.
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        let Self {
+            items: _,
+            expired_offers: _,
+            expired_requests: _,
+            stale_pointers: _,
+            abandoned_deletions,
+            abandoned_shrinkings,
+            orphaned_allocations,
+            allocations_out_of_range,
+            overlapping_services,
+            rebuilt_ranges,
+            unreadable_items,
+            finished: _,
+        } = *self;
+        abandoned_deletions
+            + abandoned_shrinkings
+            + orphaned_allocations
+            + allocations_out_of_range
+            + overlapping_services
+            + rebuilt_ranges
+            + unreadable_items
+            == 0
+    }
+}
+
+impl Registry {
+    /// Looks at the table, from where the last run stopped, until its end or until the call's time runs out.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the table does not answer; what was done until then stays done.
+    pub async fn reconcile(&self, call: &Call) -> Result<Findings, StoreError> {
+        let mut run = Run { registry: self, call, findings: Findings::default(), namespaces: BTreeSet::new(), services: HashMap::new() };
+        let resumed = self.table.checkpoint(call).await?;
+        let mut from = resumed.clone();
+        loop {
+            let (items, next) = self.table.sweep_page(call, from.as_ref()).await?;
+            for item in items {
+                run.look_at(item).await?;
+            }
+            from = next;
+            if from.is_none() {
+                run.findings.finished = true;
+                break;
+            }
+            if Instant::now() + RESERVE >= call.deadline() {
+                break;
+            }
+        }
+        if from.is_some() || resumed.is_some() {
+            self.table.save_checkpoint(call, from.as_ref()).await?;
+        }
+        Ok(run.findings)
+    }
+}
+
+struct Run<'a> {
+    registry: &'a Registry,
+    call: &'a Call,
+    findings: Findings,
+    /// Namespaces whose ranges were compared.
+    namespaces: BTreeSet<String>,
+    /// The ranges of services that were asked for, and of those that do not exist. A removal asks again.
+    services: HashMap<(Namespace, ServiceName), Option<PortRange>>,
+}
+
+impl Run<'_> {
+    async fn look_at(&mut self, item: Found) -> Result<(), StoreError> {
+        self.findings.items += 1;
+        match item {
+            Found::Port(namespace, holding) => self.port(&namespace, holding).await,
+            Found::Pointer(namespace, key, pointer) => self.pointer(&namespace, &key, pointer).await,
+            Found::Request(key, replay) => self.request(&key, &replay).await,
+            Found::Service(namespace, service) => {
+                self.mark(&namespace, *service).await?;
+                self.ranges(&namespace).await
+            }
+            Found::Ranges(namespace) => self.ranges(&namespace).await,
+            Found::Checkpoint => {
+                self.findings.items -= 1;
+                Ok(())
+            }
+            Found::Unreadable(error) => self.look_at_unreadable(&error),
+        }
+    }
+
+    fn look_at_unreadable(&mut self, error: &StoreError) -> Result<(), StoreError> {
+        tracing::warn!(%error, "an unreadable item");
+        self.findings.unreadable_items += 1;
+        Ok(())
+    }
+
+    async fn port(&mut self, namespace: &Namespace, holding: Holding) -> Result<(), StoreError> {
+        let (table, now) = (&self.registry.table, self.registry.now());
+        let Holding { claim, secret } = &holding;
+        if !claim.is_live(now) {
+            // Dead by this clock. A slower one may still think otherwise; its accept will then find nothing.
+            let removed = table.remove_dead(self.call, namespace, claim.port, *secret, now).await?;
+            self.findings.expired_offers += u64::from(matches!(removed, Removed::Now));
+            return Ok(());
+        }
+        if !claim.is_allocation(now) {
+            // A live offer outside a service is about to be withdrawn, or will expire: nobody was told of it.
+            return Ok(());
+        }
+        let service = (namespace.clone(), claim.service.clone());
+        let range = match self.services.get(&service) {
+            Some(range) => *range,
+            None => {
+                let range = table.service(self.call, namespace, &claim.service).await?.map(|service| service.range);
+                self.services.insert(service, range);
+                range
+            }
+        };
+        match range {
+            None => {
+                let removed = table.remove_orphan(self.call, namespace, &holding).await?;
+                self.findings.orphaned_allocations += u64::from(removed);
+            }
+            Some(range) if !range.contains(claim.port) => {
+                tracing::warn!(service = %claim.service, port = %claim.port, "an allocation outside its service's range");
+                self.findings.allocations_out_of_range += 1;
+            }
+            Some(_) => {}
+        }
+        Ok(())
+    }
+
+    async fn pointer(&mut self, namespace: &Namespace, key: &Key, pointer: Pointer) -> Result<(), StoreError> {
+        let (table, now) = (&self.registry.table, self.registry.now());
+        let found = table.port(self.call, namespace, pointer.port).await?;
+        if found.is_some_and(|found| found.secret == pointer.secret) {
+            // Live, or merely dead: a slower clock could still accept it, and the name would be free meanwhile.
+            return Ok(());
+        }
+        match pointer.gone_since {
+            None => {
+                table.note_gone(self.call, key, pointer.secret, now).await?;
+            }
+            Some(since) if now.millis() - since.millis() >= AFFINITY_MILLIS => {
+                let removed = table.remove_pointer(self.call, key, pointer.secret).await?;
+                self.findings.stale_pointers += u64::from(removed);
+            }
+            Some(_) => {}
+        }
+        Ok(())
+    }
+
+    async fn request(&mut self, key: &Key, replay: &Replay) -> Result<(), StoreError> {
+        let now = self.registry.now();
+        if replay.expires_at.has_passed(now) {
+            let removed = self.registry.table.remove_request(self.call, key, replay.secret, now).await?;
+            self.findings.expired_requests += u64::from(removed);
+        }
+        Ok(())
+    }
+
+    /// A mark that somebody left behind: a deletion is begun anew, a shrinking undone. Nobody was told of either.
+    async fn mark(&mut self, namespace: &Namespace, service: Service) -> Result<(), StoreError> {
+        let Some(mark) = &service.mark else { return Ok(()) };
+        if self.registry.now().millis() - mark.since.millis() < ABANDONED_MILLIS {
+            return Ok(());
+        }
+        match mark.change {
+            Change::Shrink => {
+                self.findings.abandoned_shrinkings += 1;
+                self.registry.unmark(self.call, namespace, &service).await;
+            }
+            Change::Delete => {
+                self.findings.abandoned_deletions += 1;
+                match self.registry.delete_service(self.call, namespace, &service.name, &IfMatch::Always).await {
+                    Err(Error::Store(error)) => return Err(error),
+                    // In use, so it is open again; or somebody else is at it.
+                    Ok(()) | Err(_) => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares Ranges with the services, once for each namespace.
+    async fn ranges(&mut self, namespace: &Namespace) -> Result<(), StoreError> {
+        if !self.namespaces.insert(namespace.to_string()) {
+            return Ok(());
+        }
+        let table = &self.registry.table;
+        // First the bitmap, then the services: see `rebuild_ranges`.
+        let seen = match table.ranges(self.call, namespace).await {
+            Ok(seen) => seen,
+            Err(error @ StoreError::Damaged { .. }) => return self.look_at_unreadable(&error),
+            Err(error) => return Err(error),
+        };
+        let services = match table.all_services(self.call, namespace).await {
+            Ok(services) => services,
+            // One that cannot be read still owns its ports: leave the bitmap alone.
+            Err(StoreError::Damaged { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let mut claimed = PortSet::default();
+        let mut overlaps = 0;
+        for service in &services {
+            overlaps += u64::from(claimed.intersects(service.range));
+            claimed.insert_range(service.range);
+        }
+        if overlaps > 0 {
+            tracing::warn!(%namespace, overlaps, "services whose ranges overlap");
+            self.findings.overlapping_services += overlaps;
+        }
+        if claimed != seen.claimed {
+            let ports = PortRange::ALL;
+            tracing::warn!(
+                %namespace,
+                was = seen.claimed.count(ports),
+                is = claimed.count(ports),
+                of = Port::COUNT,
+                "the claimed ranges disagreed with the services"
+            );
+            let rebuilt = table.rebuild_ranges(self.call, namespace, &seen, &claimed).await?;
+            self.findings.rebuilt_ranges += u64::from(rebuilt);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,66 @@
+//! One call of the registry: how long it may take, and what it has cost so far.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// One call's deadline and meter. Clones share both.
+#[derive(Clone, Debug)]
+pub struct Call {
+    deadline: Instant,
+    meter: Arc<Mutex<Meter>>,
+}
+
+/// What a call has cost so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Meter {
+    /// Requests sent to DynamoDB, retries included.
+    pub requests: u32,
+    /// Of these, how many were sent again after a conflict, throttling, or a fault.
+    pub retries: u32,
+    /// Read capacity units that DynamoDB reported.
+    pub read_units: f64,
+    /// Write capacity units that DynamoDB reported. It reports none for a write that failed its condition.
+    pub write_units: f64,
+    /// Candidates that an offer tried to claim.
+    pub tries: u32,
+    /// Of these, how many another caller had.
+    pub lost_races: u32,
+}
+
+impl Call {
+    /// A call that may take this long from now.
+    #[must_use]
+    pub fn within(duration: Duration) -> Self {
+        Self { deadline: Instant::now() + duration, meter: Arc::default() }
+    }
+
+    /// When it must have been answered.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Whether there is no time left.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        Instant::now() >= self.deadline
+    }
+
+    /// What it has cost so far.
+    #[must_use]
+    pub fn meter(&self) -> Meter {
+        *self.lock()
+    }
+
+    /// Counts.
+    pub(crate) fn count(&self, change: impl FnOnce(&mut Meter)) {
+        change(&mut self.lock());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Meter> {
+        // A meter is whole after every statement, so one that a panic left behind is as good as any.
+        self.meter.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
