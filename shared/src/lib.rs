@@ -6,5 +6,6 @@
 
 pub mod allocator;
 pub mod domain;
+pub mod http;
 pub mod operations;
 pub mod store;

@@ -389,7 +389,8 @@ impl Attempt<'_> {
     }
 
     async fn pause(&self) {
-        tokio::time::sleep(Duration::from_millis(rand::rng().random_range(5..25))).await;
+        let pause = Duration::from_millis(rand::rng().random_range(5..25));
+        tokio::time::sleep(pause).await;
     }
 
     /// The look after the claim. Gives whether the offer stands; if not, it has been withdrawn, and another may be made.

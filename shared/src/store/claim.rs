@@ -150,7 +150,7 @@ impl Table {
 
         let mut reasons = match self.transact(call, items, OnContention::Tell).await? {
             Transacted::Done => return Ok(Claimed::Made),
-            Transacted::Cancelled(reasons, _) => reasons.into_iter(),
+            Transacted::Cancelled(reasons) => reasons.into_iter(),
         };
         let mut next = || reasons.next().unwrap_or(Reason::None);
         let port = next().try_map(ports::holding)?;

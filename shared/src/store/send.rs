@@ -253,7 +253,7 @@ where
 }
 
 /// The first I/O error among the causes of an error.
-fn io_source(error: &(dyn Error + 'static)) -> Option<&std::io::Error> {
+fn io_source<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a std::io::Error> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(io) = error.downcast_ref() {

@@ -273,7 +273,7 @@ impl Table {
         let put = TransactWriteItem::builder().put(seen.put(self, namespace, claimed).map_err(refused)?).build();
         let reasons = match self.transact(call, vec![write, put], OnContention::Wait).await? {
             Transacted::Done => return Ok(Rewritten::Done),
-            Transacted::Cancelled(reasons, _) => reasons,
+            Transacted::Cancelled(reasons) => reasons,
         };
         match reasons.into_iter().next().unwrap_or(Reason::None).try_map(service)? {
             // Our own write, whose reply was lost: the version in it is nobody else's.

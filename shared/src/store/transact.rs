@@ -39,7 +39,7 @@ pub(crate) enum Transacted {
     /// Every write of it.
     Done,
     /// None of it; the reasons, one per item and in their order.
-    Cancelled(Vec<Reason<Item>>, Doubt),
+    Cancelled(Vec<Reason<Item>>),
 }
 
 /// What to do when a transaction was cancelled for contention alone.
@@ -88,7 +88,7 @@ impl Table {
             let reasons = reasons.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
             let decided = reasons.iter().any(Reason::is_failed);
             if decided || (on_contention == OnContention::Tell && doubt == Doubt::None) {
-                return Ok(Transacted::Cancelled(reasons, doubt));
+                return Ok(Transacted::Cancelled(reasons));
             }
             wait(call, &mut waits, "another transaction on the same items").await?;
             call.count(|meter| meter.retries += 1);

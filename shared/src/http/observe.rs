@@ -1,0 +1,120 @@
+//! Around every request: its id, its deadline, its problem document, and its one line in the log.
+
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, RawPathParams, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::{RequestExt as _, extract::FromRequestParts};
+use http::request::Parts;
+use uuid::Uuid;
+
+use super::body::MAX_BYTES;
+use super::{Api, Kind, Problem};
+use crate::domain::ServiceName;
+use crate::store::Call;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+impl<S: Sync> FromRequestParts<S> for Call {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let call = parts.extensions.get::<Self>().cloned();
+        call.ok_or_else(|| Problem::new(Kind::Internal, "The request has no deadline."))
+    }
+}
+
+/// The middleware. Whoever calls the router may have put a [`Call`] with its own deadline into the request.
+pub(super) async fn observe(State(api): State<Api>, mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let id = request_id(request.headers());
+    let method = request.method().clone();
+    // The pattern, not the path: the path of an offer has its secret in it.
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let service = service_of(&mut request).await;
+    let call = match request.extensions().get::<Call>() {
+        Some(call) => call.clone(),
+        None => Call::within(api.timeout),
+    };
+    request.extensions_mut().insert(call.clone());
+
+    let response = if declares_too_much(request.headers()) {
+        too_large().into_response()
+    } else {
+        // In a task of its own, so that an operation that has begun is not left halfway when its caller hangs up, and so
+        // that a panic is that request's alone.
+        match tokio::spawn(next.run(request)).await {
+            Ok(response) => response,
+            Err(_) => Problem::new(Kind::Internal, "The registry failed at this request.").into_response(),
+        }
+    };
+    let (mut response, problem) = with_problem(response, &id);
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+
+    let meter = call.meter();
+    tracing::info!(
+        target: "portmaster::request",
+        request_id = id,
+        method = method.as_str(),
+        route = route.as_deref().unwrap_or("(none)"),
+        service = service.as_ref().map(ServiceName::as_str),
+        status = response.status().as_u16(),
+        problem = problem.as_ref().map(|problem| problem.kind().slug()),
+        cause = problem.as_ref().and_then(Problem::cause),
+        tries = meter.tries,
+        lost_races = meter.lost_races,
+        dynamodb_requests = meter.requests,
+        dynamodb_retries = meter.retries,
+        read_units = meter.read_units,
+        write_units = meter.write_units,
+        // Milliseconds with three decimals.
+        duration_ms = (started.elapsed().as_secs_f64() * 1e6).round() / 1e3,
+    );
+    response
+}
+
+/// The caller's id, if it is one that can go anywhere an id goes; else a new one.
+fn request_id(headers: &HeaderMap) -> String {
+    let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
+    let plain = |id: &&str| {
+        (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+    };
+    given.filter(plain).map_or_else(|| Uuid::new_v4().to_string(), str::to_owned)
+}
+
+async fn service_of(request: &mut Request) -> Option<ServiceName> {
+    let params = request.extract_parts::<RawPathParams>().await.ok()?;
+    let (_, value) = params.iter().find(|(name, _)| *name == "service")?;
+    ServiceName::try_from(value).ok()
+}
+
+fn declares_too_much(headers: &HeaderMap) -> bool {
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    length.is_some_and(|length| length > MAX_BYTES as u64)
+}
+
+pub(super) fn too_large() -> Problem {
+    Problem::new(Kind::PayloadTooLarge, format!("A body has at most {MAX_BYTES} bytes. Send a smaller one."))
+}
+
+/// Gives a problem its body. An error that something else answered, without a problem, gets one too.
+fn with_problem(response: Response, id: &str) -> (Response, Option<Problem>) {
+    let status = response.status();
+    let problem = match response.extensions().get::<Problem>() {
+        Some(problem) => problem.clone(),
+        None if status.is_client_error() => Problem::new(Kind::InvalidRequest, "The request is not valid."),
+        None if status.is_server_error() => Problem::new(Kind::Internal, "The registry failed at this request."),
+        None => return (response, None),
+    };
+    let (mut parts, _) = response.into_parts();
+    parts.status = problem.kind().status();
+    parts.headers.remove(header::CONTENT_LENGTH);
+    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    parts.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    debug_assert!(parts.status != StatusCode::OK, "a problem is no success");
+    (Response::from_parts(parts, problem.document(id).into()), Some(problem))
+}

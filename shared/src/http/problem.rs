@@ -1,0 +1,435 @@
+//! The one table of errors: kind → status, type, title, explanation. And how an [`Error`] becomes a problem.
+
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use problem_details::ProblemDetails;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::domain::{Claim, PortRange, ServiceName};
+use crate::operations::{Error, Occupancy};
+use crate::store::StoreError;
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident $slug:literal $status:ident $title:literal $explanation:literal;)*) => {
+        /// A kind of problem.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Kind {
+            $(#[doc = $explanation] $kind,)*
+        }
+
+        impl Kind {
+            /// Every kind.
+            pub const ALL: &[Self] = &[$(Self::$kind,)*];
+
+            /// Its name in `/problems/{kind}`.
+            #[must_use]
+            pub const fn slug(self) -> &'static str {
+                match self { $(Self::$kind => $slug,)* }
+            }
+
+            /// The status of an answer with it.
+            #[must_use]
+            pub const fn status(self) -> StatusCode {
+                match self { $(Self::$kind => StatusCode::$status,)* }
+            }
+
+            /// The same few words for every occurrence.
+            #[must_use]
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$kind => $title,)* }
+            }
+
+            /// What it means and what to do, in a paragraph.
+            #[must_use]
+            pub const fn explanation(self) -> &'static str {
+                match self { $(Self::$kind => $explanation,)* }
+            }
+        }
+    };
+}
+
+kinds! {
+    InvalidRequest "invalid-request" BAD_REQUEST "The request is not valid"
+        "A field, a parameter or a header is missing, of the wrong type, or out of bounds. `errors` names each one with what it should be. Nothing was changed; correct them all and send the request again.";
+    MalformedJson "malformed-json" BAD_REQUEST "The body is not JSON"
+        "The body could not be read as JSON (RFC 8259), or names a field twice. `detail` says where. Check how the body is quoted; in a shell, single quotes around it keep its double quotes.";
+    NotFound "not-found" NOT_FOUND "There is nothing at this path"
+        "The path is none of the API's. Paths have no trailing slash. GET /v1/openapi.json lists them all.";
+    ServiceNotFound "service-not-found" NOT_FOUND "There is no such service"
+        "No service has this name. Names are case-sensitive. GET /v1/services lists them; POST /v1/services or PUT /v1/services/{service} creates one.";
+    OfferNotFound "offer-not-found" NOT_FOUND "There is no such offer"
+        "No live offer of this service has this secret: it never existed, was rejected, was accepted (then it is a port), or expired and was cleared away. Ask for a new offer.";
+    PortNotFound "port-not-found" NOT_FOUND "There is no such port"
+        "The port or name has no allocation, or not in this service. An offer becomes one when it is accepted. GET /v1/ports/{port} looks across services.";
+    MethodNotAllowed "method-not-allowed" METHOD_NOT_ALLOWED "The path does not have this method"
+        "The `Allow` header lists the methods that it has.";
+    ServiceExists "service-exists" CONFLICT "A service of this name exists"
+        "Names are unique. To make a service be so whether or not it exists, as a pipeline wants it, use PUT /v1/services/{service}.";
+    RangeOverlap "range-overlap" CONFLICT "The range overlaps another service's"
+        "The ranges of services never overlap. `conflicts` lists the services in the way, with their ranges; choose ports between them, or shrink them first.";
+    RangeInUse "range-in-use" CONFLICT "Ports outside the new range are in use"
+        "Live offers or ports of the service lie outside the range asked for. `ports` lists up to ten of them. Release or reject them first, or let the offers expire.";
+    ServiceInUse "service-in-use" CONFLICT "The service is in use"
+        "A service with live offers or ports is not deleted. Release the ports and reject the offers first, or let them expire.";
+    NameTaken "name-taken" CONFLICT "The name has a port already"
+        "An instance has one port at a time. `port` and `state` say which. Accept or reject the offer, release the port, or use another name. To be given the same offer again when a request is repeated, send an Idempotency-Key.";
+    RangeExhausted "range-exhausted" CONFLICT "Every port of the range is taken"
+        "The whole range was read and has no free port. `Retry-After`, where present, says when the first offer expires. Release ports, or extend the range with PATCH /v1/services/{service}.";
+    OfferAccepted "offer-accepted" CONFLICT "The offer was accepted"
+        "The offer is an allocation by now and can no longer be rejected. Release it: DELETE /v1/services/{service}/ports/{port}.";
+    OfferExpired "offer-expired" GONE "The offer has expired"
+        "It was not accepted in time and its port may be somebody else's. Ask for a new offer, and accept it before its `expires_at`.";
+    PreconditionFailed "precondition-failed" PRECONDITION_FAILED "The service has changed"
+        "The service is not the version that `If-Match` names. Read it again, decide again, and send its new `ETag`.";
+    PayloadTooLarge "payload-too-large" PAYLOAD_TOO_LARGE "The body is too large"
+        "A body has at most 16 KiB.";
+    UnsupportedMediaType "unsupported-media-type" UNSUPPORTED_MEDIA_TYPE "The body is not declared as JSON"
+        "Send `Content-Type: application/json`. curl sends another type by default with `-d`; `--json` sends the right one.";
+    IdempotencyKeyReused "idempotency-key-reused" UNPROCESSABLE_ENTITY "The Idempotency-Key was used for another request"
+        "The key belongs to an offer that is still live and was asked for with another body. Use one key for one request: for example the pipeline's id and the instance's name.";
+    ServiceClosing "service-closing" SERVICE_UNAVAILABLE "The service is being changed"
+        "Somebody is deleting the service or shrinking its range at this moment. Try again after the seconds in `Retry-After`; if that never helps, a deletion was interrupted: repeat it, or wait for the reconciler.";
+    Unavailable "unavailable" SERVICE_UNAVAILABLE "The registry's table does not answer"
+        "DynamoDB throttled, was out of reach, or refused until the time for the request was over. Try again after the seconds in `Retry-After`. The operator finds the reason in the log, under the request id.";
+    Internal "internal" INTERNAL_SERVER_ERROR "The registry made a mistake"
+        "This is a defect. Please report it with the request id.";
+}
+
+impl Kind {
+    /// The problem's type (RFC 9457, section 3.1.1): a reference relative to the API's root.
+    #[must_use]
+    pub fn type_uri(self) -> String {
+        format!("/problems/{}", self.slug())
+    }
+
+    /// The kind of this name.
+    #[must_use]
+    pub fn named(slug: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| kind.slug() == slug)
+    }
+}
+
+/// Where in a request a mistake is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum At {
+    /// In the body: a JSON Pointer as a URI fragment (RFC 6901, section 6).
+    Pointer(String),
+    /// In the query.
+    Parameter(&'static str),
+    /// In a header.
+    Header(&'static str),
+}
+
+/// One mistake in a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Fault {
+    #[serde(flatten)]
+    pub(super) at: At,
+    pub(super) detail: String,
+}
+
+impl Fault {
+    pub(super) fn in_body(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { at: At::Pointer(pointer.into()), detail: detail.into() }
+    }
+
+    pub(super) fn in_query(parameter: &'static str, detail: impl Into<String>) -> Self {
+        Self { at: At::Parameter(parameter), detail: detail.into() }
+    }
+
+    pub(super) fn in_header(header: &'static str, detail: impl Into<String>) -> Self {
+        Self { at: At::Header(header), detail: detail.into() }
+    }
+}
+
+/// A problem document in the making (RFC 9457). As a response it has no body yet: the one place that knows the request's
+/// id, [`super::observe`], writes it.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    kind: Kind,
+    detail: String,
+    faults: Vec<Fault>,
+    extensions: Map<String, Value>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    /// For the log, not for the caller.
+    cause: Option<String>,
+}
+
+impl Problem {
+    /// A problem of this kind; `detail` says what happened and what to do next.
+    #[must_use]
+    pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        Self {
+            kind,
+            detail: detail.into(),
+            faults: Vec::new(),
+            extensions: Map::new(),
+            headers: Vec::new(),
+            cause: None,
+        }
+    }
+
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// What the log is to say of it.
+    pub(super) fn cause(&self) -> Option<&str> {
+        self.cause.as_deref()
+    }
+
+    /// A request with mistakes in it: all of them.
+    pub(super) fn invalid(faults: Vec<Fault>) -> Self {
+        let detail = match faults.as_slice() {
+            [Fault { at, detail }] => {
+                let place = match at {
+                    At::Pointer(pointer) => format!("the field {pointer} of the body"),
+                    At::Parameter(parameter) => format!("the query parameter {parameter}"),
+                    At::Header(header) => format!("the header {header}"),
+                };
+                format!("Correct {place}: {detail}.")
+            }
+            faults => format!("Correct the {} mistakes listed in `errors`.", faults.len()),
+        };
+        Self { faults, ..Self::new(Kind::InvalidRequest, detail) }
+    }
+
+    /// The mistakes, where that is what it is about.
+    pub(super) fn into_faults(self) -> Result<Vec<Fault>, Self> {
+        if self.kind == Kind::InvalidRequest { Ok(self.faults) } else { Err(self) }
+    }
+
+    fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.extensions.insert(name.to_owned(), value.into());
+        self
+    }
+
+    pub(super) fn header(mut self, name: HeaderName, value: impl ToString) -> Self {
+        if let Ok(value) = HeaderValue::from_str(&value.to_string()) {
+            self.headers.push((name, value));
+        }
+        self
+    }
+
+    fn retry_after(self, seconds: u64) -> Self {
+        self.header(header::RETRY_AFTER, seconds.max(1))
+    }
+
+    fn because(mut self, cause: &dyn ToString) -> Self {
+        self.cause = Some(cause.to_string());
+        self
+    }
+
+    /// The document.
+    pub(super) fn document(&self, request_id: &str) -> Vec<u8> {
+        let mut extensions = self.extensions.clone();
+        if !self.faults.is_empty() {
+            extensions.insert("errors".to_owned(), json!(self.faults));
+        }
+        let mut details = ProblemDetails::new()
+            .with_status(self.kind.status())
+            .with_title(self.kind.title())
+            .with_detail(&self.detail)
+            .with_extensions(extensions);
+        if let Ok(uri) = self.kind.type_uri().parse::<http::Uri>() {
+            details = details.with_type(uri);
+        }
+        if let Ok(uri) = request_id.parse::<http::Uri>() {
+            details = details.with_instance(uri);
+        }
+        serde_json::to_vec(&details).unwrap_or_default()
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = self.kind.status().into_response();
+        response.headers_mut().extend(self.headers.iter().cloned());
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+fn claim_json(claim: &Claim) -> Value {
+    json!({ "port": claim.port, "name": claim.name, "state": claim.state })
+}
+
+fn ranges_json(conflicts: &[(ServiceName, PortRange)]) -> Value {
+    conflicts.iter().map(|(name, range)| json!({ "name": name, "start": range.start(), "end": range.end() })).collect()
+}
+
+/// "1 offer", "2 offers".
+fn some(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::ServiceNotFound { service } => Self::new(
+                Kind::ServiceNotFound,
+                format!("There is no service {service}. Create it with POST /v1/services, or look for its name with GET /v1/services."),
+            ),
+            Error::ServiceExists { service } => Self::new(
+                Kind::ServiceExists,
+                format!("The service {service} exists already. To change it, or to make sure of it, use PUT /v1/services/{service}."),
+            ),
+            Error::InvalidRange(invalid) => Self::invalid(vec![Fault::in_body("#/start", invalid.to_string())]),
+            Error::RangeOverlap { range, conflicts } => {
+                let detail = match conflicts.as_slice() {
+                    [] => format!("The range {range} is not free. Try again, or choose another range."),
+                    [(name, theirs)] => format!("The range {range} overlaps that of {name} ({theirs}). Choose another range."),
+                    [(name, theirs), rest @ ..] => format!(
+                        "The range {range} overlaps that of {name} ({theirs}) and of {}. Choose another range.",
+                        some(rest.len(), "more service")
+                    ),
+                };
+                Self::new(Kind::RangeOverlap, detail).with("conflicts", ranges_json(&conflicts))
+            }
+            Error::RangeInUse { range, claims } => {
+                let shown: Vec<_> = claims.iter().take(10).map(claim_json).collect();
+                let detail = format!(
+                    "{} in use would lie outside {range}. Release or reject what `ports` lists, then try again.",
+                    some(claims.len(), "port")
+                );
+                Self::new(Kind::RangeInUse, detail).with("count", claims.len()).with("ports", shown)
+            }
+            Error::ServiceInUse { service, offers, ports } => Self::new(
+                Kind::ServiceInUse,
+                format!(
+                    "The service {service} has {} and {}. Reject and release them first; GET /v1/services/{service}/offers and …/ports list them.",
+                    some(offers, "live offer"),
+                    some(ports, "port")
+                ),
+            )
+            .with("offers", offers)
+            .with("ports", ports),
+            Error::ServiceClosing { service } => Self::new(
+                Kind::ServiceClosing,
+                format!("The service {service} is being deleted or shrunk at this moment. Try again in a second."),
+            )
+            .retry_after(1),
+            Error::PreconditionFailed => Self::new(
+                Kind::PreconditionFailed,
+                "The service is not the version that If-Match names. Read it again and send its new ETag.",
+            ),
+            Error::NameTaken { claim } => name_taken(&claim),
+            Error::RangeExhausted { service, occupancy } => range_exhausted(&service, occupancy),
+            Error::IdempotencyKeyReused => Self::new(
+                Kind::IdempotencyKeyReused,
+                "This Idempotency-Key belongs to a live offer that was asked for with another body. Use another key.",
+            ),
+            Error::OfferNotFound { service, accepted: None } => Self::new(
+                Kind::OfferNotFound,
+                format!(
+                    "The service {service} has no live offer with this secret. It may have expired; ask for a new one with POST /v1/services/{service}/offers."
+                ),
+            ),
+            Error::OfferNotFound { service, accepted: Some(port) } => Self::new(
+                Kind::OfferNotFound,
+                format!("The offer was accepted and is port {port} by now: GET /v1/services/{service}/ports/{port}."),
+            ),
+            Error::OfferExpired { port } => Self::new(
+                Kind::OfferExpired,
+                format!("The offer of port {port} expired before it was accepted. Ask for a new one."),
+            ),
+            Error::OfferAccepted { port } => Self::new(
+                Kind::OfferAccepted,
+                format!("The offer was accepted and is port {port} by now. To give it up, DELETE it under the service's ports."),
+            ),
+            Error::PortNotFound { service: Some(service), wanted } => Self::new(
+                Kind::PortNotFound,
+                format!("The service {service} has no allocated port {wanted}. GET /v1/services/{service}/ports lists those it has."),
+            ),
+            Error::PortNotFound { service: None, wanted } => {
+                Self::new(Kind::PortNotFound, format!("No service has allocated port {wanted}."))
+            }
+            Error::Store(error) => error.into(),
+        }
+    }
+}
+
+fn name_taken(claim: &Claim) -> Problem {
+    let next = match claim.expires_at {
+        Some(expiry) => format!("Accept or reject that offer, or wait until it expires at {}", expiry.to_rfc3339()),
+        None => format!("Release it with DELETE /v1/services/{}/ports/{}", claim.service, claim.port),
+    };
+    let detail = format!(
+        "{} has port {} of {} already ({}). {next}, or use another name.",
+        claim.name,
+        claim.port,
+        claim.service,
+        claim.state.as_str()
+    );
+    Problem::new(Kind::NameTaken, detail).with("port", claim.port.get()).with("state", claim.state.as_str())
+}
+
+fn range_exhausted(service: &ServiceName, occupancy: Occupancy) -> Problem {
+    let Occupancy { size, offered, allocated, foreign, seconds_to_next_expiry } = occupancy;
+    let next = match seconds_to_next_expiry {
+        Some(seconds) => format!("The first offer expires in {}.", some(usize::try_from(seconds).unwrap_or(usize::MAX), "second")),
+        None => "None of them expires by itself.".to_owned(),
+    };
+    let detail = format!(
+        "All {size} ports of {service} are taken: {offered} offered, {allocated} allocated. {next} Release ports or extend the range."
+    );
+    let problem = Problem::new(Kind::RangeExhausted, detail)
+        .with("size", size)
+        .with("offered", offered)
+        .with("allocated", allocated)
+        .with("other", foreign);
+    match seconds_to_next_expiry {
+        Some(seconds) => problem.retry_after(seconds),
+        None => problem,
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        let problem = match &error {
+            StoreError::Unavailable { .. } => Self::new(
+                Kind::Unavailable,
+                "The registry's table did not answer in time. Nothing is known to have changed; try again in a second.",
+            ),
+            StoreError::Unknown { .. } => Self::new(
+                Kind::Unavailable,
+                "The registry's table did not say whether it did this. Look whether it was done before you try again.",
+            ),
+            StoreError::NoTable { .. } | StoreError::Refused { .. } => Self::new(
+                Kind::Unavailable,
+                "The registry cannot use its table. Its operator finds the reason in the log, under this request's id.",
+            ),
+            StoreError::Damaged { .. } => Self::new(
+                Kind::Internal,
+                "An item of the registry's table cannot be read. Its operator finds it in the log, under this request's id.",
+            ),
+        };
+        let problem = problem.because(&error);
+        if problem.kind == Kind::Unavailable { problem.retry_after(1) } else { problem }
+    }
+}
+
+/// Declares which kinds of problem an endpoint can answer with, for the OpenAPI document; those that any endpoint can
+/// are added.
+macro_rules! problems {
+    ($name:ident: $($kind:ident),* $(,)?) => {
+        pub(in crate::http) struct $name;
+
+        impl utoipa::IntoResponses for $name {
+            fn responses()
+            -> std::collections::BTreeMap<String, utoipa::openapi::RefOr<utoipa::openapi::response::Response>> {
+                $crate::http::openapi::problem_responses(&[
+                    $($crate::http::Kind::$kind,)*
+                    $crate::http::Kind::PayloadTooLarge,
+                    $crate::http::Kind::Unavailable,
+                    $crate::http::Kind::Internal,
+                ])
+            }
+        }
+    };
+}
+pub(super) use problems;
