@@ -1,1 +1,44 @@
-fn main(){}
+//! `portmaster`: the registry on one machine, with one command.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use portmaster::{Options, Server};
+use tokio::signal::unix::{SignalKind, signal};
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    portmaster_shared::log::start(&options.log_level);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return refuse(&error),
+    };
+    runtime.block_on(run(options))
+}
+
+async fn run(options: Options) -> ExitCode {
+    // Before anything is started, so that no signal is missed.
+    let (mut interrupt, mut terminate) = match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
+        (Ok(interrupt), Ok(terminate)) => (interrupt, terminate),
+        (Err(error), _) | (_, Err(error)) => return refuse(&error),
+    };
+    let server = match Server::start(options).await {
+        Ok(server) => server,
+        Err(error) => return refuse(&error),
+    };
+    println!("{}", server.greeting());
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    match server.stop().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => refuse(&error),
+    }
+}
+
+/// Says in one line why there is no registry.
+fn refuse(error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("portmaster: {error}");
+    ExitCode::FAILURE
+}

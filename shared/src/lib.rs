@@ -7,5 +7,6 @@
 pub mod allocator;
 pub mod domain;
 pub mod http;
+pub mod log;
 pub mod operations;
 pub mod store;

@@ -45,6 +45,9 @@ impl Registry {
     /// How long an offer lives by default, in seconds.
     pub const OFFER_SECONDS: u32 = 30 * 60;
 
+    /// How long an offer may live at most, in seconds: 30 days.
+    pub const MAX_OFFER_SECONDS: u32 = 30 * 24 * 60 * 60;
+
     /// The registry in this table, whose offers live this many seconds.
     #[must_use]
     pub fn new(table: Table, clock: Clock, offer_seconds: u32) -> Self {

@@ -1,0 +1,151 @@
+//! The embedded DynamoDB: dynoxide, which serves the real wire protocol from inside this process, so that what runs
+//! here is what runs in the cloud, down to the SDK's requests.
+
+use std::fs::{File, TryLockError};
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::config::interceptors::BeforeTransmitInterceptorContextMut;
+use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_dynamodb::error::BoxError;
+
+use dynoxide::Database;
+use aws_smithy_types::body::SdkBody;
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+use crate::StartError;
+
+/// How often expired items are deleted. In the cloud it takes hours to days; nothing may depend on it.
+pub const SWEEP: Duration = Duration::from_secs(60);
+
+/// A running embedded DynamoDB. Dropping it stops it.
+#[derive(Debug)]
+pub struct Embedded {
+    url: String,
+    stop: Option<(oneshot::Sender<()>, mpsc::Sender<()>)>,
+    threads: Vec<JoinHandle<()>>,
+    /// Held as long as the data is in use.
+    _lock: Option<File>,
+}
+
+impl Embedded {
+    /// Starts it on a free port of the loopback interface, with its data in a folder, or in memory only. `sweep` is how
+    /// often it deletes what has expired; never, if none.
+    ///
+    /// # Errors
+    /// [`StartError`] where the folder cannot be used.
+    pub fn start(data: Option<&Path>, sweep: Option<Duration>) -> Result<Self, StartError> {
+        let (database, lock) = match data {
+            Some(folder) => open(folder).map(|(database, lock)| (database, Some(lock)))?,
+            None => (Database::memory().map_err(StartError::database)?, None),
+        };
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(StartError::embedded)?;
+        listener.set_nonblocking(true).map_err(StartError::embedded)?;
+        let url = format!("http://{}", listener.local_addr().map_err(StartError::embedded)?);
+
+        // A runtime of its own: its handlers block on a mutex and on SQLite.
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("dynamodb")
+            .enable_all()
+            .build()
+            .map_err(StartError::embedded)?;
+        let (stop_serving, stopped) = oneshot::channel::<()>();
+        let served = database.clone();
+        let serving = std::thread::Builder::new().name("dynamodb".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
+                let stop = async {
+                    let _ = stopped.await;
+                };
+                if let Err(error) = dynoxide::server::serve_with_shutdown(listener, served, stop).await {
+                    tracing::error!(target: "portmaster::embedded", error, "the embedded DynamoDB stopped");
+                }
+            });
+        });
+        let (stop_sweeping, sweeps) = mpsc::channel::<()>();
+        let sweeping = std::thread::Builder::new().name("ttl".to_owned()).spawn(move || {
+            let Some(every) = sweep else { return };
+            while let Err(mpsc::RecvTimeoutError::Timeout) = sweeps.recv_timeout(every) {
+                if let Err(error) = database.sweep_ttl() {
+                    tracing::warn!(target: "portmaster::embedded", %error, "expired items were not deleted");
+                }
+            }
+        });
+        let threads = vec![serving.map_err(StartError::embedded)?, sweeping.map_err(StartError::embedded)?];
+        Ok(Self { url, stop: Some((stop_serving, stop_sweeping)), threads, _lock: lock })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+}
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn open(folder: &Path) -> Result<(Database, File), StartError> {
+    let unusable = |error: &dyn ToString| StartError::Data { folder: folder.to_owned(), reason: error.to_string() };
+    std::fs::create_dir_all(folder).map_err(|error| unusable(&error))?;
+    let lock = File::create(folder.join("lock")).map_err(|error| unusable(&error))?;
+    lock.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => StartError::DataInUse { folder: folder.to_owned() },
+        TryLockError::Error(error) => unusable(&error),
+    })?;
+    let path = folder.join("portmaster.db");
+    let path = path.to_str().ok_or_else(|| unusable(&"its name is not UTF-8"))?;
+    let database = Database::new(path).map_err(|error| unusable(&error))?;
+    Ok((database, lock))
+}
+
+/// For the SDK's client of the embedded DynamoDB: takes the `ClientRequestToken` off each transaction.
+///
+/// The embedded DynamoDB keeps every token for ten minutes and walks all of them at every call, so that a busy registry
+/// would slow down by an order of magnitude. The registry recognizes its own items where a reply was lost, by their
+/// secrets and versions, and does not depend on the token.
+#[must_use]
+pub fn without_tokens() -> impl Intercept + 'static {
+    WithoutTokens
+}
+
+#[derive(Debug)]
+struct WithoutTokens;
+
+impl Intercept for WithoutTokens {
+    fn name(&self) -> &'static str {
+        "WithoutTokens"
+    }
+
+    fn modify_before_signing(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let request = context.request_mut();
+        if request.headers().get("x-amz-target") != Some("DynamoDB_20120810.TransactWriteItems") {
+            return Ok(());
+        }
+        let Some(body) = request.body().bytes() else { return Ok(()) };
+        let mut body: Value = serde_json::from_slice(body)?;
+        if let Some(fields) = body.as_object_mut() {
+            fields.remove("ClientRequestToken");
+        }
+        let body = serde_json::to_vec(&body)?;
+        request.headers_mut().insert("content-length", body.len().to_string());
+        *request.body_mut() = SdkBody::from(body);
+        Ok(())
+    }
+}

@@ -1,0 +1,76 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Parser;
+use portmaster_shared::operations::Registry;
+
+/// A registry of network ports, on this machine.
+///
+/// It keeps its data in a folder, in an embedded DynamoDB; `--in-memory` forgets it at the end, and
+/// `--dynamodb-endpoint` uses another DynamoDB. Every option is also an environment variable.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "portmaster", version, about, long_about)]
+pub struct Options {
+    /// Where to listen. Whoever reaches this address may do everything: there is no authentication here.
+    #[arg(long, env = "PORTMASTER_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+
+    /// The folder for the data; made if it is not there.
+    #[arg(long, env = "PORTMASTER_DATA", value_name = "DIR", default_value = "./.portmaster")]
+    pub data: PathBuf,
+
+    /// Keep the data in memory only.
+    #[arg(long, env = "PORTMASTER_IN_MEMORY", value_parser = clap::builder::FalseyValueParser::new())]
+    pub in_memory: bool,
+
+    /// How many seconds an offer lives.
+    #[arg(
+        long,
+        env = "PORTMASTER_OFFER_SECONDS",
+        value_name = "N",
+        default_value_t = Registry::OFFER_SECONDS,
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(Registry::MAX_OFFER_SECONDS)),
+    )]
+    pub offer_seconds: u32,
+
+    /// Another DynamoDB, real or emulated. Region and credentials come from the environment, as for every AWS tool.
+    #[arg(long, env = "PORTMASTER_DYNAMODB_ENDPOINT", value_name = "URL", conflicts_with = "in_memory")]
+    pub dynamodb_endpoint: Option<String>,
+
+    /// The table there. It must exist.
+    #[arg(long, env = "PORTMASTER_TABLE", value_name = "NAME", default_value = "portmaster")]
+    pub table: String,
+
+    /// How much to log.
+    #[arg(
+        long,
+        env = "PORTMASTER_LOG_LEVEL",
+        value_name = "LEVEL",
+        default_value = "info",
+        value_parser = clap::builder::PossibleValuesParser::new(portmaster_shared::log::LEVELS),
+    )]
+    pub log_level: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Options::command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_is_an_environment_variable_too() {
+        let command = Options::command();
+        for argument in command.get_arguments().filter(|argument| !["help", "version"].contains(&argument.get_id().as_str())) {
+            let expected = format!("PORTMASTER_{}", argument.get_id().as_str().to_uppercase());
+            assert_eq!(argument.get_env().and_then(|name| name.to_str()), Some(expected.as_str()));
+        }
+    }
+}

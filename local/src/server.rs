@@ -1,0 +1,209 @@
+//! Starting and stopping the registry.
+
+use std::fmt::Write as _;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use portmaster_shared::domain::Clock;
+use portmaster_shared::http::{self, Api};
+use portmaster_shared::operations::Registry;
+use portmaster_shared::store::{Call, Endpoint, StoreError, Table, connect, sdk_config};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use crate::embedded::{Embedded, SWEEP, without_tokens};
+use crate::options::Options;
+
+/// How long the table may take to answer at the start.
+const START: Duration = Duration::from_secs(10);
+
+/// How often the reconciler runs, and how long it may take; as in the cloud.
+const RECONCILE: Duration = Duration::from_secs(15 * 60);
+const RECONCILE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+
+/// How long requests that have begun may take to end.
+const STOP: Duration = Duration::from_secs(15);
+
+/// Why there is no registry; one line each.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Another program has the address, or it is not this machine's.
+    #[error("cannot listen on {address}: {error}; choose another address with --listen")]
+    Listen {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The folder is not usable.
+    #[error("cannot keep data in {}: {reason}; choose another folder with --data, or use --in-memory", folder.display())]
+    Data {
+        /// The folder.
+        folder: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// Another registry has the folder.
+    #[error("the data in {} is in use by another portmaster; stop it, or choose another folder with --data", folder.display())]
+    DataInUse {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The embedded DynamoDB did not start.
+    #[error("the embedded DynamoDB did not start: {0}")]
+    Embedded(String),
+    /// The other DynamoDB has no such table.
+    #[error(
+        "there is no table {table:?} at {endpoint}; name another with --table, or make it: aws dynamodb create-table \
+         --table-name {table} --billing-mode PAY_PER_REQUEST --attribute-definitions AttributeName=pk,AttributeType=S \
+         AttributeName=sk,AttributeType=S --key-schema AttributeName=pk,KeyType=HASH AttributeName=sk,KeyType=RANGE"
+    )]
+    NoTable {
+        /// The table.
+        table: String,
+        /// Where it was looked for.
+        endpoint: String,
+    },
+    /// The other DynamoDB is out of reach, or refuses.
+    #[error("cannot use the DynamoDB at {endpoint}: {error}; check --dynamodb-endpoint, and region and credentials")]
+    Unreachable {
+        /// Where it was looked for.
+        endpoint: String,
+        /// Why not.
+        error: StoreError,
+    },
+    /// It did not stop as it should.
+    #[error("stopped, but not cleanly: {0}")]
+    Stop(String),
+}
+
+impl StartError {
+    pub(crate) fn embedded(error: io::Error) -> Self {
+        Self::Embedded(error.to_string())
+    }
+
+    pub(crate) fn database(error: impl std::fmt::Display) -> Self {
+        Self::Embedded(error.to_string())
+    }
+}
+
+/// A running registry.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    greeting: String,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<io::Result<()>>,
+    reconciling: JoinHandle<()>,
+    embedded: Option<Embedded>,
+}
+
+impl Server {
+    /// Starts a registry. It answers once this returns.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(options: Options) -> Result<Self, StartError> {
+        // First, since it is what most often fails, and nothing has been touched yet.
+        let listen = |error| StartError::Listen { address: options.listen, error };
+        let listener = TcpListener::bind(options.listen).await.map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+
+        let (table, embedded) = table(&options).await?;
+        let registry = Registry::new(table, Clock::System, options.offer_seconds);
+        let reconciling = tokio::spawn(reconcile(registry.clone()));
+        let router = http::api(Api { registry, timeout: http::TIMEOUT });
+        let (stop, stopped) = oneshot::channel::<()>();
+        let stopped = async {
+            let _ = stopped.await;
+        };
+        let serving = tokio::spawn(axum::serve(listener, router).with_graceful_shutdown(stopped).into_future());
+        let greeting = greeting(address, &options);
+        Ok(Self { address, greeting, stop, serving, reconciling, embedded })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where it listens, where its data is, and what to try first.
+    #[must_use]
+    pub fn greeting(&self) -> &str {
+        &self.greeting
+    }
+
+    /// Lets the requests that have begun end, and stops.
+    ///
+    /// # Errors
+    /// [`StartError::Stop`].
+    pub async fn stop(self) -> Result<(), StartError> {
+        self.reconciling.abort();
+        drop(self.stop);
+        let result = match timeout(STOP, self.serving).await {
+            Err(_) => Err(StartError::Stop("requests were still running".to_owned())),
+            Ok(Err(error)) => Err(StartError::Stop(error.to_string())),
+            Ok(Ok(Err(error))) => Err(StartError::Stop(error.to_string())),
+            Ok(Ok(Ok(()))) => Ok(()),
+        };
+        // Joins its threads, which takes as long as their last request.
+        let _ = tokio::task::spawn_blocking(move || drop(self.embedded)).await;
+        result
+    }
+}
+
+async fn table(options: &Options) -> Result<(Table, Option<Embedded>), StartError> {
+    let call = Call::within(START);
+    if let Some(url) = &options.dynamodb_endpoint {
+        let table = Table::new(connect(&Endpoint::Url(url.clone())).await, &options.table);
+        table.ping(&call).await.map_err(|error| match error {
+            StoreError::NoTable { table } => StartError::NoTable { table, endpoint: url.clone() },
+            error => StartError::Unreachable { endpoint: url.clone(), error },
+        })?;
+        return Ok((table, None));
+    }
+    let data = (!options.in_memory).then_some(options.data.as_path());
+    let embedded = Embedded::start(data, Some(SWEEP))?;
+    let config = sdk_config(&Endpoint::Embedded(embedded.url().to_owned())).await.interceptor(without_tokens());
+    let table = Table::new(Client::from_conf(config.build()), &options.table);
+    table.create(&call).await.map_err(StartError::database)?;
+    Ok((table, Some(embedded)))
+}
+
+async fn reconcile(registry: Registry) {
+    let mut ticks = interval(RECONCILE);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        match registry.reconcile(&Call::within(RECONCILE_TIMEOUT)).await {
+            Ok(findings) => {
+                let healthy = findings.is_healthy();
+                tracing::info!(target: "portmaster::reconcile", healthy, findings = ?findings, "reconciled");
+            }
+            Err(error) => tracing::warn!(target: "portmaster::reconcile", %error, "not reconciled"),
+        }
+    }
+}
+
+fn greeting(address: SocketAddr, options: &Options) -> String {
+    let data = match (&options.dynamodb_endpoint, options.in_memory) {
+        (Some(url), _) => format!("in the table {} at {url}", options.table),
+        (None, true) => "in memory, until it stops".to_owned(),
+        (None, false) => {
+            let folder = options.data.canonicalize().unwrap_or_else(|_| options.data.clone());
+            format!("in {}", folder.display())
+        }
+    };
+    let mut text = String::new();
+    let _ = writeln!(text, "Portmaster listens on http://{address}");
+    let _ = writeln!(text, "Its data is {data}");
+    let _ = writeln!(text, "Try:  curl --json '{{\"name\":\"web\",\"start\":5000,\"end\":5999}}' http://{address}/v1/services");
+    let _ = write!(text, "then: curl --json '{{\"name\":\"web-01\"}}' http://{address}/v1/services/web/offers");
+    text
+}

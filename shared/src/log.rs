@@ -1,0 +1,30 @@
+//! The log: one JSON object a line, on standard error.
+
+use std::str::FromStr as _;
+
+use tracing::Level;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// The words for a level, from nothing to everything.
+pub const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// Starts the log. Only the registry's own events follow `level`, one of [`LEVELS`]; of the libraries only warnings are
+/// logged, since at their lower levels they print requests, and requests have secrets in them.
+///
+/// Another log that has been started already stays; that is the case in tests.
+pub fn start(level: &str) {
+    let level = LevelFilter::from_str(level).unwrap_or(LevelFilter::INFO);
+    let libraries = level.min(LevelFilter::from_level(Level::WARN));
+    let targets = Targets::new().with_default(libraries).with_target("portmaster", level);
+    let lines = tracing_subscriber::fmt::layer()
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_span_list(false)
+        .with_writer(std::io::stderr);
+    let _ = tracing_subscriber::registry().with(lines.with_filter(targets)).try_init();
+}
