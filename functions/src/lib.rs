@@ -1,1 +1,105 @@
+//! What every function does before and around its endpoint: settings from the environment, the DynamoDB client, the log,
+//! and Lambda's runtime. A function's own `main` names its endpoint and nothing else.
 
+mod settings;
+
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::map_request;
+use lambda_http::lambda_runtime::{Context, LambdaEvent};
+use lambda_http::{Error, RequestExt as _, service_fn};
+use portmaster_shared::domain::Clock;
+use portmaster_shared::http::{self, Api, Routes, TIMEOUT};
+use portmaster_shared::operations::{Findings, Registry};
+use portmaster_shared::store::{Call, Endpoint, Table, connect};
+use serde_json::Value;
+
+pub use settings::{Settings, SettingsError};
+
+/// What an answer needs after an operation's deadline, before Lambda kills the function.
+const RESERVE: Duration = Duration::from_millis(500);
+
+/// How long the first request to DynamoDB may take.
+const WARM_UP: Duration = Duration::from_secs(2);
+
+/// Serves one endpoint.
+#[must_use]
+pub fn serve(routes: fn() -> Routes) -> ExitCode {
+    start(async move |api| run(http::one(routes(), api)).await)
+}
+
+/// Serves what belongs to no other function.
+#[must_use]
+pub fn serve_pages_and_the_rest() -> ExitCode {
+    start(async |api| run(http::pages_and_the_rest(api)).await)
+}
+
+/// Runs the reconciler at every event, whatever is in it.
+#[must_use]
+pub fn reconcile() -> ExitCode {
+    start(async |api: Api| {
+        let registry = api.registry;
+        let handle = |event: LambdaEvent<Value>| {
+            let registry = registry.clone();
+            async move {
+                let call = Call::within(time_left(&event.context).unwrap_or(TIMEOUT));
+                let findings = registry.reconcile(&call).await?;
+                findings.log();
+                Ok::<Findings, Error>(findings)
+            }
+        };
+        lambda_http::lambda_runtime::run(service_fn(handle)).await
+    })
+}
+
+/// Sets up, and hands over. What is wrong with the settings is said in one line, and the function does not start.
+fn start(serve: impl AsyncFnOnce(Api) -> Result<(), Error>) -> ExitCode {
+    let settings = match Settings::from_environment() {
+        Ok(settings) => settings,
+        Err(error) => return refuse(&error),
+    };
+    portmaster_shared::log::start(&settings.log_level);
+    // One request at a time is all that Lambda gives a function.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return refuse(&error),
+    };
+    let served = runtime.block_on(async {
+        let table = Table::new(connect(&Endpoint::Aws).await, settings.table);
+        let registry = Registry::new(table, Clock::System, settings.offer_seconds);
+        // Opens the connection while Lambda gives the function a whole processor. If that fails, requests will say why.
+        if let Err(error) = registry.ping(&Call::within(WARM_UP)).await {
+            tracing::warn!(target: "portmaster::start", %error, "the table does not answer yet");
+        }
+        serve(Api { registry, timeout: TIMEOUT }).await
+    });
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => refuse(&error),
+    }
+}
+
+/// Hands a router to Lambda. Each request's own deadline follows Lambda's.
+async fn run(router: Router) -> Result<(), Error> {
+    let with_deadline = map_request(async |mut request: Request| {
+        if let Some(left) = request.lambda_context_ref().and_then(time_left) {
+            request.extensions_mut().insert(Call::within(left.min(TIMEOUT)));
+        }
+        request
+    });
+    lambda_http::run(router.layer(with_deadline)).await
+}
+
+/// How long an operation may take, by Lambda's deadline.
+fn time_left(context: &Context) -> Option<Duration> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    Some(Duration::from_millis(context.deadline).checked_sub(now)?.saturating_sub(RESERVE))
+}
+
+fn refuse(error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("portmaster: {error}");
+    ExitCode::FAILURE
+}

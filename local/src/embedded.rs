@@ -12,15 +12,15 @@ use aws_sdk_dynamodb::config::interceptors::BeforeTransmitInterceptorContextMut;
 use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::BoxError;
 
-use dynoxide::Database;
 use aws_smithy_types::body::SdkBody;
+use dynoxide::Database;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
 use crate::StartError;
 
 /// How often expired items are deleted. In the cloud it takes hours to days; nothing may depend on it.
-pub const SWEEP: Duration = Duration::from_secs(60);
+pub(crate) const SWEEP: Duration = Duration::from_secs(60);
 
 /// A running embedded DynamoDB. Dropping it stops it.
 #[derive(Debug)]

@@ -182,10 +182,7 @@ async fn reconcile(registry: Registry) {
     loop {
         ticks.tick().await;
         match registry.reconcile(&Call::within(RECONCILE_TIMEOUT)).await {
-            Ok(findings) => {
-                let healthy = findings.is_healthy();
-                tracing::info!(target: "portmaster::reconcile", healthy, findings = ?findings, "reconciled");
-            }
+            Ok(findings) => findings.log(),
             Err(error) => tracing::warn!(target: "portmaster::reconcile", %error, "not reconciled"),
         }
     }
@@ -203,7 +200,10 @@ fn greeting(address: SocketAddr, options: &Options) -> String {
     let mut text = String::new();
     let _ = writeln!(text, "Portmaster listens on http://{address}");
     let _ = writeln!(text, "Its data is {data}");
-    let _ = writeln!(text, "Try:  curl --json '{{\"name\":\"web\",\"start\":5000,\"end\":5999}}' http://{address}/v1/services");
+    let _ = writeln!(
+        text,
+        "Try:  curl --json '{{\"name\":\"web\",\"start\":5000,\"end\":5999}}' http://{address}/v1/services"
+    );
     let _ = write!(text, "then: curl --json '{{\"name\":\"web-01\"}}' http://{address}/v1/services/web/offers");
     text
 }

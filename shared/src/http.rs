@@ -9,8 +9,8 @@ mod headers;
 mod observe;
 mod offers;
 mod openapi;
-mod pages;
 mod page;
+mod pages;
 mod path;
 mod ports;
 mod problem;
@@ -93,21 +93,18 @@ endpoints! {
 }
 
 /// The whole API, as the local server serves it.
-#[must_use]
 pub fn api(api: Api) -> Router {
     let routes = ENDPOINTS.iter().fold(Routes::new(), |routes, endpoint| routes.merge((endpoint.routes)()));
     serve(routes.split_for_parts().0, api)
 }
 
 /// One endpoint, as its function serves it.
-#[must_use]
 pub fn one(routes: Routes, api: Api) -> Router {
     serve(routes.split_for_parts().0, api)
 }
 
 /// The function `pages`: its own routes, and the answer to every request that no other function's route matches: an
 /// unknown path, or a known one with a method that it lacks.
-#[must_use]
 pub fn pages_and_the_rest(api: Api) -> Router {
     let (own, _) = endpoint::pages().split_for_parts();
     serve(own.merge(pages::methods_not_allowed()), api)

@@ -19,7 +19,11 @@ pub const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"]
 pub fn start(level: &str) {
     let level = LevelFilter::from_str(level).unwrap_or(LevelFilter::INFO);
     let libraries = level.min(LevelFilter::from_level(Level::WARN));
-    let targets = Targets::new().with_default(libraries).with_target("portmaster", level);
+    // The embedded DynamoDB warns of every condition that fails, which is every race and every repeated request.
+    let targets = Targets::new()
+        .with_default(libraries)
+        .with_target("dynoxide", libraries.min(LevelFilter::ERROR))
+        .with_target("portmaster", level);
     let lines = tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)

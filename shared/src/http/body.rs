@@ -273,7 +273,11 @@ impl<E: DeserializeError> Deserr<E> for Strategy {
         let word = String::deserialize_from_value(value, location)?;
         Self::named(&word).ok_or_else(|| {
             let accepted = Self::ALL.map(Self::as_str);
-            take_cf_content(E::error::<V>(None, ErrorKind::UnknownValue { value: &word, accepted: &accepted }, location))
+            take_cf_content(E::error::<V>(
+                None,
+                ErrorKind::UnknownValue { value: &word, accepted: &accepted },
+                location,
+            ))
         })
     }
 }

@@ -65,7 +65,8 @@ pub(super) fn problem_responses(kinds: &[Kind]) -> BTreeMap<String, RefOr<Respon
 
 /// RFC 9457, with the members that this API adds.
 fn problem_schema() -> Schema {
-    let text = |description: &str| ObjectBuilder::new().schema_type(Type::String).description(Some(description)).build();
+    let text =
+        |description: &str| ObjectBuilder::new().schema_type(Type::String).description(Some(description)).build();
     let kinds: Vec<_> = Kind::ALL.iter().map(|kind| kind.type_uri()).collect();
     let kind = ObjectBuilder::new()
         .schema_type(Type::String)

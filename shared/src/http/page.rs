@@ -10,7 +10,7 @@ use http::request::Parts;
 use serde::Serialize;
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
-use utoipa::openapi::{Required, RefOr, Schema};
+use utoipa::openapi::{RefOr, Required, Schema};
 
 use super::Problem;
 use super::problem::Fault;
@@ -66,7 +66,10 @@ fn parse<C: Cursor>(pairs: &[(String, String)]) -> Result<Page<C>, Vec<Fault>> {
         None => DEFAULT_LIMIT,
         Some(Ok(limit @ 1..)) => usize::try_from(limit).unwrap_or(MAX_LIMIT).min(MAX_LIMIT),
         Some(_) => {
-            faults.push(Fault::in_query("limit", "must be a whole number of at least 1; more than 1,000 counts as 1,000"));
+            faults.push(Fault::in_query(
+                "limit",
+                "must be a whole number of at least 1; more than 1,000 counts as 1,000",
+            ));
             DEFAULT_LIMIT
         }
     };
@@ -107,13 +110,15 @@ impl<C> utoipa::IntoParams for Page<C> {
                 .schema(Some(RefOr::T(Schema::Object(schema.build()))))
                 .build()
         };
-        let limit = ObjectBuilder::new()
-            .schema_type(Type::Integer)
-            .minimum(Some(1))
-            .default(Some(DEFAULT_LIMIT.into()));
+        let limit =
+            ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).default(Some(DEFAULT_LIMIT.into()));
         vec![
             query("limit", "How many items at most; more than 1,000 counts as 1,000.", limit),
-            query("cursor", "Where to go on, as the `Link` header of the page before gave it.", ObjectBuilder::new().schema_type(Type::String)),
+            query(
+                "cursor",
+                "Where to go on, as the `Link` header of the page before gave it.",
+                ObjectBuilder::new().schema_type(Type::String),
+            ),
         ]
     }
 }

@@ -49,7 +49,10 @@ pub(super) async fn problem(Segments(kind): Segments<String>) -> Result<String, 
         Some(kind) => Ok(format!("{} ({})\n\n{}\n", kind.title(), kind.status(), kind.explanation())),
         None => {
             let all: Vec<_> = Kind::ALL.iter().map(|kind| kind.slug()).collect();
-            Err(Problem::new(Kind::NotFound, format!("There is no such kind of problem; there are {}.", all.join(", "))))
+            Err(Problem::new(
+                Kind::NotFound,
+                format!("There is no such kind of problem; there are {}.", all.join(", ")),
+            ))
         }
     }
 }
@@ -67,7 +70,10 @@ pub(super) async fn openapi() -> Response {
 /// No route matches.
 pub(super) async fn unknown_path() -> Problem {
     // The path is not repeated: it may have a secret in it.
-    Problem::new(Kind::NotFound, "The API has no such path. GET /v1/openapi.json lists those it has; none ends in a slash.")
+    Problem::new(
+        Kind::NotFound,
+        "The API has no such path. GET /v1/openapi.json lists those it has; none ends in a slash.",
+    )
 }
 
 /// A route matches, but not its method. The router adds `Allow`.

@@ -147,7 +147,10 @@ impl Fault {
 /// A problem document in the making (RFC 9457). As a response it has no body yet: the one place that knows the request's
 /// id, [`super::observe`], writes it.
 #[derive(Clone, Debug)]
-pub struct Problem {
+pub struct Problem(Box<Content>);
+
+#[derive(Clone, Debug)]
+struct Content {
     kind: Kind,
     detail: String,
     faults: Vec<Fault>,
@@ -161,25 +164,25 @@ impl Problem {
     /// A problem of this kind; `detail` says what happened and what to do next.
     #[must_use]
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Content {
             kind,
             detail: detail.into(),
             faults: Vec::new(),
             extensions: Map::new(),
             headers: Vec::new(),
             cause: None,
-        }
+        }))
     }
 
     /// Its kind.
     #[must_use]
     pub fn kind(&self) -> Kind {
-        self.kind
+        self.0.kind
     }
 
     /// What the log is to say of it.
     pub(super) fn cause(&self) -> Option<&str> {
-        self.cause.as_deref()
+        self.0.cause.as_deref()
     }
 
     /// A request with mistakes in it: all of them.
@@ -195,22 +198,24 @@ impl Problem {
             }
             faults => format!("Correct the {} mistakes listed in `errors`.", faults.len()),
         };
-        Self { faults, ..Self::new(Kind::InvalidRequest, detail) }
+        let mut problem = Self::new(Kind::InvalidRequest, detail);
+        problem.0.faults = faults;
+        problem
     }
 
     /// The mistakes, where that is what it is about.
     pub(super) fn into_faults(self) -> Result<Vec<Fault>, Self> {
-        if self.kind == Kind::InvalidRequest { Ok(self.faults) } else { Err(self) }
+        if self.0.kind == Kind::InvalidRequest { Ok(self.0.faults) } else { Err(self) }
     }
 
     fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.extensions.insert(name.to_owned(), value.into());
+        self.0.extensions.insert(name.to_owned(), value.into());
         self
     }
 
     pub(super) fn header(mut self, name: HeaderName, value: impl ToString) -> Self {
         if let Ok(value) = HeaderValue::from_str(&value.to_string()) {
-            self.headers.push((name, value));
+            self.0.headers.push((name, value));
         }
         self
     }
@@ -220,22 +225,22 @@ impl Problem {
     }
 
     fn because(mut self, cause: &dyn ToString) -> Self {
-        self.cause = Some(cause.to_string());
+        self.0.cause = Some(cause.to_string());
         self
     }
 
     /// The document.
     pub(super) fn document(&self, request_id: &str) -> Vec<u8> {
-        let mut extensions = self.extensions.clone();
-        if !self.faults.is_empty() {
-            extensions.insert("errors".to_owned(), json!(self.faults));
+        let mut extensions = self.0.extensions.clone();
+        if !self.0.faults.is_empty() {
+            extensions.insert("errors".to_owned(), json!(self.0.faults));
         }
         let mut details = ProblemDetails::new()
-            .with_status(self.kind.status())
-            .with_title(self.kind.title())
-            .with_detail(&self.detail)
+            .with_status(self.0.kind.status())
+            .with_title(self.0.kind.title())
+            .with_detail(&self.0.detail)
             .with_extensions(extensions);
-        if let Ok(uri) = self.kind.type_uri().parse::<http::Uri>() {
+        if let Ok(uri) = self.0.kind.type_uri().parse::<http::Uri>() {
             details = details.with_type(uri);
         }
         if let Ok(uri) = request_id.parse::<http::Uri>() {
@@ -247,8 +252,8 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut response = self.kind.status().into_response();
-        response.headers_mut().extend(self.headers.iter().cloned());
+        let mut response = self.0.kind.status().into_response();
+        response.headers_mut().extend(self.0.headers.iter().cloned());
         response.extensions_mut().insert(self);
         response
     }
@@ -371,7 +376,9 @@ fn name_taken(claim: &Claim) -> Problem {
 fn range_exhausted(service: &ServiceName, occupancy: Occupancy) -> Problem {
     let Occupancy { size, offered, allocated, foreign, seconds_to_next_expiry } = occupancy;
     let next = match seconds_to_next_expiry {
-        Some(seconds) => format!("The first offer expires in {}.", some(usize::try_from(seconds).unwrap_or(usize::MAX), "second")),
+        Some(seconds) => {
+            format!("The first offer expires in {}.", some(usize::try_from(seconds).unwrap_or(usize::MAX), "second"))
+        }
         None => "None of them expires by itself.".to_owned(),
     };
     let detail = format!(
@@ -409,7 +416,7 @@ impl From<StoreError> for Problem {
             ),
         };
         let problem = problem.because(&error);
-        if problem.kind == Kind::Unavailable { problem.retry_after(1) } else { problem }
+        if problem.kind() == Kind::Unavailable { problem.retry_after(1) } else { problem }
     }
 }
 

@@ -1,9 +1,9 @@
 //! `/v1/services`.
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::Json;
 use deserr::Deserr;
 use serde::Serialize;
 use serde_json::Value;
@@ -97,7 +97,10 @@ pub(super) struct PatchBody {
 #[derive(ToSchema)]
 #[schema(
     description = "Letters and digits, with . _ ~ - between them; at most 64 characters; case-sensitive.",
-    min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9]([A-Za-z0-9._~-]{0,62}[A-Za-z0-9])?$", example = "django"
+    min_length = 1,
+    max_length = 64,
+    pattern = "^[A-Za-z0-9]([A-Za-z0-9._~-]{0,62}[A-Za-z0-9])?$",
+    example = "django"
 )]
 #[allow(dead_code, reason = "only its schema is used")]
 pub(super) struct Name(String);
@@ -237,13 +240,8 @@ fn content(
         ListProblems,
     )
 )]
-pub(super) async fn list(
-    State(api): State<Api>,
-    call: Call,
-    page: Page<ServiceName>,
-) -> Result<Response, Problem> {
-    let listed =
-        api.registry.list_services(&call, &Namespace::default(), page.cursor.as_ref(), page.limit).await?;
+pub(super) async fn list(State(api): State<Api>, call: Call, page: Page<ServiceName>) -> Result<Response, Problem> {
+    let listed = api.registry.list_services(&call, &Namespace::default(), page.cursor.as_ref(), page.limit).await?;
     let items: Vec<_> = listed.items.iter().map(ServiceAnswer::from).collect();
     Ok(page::answer("/v1/services", page.limit, items, listed.next))
 }
@@ -308,7 +306,8 @@ pub(super) async fn put(
     check_name(&name, named.as_ref())?;
     let if_match = if_match(&headers)?;
     let content = content(description, start, end, strategy)?;
-    let written = api.registry.put_service(&call, &Namespace::default(), NewService { name, content }, &if_match).await?;
+    let written =
+        api.registry.put_service(&call, &Namespace::default(), NewService { name, content }, &if_match).await?;
     Ok(match written {
         Written::Created(service) => answer(StatusCode::CREATED, &service),
         Written::Replaced(service) => answer(StatusCode::OK, &service),

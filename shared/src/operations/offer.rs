@@ -268,7 +268,8 @@ impl Attempt<'_> {
             return Ok(None);
         }
         if let Some(request) = &self.request
-            && let Some(replay) = self.registry.table.request(self.call, self.namespace, self.service, &request.key).await?
+            && let Some(replay) =
+                self.registry.table.request(self.call, self.namespace, self.service, &request.key).await?
             && let Some(Next::Replayed(holding) | Next::Ours(holding)) = self.learn_of_request(replay).await?
         {
             return Ok(Some(holding));
@@ -301,7 +302,10 @@ impl Attempt<'_> {
             self.judge_old_claim(Pointer { port: at, secret, gone_since: None }).await?;
         }
         let name_failed = name.is_failed();
-        if matches!(name, Reason::Contended) || matches!(request, Reason::Contended) || matches!(dead, Reason::Contended) {
+        if matches!(name, Reason::Contended)
+            || matches!(request, Reason::Contended)
+            || matches!(dead, Reason::Contended)
+        {
             self.pause().await;
         }
         match name {
@@ -331,12 +335,13 @@ impl Attempt<'_> {
             }
             Reason::Failed(None) => self.lost(|_| {}),
             Reason::Failed(Some(holding)) => {
+                let affinity = self.affinity.filter(|pointer| pointer.port == port && !name_failed);
+                if affinity.is_some_and(|pointer| pointer.secret == holding.secret) {
+                    return Err(Error::NameTaken { claim: Box::new(holding.claim) });
+                }
                 let holder = Holder::from(&holding.claim);
                 self.lost(|knowledge| knowledge.learn(holder, now));
-                if let Some(pointer) = self.affinity.filter(|pointer| pointer.port == port && !name_failed) {
-                    if holding.secret == pointer.secret {
-                        return Err(Error::NameTaken { claim: Box::new(holding.claim) });
-                    }
+                if let Some(pointer) = affinity {
                     // Another holder has the port, so the name's old claim is gone.
                     self.affinity = None;
                     self.rule = NameRule::Gone(pointer.secret);

@@ -110,7 +110,10 @@ impl Registry {
             rest = page.next.and_then(|next| part.starting_at(next));
             if items.len() > limit {
                 items.truncate(limit);
-                rest = items.last().and_then(|last: &Claim| last.port.next()).and_then(|next| found.range.starting_at(next));
+                rest = items
+                    .last()
+                    .and_then(|last: &Claim| last.port.next())
+                    .and_then(|next| found.range.starting_at(next));
                 break;
             }
         }

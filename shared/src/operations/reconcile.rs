@@ -53,6 +53,12 @@ pub struct Findings {
 }
 
 impl Findings {
+    /// Writes one line to the log.
+    pub fn log(&self) {
+        let findings = serde_json::to_string(self).unwrap_or_default();
+        tracing::info!(target: "portmaster::reconcile", healthy = self.is_healthy(), findings, "reconciled");
+    }
+
     /// Whether anything was found that a healthy table never has.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
@@ -87,7 +93,13 @@ impl Registry {
     /// # Errors
     /// [`StoreError`] when the table does not answer; what was done until then stays done.
     pub async fn reconcile(&self, call: &Call) -> Result<Findings, StoreError> {
-        let mut run = Run { registry: self, call, findings: Findings::default(), namespaces: BTreeSet::new(), services: HashMap::new() };
+        let mut run = Run {
+            registry: self,
+            call,
+            findings: Findings::default(),
+            namespaces: BTreeSet::new(),
+            services: HashMap::new(),
+        };
         let resumed = self.table.checkpoint(call).await?;
         let mut from = resumed.clone();
         loop {
@@ -225,10 +237,10 @@ impl Run<'_> {
             }
             Change::Delete => {
                 self.findings.abandoned_deletions += 1;
-                match self.registry.delete_service(self.call, namespace, &service.name, &IfMatch::Always).await {
-                    Err(Error::Store(error)) => return Err(error),
-                    // In use, so it is open again; or somebody else is at it.
-                    Ok(()) | Err(_) => {}
+                let deleted = self.registry.delete_service(self.call, namespace, &service.name, &IfMatch::Always).await;
+                // Any other error: it is in use, so it is open again; or somebody else is at it.
+                if let Err(Error::Store(error)) = deleted {
+                    return Err(error);
                 }
             }
         }

@@ -12,7 +12,8 @@ use uuid::Uuid;
 
 use super::{Error, Listed, Registry};
 use crate::domain::{
-    Change, Claim, ClaimState, Description, Holding, Mark, Namespace, PortRange, Service, ServiceName, Strategy, Version,
+    Change, Claim, ClaimState, Description, Holding, Mark, Namespace, PortRange, Service, ServiceName, Strategy,
+    Version,
 };
 use crate::store::{Call, Marked, Ranges, Removed, Rewritten, StoreError, backoff, wait};
 
@@ -133,12 +134,7 @@ impl Registry {
     ///
     /// # Errors
     /// [`Error::ServiceExists`], [`Error::RangeOverlap`], [`Error::Store`].
-    pub async fn create_service(
-        &self,
-        call: &Call,
-        namespace: &Namespace,
-        new: NewService,
-    ) -> Result<Service, Error> {
+    pub async fn create_service(&self, call: &Call, namespace: &Namespace, new: NewService) -> Result<Service, Error> {
         let NewService { name, content } = new;
         let service = Service {
             name,
@@ -263,13 +259,7 @@ impl Registry {
 
     /// Replaces a service and its range in one transaction, once nothing is left in what it gives up. Gives false where
     /// the service has changed.
-    async fn resize(
-        &self,
-        call: &Call,
-        namespace: &Namespace,
-        old: &Service,
-        new: &Service,
-    ) -> Result<bool, Error> {
+    async fn resize(&self, call: &Call, namespace: &Namespace, old: &Service, new: &Service) -> Result<bool, Error> {
         let mut waits = backoff();
         loop {
             let ranges = self.table.ranges(call, namespace).await?;
@@ -298,13 +288,7 @@ impl Registry {
     }
 
     /// Gives up a part of a range: mark, look, remove what is dead, resize.
-    async fn shrink(
-        &self,
-        call: &Call,
-        namespace: &Namespace,
-        old: &Service,
-        new: &Service,
-    ) -> Result<bool, Error> {
+    async fn shrink(&self, call: &Call, namespace: &Namespace, old: &Service, new: &Service) -> Result<bool, Error> {
         // An overlap is told before anything is marked; the last step looks again.
         let ranges = self.table.ranges(call, namespace).await?;
         self.check_overlap(call, namespace, &ranges, old, new).await?;

@@ -76,17 +76,15 @@ impl Table {
         let now = number(write.now.seconds());
         let pointer = Pointer { port: claim.port, secret: *secret, gone_since: None };
 
-        let mut items = vec![put(
-            Put::builder()
-                .table_name(&self.name)
-                .set_item(Some(encode(&port, ports::attributes(write.holding))?))
-                .condition_expression("attribute_not_exists(#pk) OR #expires_at <= :now")
-                .expression_attribute_names("#pk", "pk")
-                .expression_attribute_names("#expires_at", "expires_at")
-                .expression_attribute_values(":now", now.clone())
-                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-                .build(),
-        )?];
+        let mut items = vec![put(Put::builder()
+            .table_name(&self.name)
+            .set_item(Some(encode(&port, ports::attributes(write.holding))?))
+            .condition_expression("attribute_not_exists(#pk) OR #expires_at <= :now")
+            .expression_attribute_names("#pk", "pk")
+            .expression_attribute_names("#expires_at", "expires_at")
+            .expression_attribute_values(":now", now.clone())
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build())?];
 
         let put_name = Put::builder()
             .table_name(&self.name)
@@ -123,9 +121,7 @@ impl Table {
                 .expression_attribute_values(":now", now.clone())
                 .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
             items.push(put(match request.replaces {
-                None => {
-                    put_request.condition_expression("attribute_not_exists(#pk) OR #expires_at <= :now").build()
-                }
+                None => put_request.condition_expression("attribute_not_exists(#pk) OR #expires_at <= :now").build(),
                 Some(was) => put_request
                     .condition_expression("attribute_not_exists(#pk) OR #expires_at <= :now OR #secret = :was")
                     .expression_attribute_names("#secret", "secret")

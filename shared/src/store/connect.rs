@@ -63,4 +63,3 @@ fn https() -> SharedHttpClient {
 fn plain_http() -> SharedHttpClient {
     aws_smithy_http_client::Builder::new().build_http()
 }
-

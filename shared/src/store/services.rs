@@ -166,7 +166,8 @@ impl Table {
             .map_err(refused)?;
         let mut claimed = seen.claimed.clone();
         claimed.insert_range(new.range);
-        self.with_ranges(call, namespace, TransactWriteItem::builder().put(put).build(), (seen, &claimed), Some(new)).await
+        self.with_ranges(call, namespace, TransactWriteItem::builder().put(put).build(), (seen, &claimed), Some(new))
+            .await
     }
 
     /// Replaces a service by its new content, and its range by the new one. What was read of both must still be so.
@@ -184,14 +185,17 @@ impl Table {
             .set_item(Some(self.encode_service(namespace, new)?))
             .condition_expression(condition)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let put = names.into_iter().fold(put, |put, (placeholder, name)| put.expression_attribute_names(placeholder, name));
         let put =
-            values.into_iter().fold(put, |put, (placeholder, value)| put.expression_attribute_values(placeholder, value));
+            names.into_iter().fold(put, |put, (placeholder, name)| put.expression_attribute_names(placeholder, name));
+        let put = values
+            .into_iter()
+            .fold(put, |put, (placeholder, value)| put.expression_attribute_values(placeholder, value));
         let put = put.build().map_err(refused)?;
         let mut claimed = seen.claimed.clone();
         claimed.remove_range(old.range);
         claimed.insert_range(new.range);
-        self.with_ranges(call, namespace, TransactWriteItem::builder().put(put).build(), (seen, &claimed), Some(new)).await
+        self.with_ranges(call, namespace, TransactWriteItem::builder().put(put).build(), (seen, &claimed), Some(new))
+            .await
     }
 
     /// Deletes a service that is marked, and gives its range up.
@@ -243,8 +247,9 @@ impl Table {
                 .condition_expression(condition)
                 .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
                 .return_consumed_capacity(ReturnConsumedCapacity::Total);
-            let put =
-                names.into_iter().fold(put, |put, (placeholder, name)| put.expression_attribute_names(placeholder, name));
+            let put = names
+                .into_iter()
+                .fold(put, |put, (placeholder, name)| put.expression_attribute_names(placeholder, name));
             values
                 .into_iter()
                 .fold(put, |put, (placeholder, value)| put.expression_attribute_values(placeholder, value))

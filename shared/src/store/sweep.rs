@@ -1,9 +1,7 @@
 //! Reading the whole table page by page, for the reconciler, and remembering how far it got.
 
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::types::{
-    ConditionCheck, Delete, ReturnConsumedCapacity, TransactWriteItem,
-};
+use aws_sdk_dynamodb::types::{ConditionCheck, Delete, ReturnConsumedCapacity, TransactWriteItem};
 
 use super::claim::refused;
 use super::item::{Item, Key, SERVICE_PREFIX, text};
@@ -45,7 +43,10 @@ fn checkpoint_key() -> Key {
 
 fn classify(item: Item) -> Found {
     let Some(key) = Key::of(&item) else {
-        return Found::Unreadable(StoreError::Damaged { key: "(without a key)".to_owned(), reason: "no key".to_owned() });
+        return Found::Unreadable(StoreError::Damaged {
+            key: "(without a key)".to_owned(),
+            reason: "no key".to_owned(),
+        });
     };
     let unknown = || {
         let reason = "no item of the registry has such a key".to_owned();
@@ -158,4 +159,3 @@ impl Table {
         Ok(matches!(self.transact(call, items, OnContention::Wait).await?, Transacted::Done))
     }
 }
-

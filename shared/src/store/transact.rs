@@ -102,6 +102,8 @@ fn read(reason: CancellationReason) -> Result<Reason<Item>, StoreError> {
         "None" => Ok(Reason::None),
         "ConditionalCheckFailed" => Ok(Reason::Failed(reason.item.filter(|item| !item.is_empty()))),
         "TransactionConflict" | "ThrottlingError" | "ProvisionedThroughputExceeded" => Ok(Reason::Contended),
-        code => Err(StoreError::Refused { reason: format!("{code}: {}", reason.message.as_deref().unwrap_or_default()) }),
+        code => {
+            Err(StoreError::Refused { reason: format!("{code}: {}", reason.message.as_deref().unwrap_or_default()) })
+        }
     }
 }

@@ -1,0 +1,10 @@
+//! `POST /v1/services`
+
+use std::process::ExitCode;
+
+use portmaster_functions::serve;
+use portmaster_shared::http::endpoint;
+
+fn main() -> ExitCode {
+    serve(endpoint::create_service)
+}

@@ -1,0 +1,10 @@
+//! `GET /v1/services/{service}`
+
+use std::process::ExitCode;
+
+use portmaster_functions::serve;
+use portmaster_shared::http::endpoint;
+
+fn main() -> ExitCode {
+    serve(endpoint::get_service)
+}

@@ -1,0 +1,10 @@
+//! `DELETE /v1/services/{service}/ports/{port_or_name}`
+
+use std::process::ExitCode;
+
+use portmaster_functions::serve;
+use portmaster_shared::http::endpoint;
+
+fn main() -> ExitCode {
+    serve(endpoint::release_port)
+}

@@ -1,0 +1,99 @@
+//! A function's settings.
+
+use portmaster_shared::log::LEVELS;
+use portmaster_shared::operations::Registry;
+
+/// What a function is told by its environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// `TABLE_NAME`: the registry's table. There is no default.
+    pub table: String,
+    /// `OFFER_SECONDS`: how long an offer lives; 1,800 if it is not set.
+    pub offer_seconds: u32,
+    /// `LOG_LEVEL`: how much to log; `info` if it is not set.
+    pub log_level: String,
+}
+
+/// What is wrong with a setting, in one line.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// No table.
+    #[error("the environment variable TABLE_NAME is not set; it names the registry's DynamoDB table")]
+    NoTable,
+    /// Not a table's name (*Amazon DynamoDB Developer Guide*, "Naming rules").
+    #[error("the environment variable TABLE_NAME must have 3 to 255 characters, of A-Z a-z 0-9 _ - and ., not {0:?}")]
+    Table(String),
+    /// Not a lifetime.
+    #[error("the environment variable OFFER_SECONDS must be a whole number from 1 to {max}, not {0:?}", max = Registry::MAX_OFFER_SECONDS)]
+    OfferSeconds(String),
+    /// Not a level.
+    #[error("the environment variable LOG_LEVEL must be one of {levels}, not {0:?}", levels = LEVELS.join(", "))]
+    LogLevel(String),
+}
+
+impl Settings {
+    /// The settings of this process.
+    ///
+    /// # Errors
+    /// [`SettingsError`]: the first one that is wrong.
+    pub fn from_environment() -> Result<Self, SettingsError> {
+        Self::parse(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
+    }
+
+    fn parse(variable: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
+        let table = variable("TABLE_NAME").filter(|table| !table.is_empty()).ok_or(SettingsError::NoTable)?;
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+        if !(3..=255).contains(&table.len()) || !table.bytes().all(allowed) {
+            return Err(SettingsError::Table(table));
+        }
+        let offer_seconds = match variable("OFFER_SECONDS") {
+            None => Registry::OFFER_SECONDS,
+            Some(text) => match text.parse() {
+                Ok(seconds @ 1..=Registry::MAX_OFFER_SECONDS) => seconds,
+                _ => return Err(SettingsError::OfferSeconds(text)),
+            },
+        };
+        let log_level = match variable("LOG_LEVEL") {
+            None => "info".to_owned(),
+            Some(level) if LEVELS.contains(&level.to_ascii_lowercase().as_str()) => level.to_ascii_lowercase(),
+            Some(level) => return Err(SettingsError::LogLevel(level)),
+        };
+        Ok(Self { table, offer_seconds, log_level })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+        let find =
+            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        Settings::parse(find)
+    }
+
+    #[test]
+    fn only_the_table_has_no_default() {
+        let settings = parse(&[("TABLE_NAME", "portmaster")]).unwrap();
+        assert_eq!((settings.offer_seconds, settings.log_level.as_str()), (1800, "info"));
+        assert_eq!(parse(&[]), Err(SettingsError::NoTable));
+        assert_eq!(parse(&[("TABLE_NAME", "")]), Err(SettingsError::NoTable));
+    }
+
+    #[test]
+    fn a_wrong_setting_is_named_in_one_line() {
+        for (name, value) in [
+            ("TABLE_NAME", "a table"),
+            ("OFFER_SECONDS", "0"),
+            ("OFFER_SECONDS", "-5"),
+            ("OFFER_SECONDS", "30m"),
+            ("OFFER_SECONDS", ""),
+            ("OFFER_SECONDS", "2592001"),
+            ("LOG_LEVEL", "loud"),
+        ] {
+            let line = parse(&[(name, value), ("TABLE_NAME", "portmaster")]).unwrap_err().to_string();
+            assert!(line.contains(name) && line.contains(value) && !line.contains('\n'), "{line}");
+        }
+        assert_eq!(parse(&[("TABLE_NAME", "portmaster"), ("LOG_LEVEL", "DEBUG")]).unwrap().log_level, "debug");
+    }
+}

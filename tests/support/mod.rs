@@ -1,0 +1,328 @@
+//! A registry to test against, and a client that holds every answer against the OpenAPI document.
+
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+mod meter;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use portmaster::{Embedded, without_tokens};
+use portmaster_shared::domain::{Clock, Namespace};
+use portmaster_shared::http::{Api, TIMEOUT};
+use portmaster_shared::operations::Registry;
+use portmaster_shared::store::{Call, Endpoint, Table, sdk_config};
+use reqwest::header::HeaderMap;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+pub use meter::Meter;
+
+/// How a registry under test differs from the usual one.
+pub struct Setup {
+    pub offer_seconds: u32,
+    /// How often expired items are deleted; never, if none.
+    pub sweep: Option<Duration>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { offer_seconds: Registry::OFFER_SECONDS, sweep: None }
+    }
+}
+
+/// A registry with a database of its own, in memory, behind the real wire protocol.
+pub struct World {
+    pub embedded: Embedded,
+    /// Milliseconds that its clock is ahead of the system's.
+    pub shift: Arc<AtomicI64>,
+    pub offer_seconds: u32,
+    pub registry: Registry,
+    pub api: Caller,
+}
+
+pub const TABLE: &str = "portmaster";
+
+pub fn call() -> Call {
+    Call::within(Duration::from_secs(30))
+}
+
+pub fn default_namespace() -> Namespace {
+    Namespace::default()
+}
+
+impl World {
+    pub async fn new() -> Self {
+        Self::with(Setup::default()).await
+    }
+
+    pub async fn with(setup: Setup) -> Self {
+        let embedded = Embedded::start(None, setup.sweep).unwrap();
+        let shift = Arc::<AtomicI64>::default();
+        let client = client(&embedded, None).await;
+        let table = Table::new(client, TABLE);
+        table.create(&call()).await.unwrap();
+        let registry = Registry::new(table, Clock::Shifted(Arc::clone(&shift)), setup.offer_seconds);
+        let api = serve(registry.clone()).await;
+        Self { embedded, shift, offer_seconds: setup.offer_seconds, registry, api }
+    }
+
+    /// Another process on the same table: it shares no memory with the first one, and may have a clock of its own.
+    pub async fn another(&self, shift_millis: i64) -> Registry {
+        let clock = Clock::Shifted(Arc::new(AtomicI64::new(shift_millis)));
+        Registry::new(Table::new(client(&self.embedded, None).await, TABLE), clock, self.offer_seconds)
+    }
+
+    /// Another process, with a meter on its wire.
+    pub async fn metered(&self) -> (Registry, Meter) {
+        let meter = Meter::default();
+        let client = client(&self.embedded, Some(meter.clone())).await;
+        (Registry::new(Table::new(client, TABLE), Clock::Shifted(Arc::clone(&self.shift)), self.offer_seconds), meter)
+    }
+
+    /// The table as a plain client sees it, to look at items and to damage them.
+    pub async fn dynamodb(&self) -> Client {
+        client(&self.embedded, None).await
+    }
+
+    /// Lets time pass, for this registry's clock.
+    pub fn pass(&self, time: Duration) {
+        self.shift.fetch_add(i64::try_from(time.as_millis()).unwrap(), Ordering::Relaxed);
+    }
+
+    /// The reconciler must find nothing that a healthy table never has (promise P16).
+    pub async fn assert_healthy(&self) {
+        let findings = self.registry.reconcile(&call()).await.unwrap();
+        assert!(findings.is_healthy() && findings.finished, "{findings:?}");
+    }
+}
+
+async fn client(embedded: &Embedded, meter: Option<Meter>) -> Client {
+    let config = sdk_config(&Endpoint::Embedded(embedded.url().to_owned())).await.interceptor(without_tokens());
+    let config = match meter {
+        Some(meter) => config.interceptor(meter),
+        None => config,
+    };
+    Client::from_conf(config.build())
+}
+
+/// Serves a registry over HTTP, for as long as the test's runtime runs.
+pub async fn serve(registry: Registry) -> Caller {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let router = portmaster_shared::http::api(Api { registry, timeout: TIMEOUT });
+    tokio::spawn(axum::serve(listener, router).into_future());
+    Caller::new(url)
+}
+
+/// A caller of the API at some URL.
+#[derive(Clone)]
+pub struct Caller {
+    pub url: String,
+    client: reqwest::Client,
+    document: Arc<Value>,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    /// Null if there was no body; a string if it was not JSON.
+    pub body: Value,
+}
+
+impl Caller {
+    pub fn new(url: String) -> Self {
+        let document = serde_json::from_str(portmaster_shared::http::document()).unwrap();
+        Self { url, client: reqwest::Client::new(), document: Arc::new(document) }
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(Method::GET, path, None, &[]).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        self.send(Method::POST, path, Some(body), &[]).await
+    }
+
+    pub async fn put(&self, path: &str, body: Value) -> Answer {
+        self.send(Method::PUT, path, Some(body), &[]).await
+    }
+
+    pub async fn patch(&self, path: &str, body: Value) -> Answer {
+        self.send(Method::PATCH, path, Some(body), &[]).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.send(Method::DELETE, path, None, &[]).await
+    }
+
+    pub async fn send(&self, method: Method, path: &str, body: Option<Value>, headers: &[(&str, &str)]) -> Answer {
+        let bytes = body.map(|body| body.to_string().into_bytes());
+        let json = [("content-type", "application/json")];
+        let headers: Vec<_> = headers.iter().chain(bytes.iter().flat_map(|_| &json)).copied().collect();
+        self.send_bytes(method, path, bytes, &headers).await
+    }
+
+    pub async fn send_bytes(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Vec<u8>>,
+        headers: &[(&str, &str)],
+    ) -> Answer {
+        let mut request = self.client.request(method.clone(), format!("{}{path}", self.url));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(body) = body {
+            request = request.body(body);
+        }
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status(), response.headers().clone());
+        let text = response.text().await.unwrap();
+        let body = match text.as_str() {
+            "" => Value::Null,
+            text => serde_json::from_str(text).unwrap_or_else(|_| json!(text)),
+        };
+        let answer = Answer { status, headers, body };
+        self.hold_against_document(&method, path, &answer);
+        answer
+    }
+
+    /// Every answer is one that the OpenAPI document announces for its path and method, and every error is a problem.
+    fn hold_against_document(&self, method: &Method, path: &str, answer: &Answer) {
+        let context = || format!("{method} {path}: {answer:?}");
+        if answer.status.as_u16() >= 400 && method != Method::HEAD {
+            assert_eq!(answer.header("content-type"), "application/problem+json", "{}", context());
+            for member in ["type", "title", "status", "detail", "instance"] {
+                assert!(!answer.body[member].is_null(), "no {member}: {}", context());
+            }
+            assert_eq!(answer.body["status"], answer.status.as_u16(), "{}", context());
+            assert_eq!(answer.body["instance"], answer.header("x-request-id"), "{}", context());
+        }
+        let path = path.split('?').next().unwrap();
+        let operation = self.operation(path).map(|item| &item[method.as_str().to_lowercase()]);
+        match operation {
+            None => assert_eq!(answer.kind(), "not-found", "{}", context()),
+            Some(Value::Null) if method == Method::HEAD => {}
+            Some(Value::Null) => {
+                assert_eq!(answer.kind(), "method-not-allowed", "{}", context());
+                assert!(answer.headers.contains_key("allow"), "{}", context());
+            }
+            Some(operation) => {
+                let announced = &operation["responses"][answer.status.as_str()];
+                assert!(announced.is_object(), "not announced: {}", context());
+                if answer.status.as_u16() >= 400 {
+                    let description = announced["description"].as_str().unwrap();
+                    assert!(description.contains(&format!("`{}`", answer.kind())), "{description}; {}", context());
+                }
+            }
+        }
+    }
+
+    fn operation(&self, path: &str) -> Option<&Value> {
+        let segments: Vec<_> = path.split('/').collect();
+        self.document["paths"].as_object().unwrap().iter().find_map(|(template, item)| {
+            let template: Vec<_> = template.split('/').collect();
+            let matches = template.len() == segments.len()
+                && template.iter().zip(&segments).all(|(t, s)| (t.starts_with('{') && !s.is_empty()) || t == s);
+            matches.then_some(item)
+        })
+    }
+
+    /// Creates a service.
+    pub async fn service(&self, name: &str, start: u16, end: u16) {
+        self.service_with(name, start, end, "lowest").await;
+    }
+
+    pub async fn service_with(&self, name: &str, start: u16, end: u16, strategy: &str) {
+        let body = json!({ "name": name, "start": start, "end": end, "strategy": strategy });
+        self.post("/v1/services", body).await.expect(201);
+    }
+
+    /// Asks for an offer, whatever comes.
+    pub async fn ask(&self, service: &str, name: &str) -> Answer {
+        self.post(&format!("/v1/services/{service}/offers"), json!({ "name": name })).await
+    }
+
+    /// Asks with a key.
+    pub async fn ask_with_key(&self, service: &str, name: &str, key: &str) -> Answer {
+        let path = format!("/v1/services/{service}/offers");
+        self.send(Method::POST, &path, Some(json!({ "name": name })), &[("idempotency-key", key)]).await
+    }
+
+    /// An offer: port and secret.
+    pub async fn offer(&self, service: &str, name: &str) -> (u16, String) {
+        let answer = self.ask(service, name).await.expect(201);
+        (answer.port(), answer.secret())
+    }
+
+    pub async fn accept(&self, service: &str, secret: &str) -> Answer {
+        self.send(Method::POST, &format!("/v1/services/{service}/offers/{secret}/accept"), None, &[]).await
+    }
+
+    pub async fn reject(&self, service: &str, secret: &str) -> Answer {
+        self.send(Method::POST, &format!("/v1/services/{service}/offers/{secret}/reject"), None, &[]).await
+    }
+
+    /// An allocation: its port.
+    pub async fn allocate(&self, service: &str, name: &str) -> u16 {
+        let (port, secret) = self.offer(service, name).await;
+        self.accept(service, &secret).await.expect(201);
+        port
+    }
+}
+
+impl Answer {
+    /// The answer, if it has this status.
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status.as_u16(), status, "{self:?}");
+        self
+    }
+
+    /// The answer, if it is this problem.
+    #[track_caller]
+    pub fn expect_problem(self, status: u16, kind: &str) -> Self {
+        assert_eq!((self.status.as_u16(), self.kind()), (status, kind), "{self:?}");
+        self
+    }
+
+    /// The problem's kind; empty if it is none.
+    pub fn kind(&self) -> &str {
+        self.body["type"].as_str().and_then(|kind| kind.strip_prefix("/problems/")).unwrap_or_default()
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    #[track_caller]
+    pub fn port(&self) -> u16 {
+        self.body["port"].as_u64().and_then(|port| port.try_into().ok()).unwrap_or_else(|| panic!("no port: {self:?}"))
+    }
+
+    #[track_caller]
+    pub fn secret(&self) -> String {
+        self.body["secret"].as_str().unwrap_or_else(|| panic!("no secret: {self:?}")).to_owned()
+    }
+
+    /// The pointers, parameters and headers at fault.
+    pub fn faults(&self) -> Vec<&str> {
+        let faults = self.body["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let at = |fault: &'_ Value| ["pointer", "parameter", "header"].into_iter().find(|at| !fault[at].is_null());
+        faults.iter().map(|fault| fault[at(fault).unwrap()].as_str().unwrap()).collect()
+    }
+
+    /// The path of the next page.
+    pub fn next(&self) -> Option<String> {
+        let link = self.headers.get("link")?.to_str().ok()?;
+        let (target, relation) = link.split_once(">; ")?;
+        assert_eq!(relation, "rel=\"next\"");
+        Some(target.trim_start_matches('<').to_owned())
+    }
+}

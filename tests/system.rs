@@ -1,0 +1,33 @@
+//! The registry seen from outside: over HTTP, over the SDK, and as a process. What the tests check are the numbered
+//! promises of `docs/semantics.md`; each names its own.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub)]
+
+mod support;
+
+#[path = "system/clocks.rs"]
+mod clocks;
+#[path = "system/cost.rs"]
+mod cost;
+#[path = "system/crowd.rs"]
+mod crowd;
+#[path = "system/errors.rs"]
+mod errors;
+#[path = "system/examples.rs"]
+mod examples;
+#[path = "system/idempotency.rs"]
+mod idempotency;
+#[path = "system/lists.rs"]
+mod lists;
+#[path = "system/offers.rs"]
+mod offers;
+#[path = "system/ports.rs"]
+mod ports;
+#[path = "system/process.rs"]
+mod process;
+#[path = "system/races.rs"]
+mod races;
+#[path = "system/reconciler.rs"]
+mod reconciler;
+#[path = "system/services.rs"]
+mod services;
