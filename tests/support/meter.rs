@@ -8,6 +8,9 @@ use aws_sdk_dynamodb::config::interceptors::{
 };
 use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::BoxError;
+use aws_sdk_dynamodb::operation::get_item::GetItemInput;
+use aws_sdk_dynamodb::operation::query::QueryInput;
+use aws_sdk_dynamodb::operation::scan::ScanInput;
 use serde_json::Value;
 
 /// What was sent, and what it consumed.
@@ -67,9 +70,12 @@ impl Intercept for Meter {
         let units = |of: &Value| of["CapacityUnits"].as_f64().unwrap_or_default();
         let consumed = &body["ConsumedCapacity"];
         let units: f64 = consumed.as_array().map_or_else(|| units(consumed), |list| list.iter().map(units).sum());
-        let target = context.request().headers().get("x-amz-target").unwrap();
+        let Some(input) = context.inner().input() else { return Ok(()) };
+        let is_read = input.downcast_ref::<GetItemInput>().is_some()
+            || input.downcast_ref::<QueryInput>().is_some()
+            || input.downcast_ref::<ScanInput>().is_some();
         let mut counts = self.0.lock().unwrap();
-        if ["GetItem", "Query", "Scan"].iter().any(|read| target.ends_with(read)) {
+        if is_read {
             counts.read_units += units;
         } else {
             counts.write_units += units;

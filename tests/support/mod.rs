@@ -326,3 +326,30 @@ impl Answer {
         Some(target.trim_start_matches('<').to_owned())
     }
 }
+
+/// Fills a service with allocations, `count` of them from `first`, as if instances `filler-<port>` had accepted them.
+/// Written directly, since it is the state that matters and not how it came about.
+pub async fn fill(world: &World, service: &str, first: u16, count: u16) {
+    use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
+    let client = world.dynamodb().await;
+    let item = |port: u16| {
+        let text = |value: String| AttributeValue::S(value);
+        let secret = format!("{port:04x}ffff-ffff-8fff-bfff-ffffffffffff");
+        PutRequest::builder()
+            .item("pk", text("N#default#PORT".to_owned()))
+            .item("sk", text(format!("{port:05}")))
+            .item("service", text(service.to_owned()))
+            .item("name", text(format!("filler-{port}")))
+            .item("state", text("allocated".to_owned()))
+            .item("secret", text(secret))
+            .item("created", AttributeValue::N("1700000000000".to_owned()))
+            .item("accepted", AttributeValue::N("1700000000001".to_owned()))
+            .build()
+            .unwrap()
+    };
+    let ports: Vec<_> = (first..first + count).collect();
+    for chunk in ports.chunks(25) {
+        let requests = chunk.iter().map(|port| WriteRequest::builder().put_request(item(*port)).build()).collect();
+        client.batch_write_item().request_items(TABLE, requests).send().await.unwrap();
+    }
+}

@@ -1,0 +1,265 @@
+//! Offers: every call and every error.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::World;
+
+/// P1, P5.
+#[tokio::test]
+async fn an_offer_is_accepted_once_and_for_all() {
+    let world = World::new().await;
+    world.api.service("django", 5000, 5099).await;
+    let offer = world.api.ask("django", "web-01").await.expect(201);
+    assert_eq!((offer.port(), &offer.body["service"], &offer.body["name"]), (5000, &json!("django"), &json!("web-01")));
+    let path = format!("/v1/services/django/offers/{}", offer.secret());
+    assert_eq!(offer.header("location"), path);
+    let read = world.api.get(&path).await.expect(200);
+    assert_eq!(read.body, offer.body);
+
+    let accepted = world.api.accept("django", &offer.secret()).await.expect(201);
+    assert_eq!(accepted.header("location"), "/v1/services/django/ports/5000");
+    assert_eq!(accepted.body["secret"], Value::Null);
+    let again = world.api.accept("django", &offer.secret()).await.expect(200);
+    assert_eq!(again.body, accepted.body);
+    assert_eq!(again.header("location"), accepted.header("location"));
+    world.api.get(&path).await.expect_problem(404, "offer-not-found");
+    world.api.reject("django", &offer.secret()).await.expect_problem(409, "offer-accepted");
+    world.api.delete(&path).await.expect_problem(409, "offer-accepted");
+    assert_eq!(world.api.get("/v1/services/django/ports/5000").await.expect(200).body, accepted.body);
+}
+
+#[tokio::test]
+async fn a_rejected_offer_is_gone_and_its_port_free() {
+    let world = World::new().await;
+    world.api.service("django", 5000, 5001).await;
+    let (port, secret) = world.api.offer("django", "web-01").await;
+    let rejected = world.api.reject("django", &secret).await.expect(204);
+    assert_eq!(rejected.body, Value::Null);
+    world.api.reject("django", &secret).await.expect_problem(404, "offer-not-found");
+    world.api.accept("django", &secret).await.expect_problem(404, "offer-not-found");
+    let (next, secret) = world.api.offer("django", "web-02").await;
+    assert_eq!(next, port);
+    world.api.delete(&format!("/v1/services/django/offers/{secret}")).await.expect(204);
+    assert_eq!(world.api.offer("django", "web-03").await.0, port);
+}
+
+/// P5: a secret opens its own offer and nothing else.
+#[tokio::test]
+async fn a_wrong_secret_opens_nothing() {
+    let world = World::new().await;
+    world.api.service("django", 5000, 5099).await;
+    world.api.service("flask", 6000, 6099).await;
+    let (_, secret) = world.api.offer("django", "web-01").await;
+    // Same port, other bits; the port of nobody; a UUID of another kind; no UUID at all.
+    let near = format!("{}{}", &secret[..secret.len() - 1], if secret.ends_with('0') { '1' } else { '0' });
+    let nobody = format!("138a{}", &secret[4..]);
+    for wrong in [near.as_str(), &nobody, "6f8ffc86-d98a-49ba-848a-a7cbaaea9360", "nonsense", "%20", "0"] {
+        world.api.accept("django", wrong).await.expect_problem(404, "offer-not-found");
+        world.api.reject("django", wrong).await.expect_problem(404, "offer-not-found");
+        let answer = world.api.get(&format!("/v1/services/django/offers/{wrong}")).await;
+        let answer = answer.expect_problem(404, "offer-not-found");
+        assert!(wrong.len() < 5 || !answer.body.to_string().contains(wrong), "the secret is repeated: {answer:?}");
+    }
+    // The right secret under the wrong service.
+    world.api.accept("flask", &secret).await.expect_problem(404, "offer-not-found");
+    world.api.reject("flask", &secret).await.expect_problem(404, "offer-not-found");
+    world.api.accept("nobody", &secret).await.expect_problem(404, "offer-not-found");
+    world.api.accept("django", &secret).await.expect(201);
+}
+
+/// P2.
+#[tokio::test]
+async fn a_name_has_one_port_at_a_time() {
+    let world = World::new().await;
+    world.api.service("django", 5000, 5099).await;
+    world.api.service("flask", 6000, 6099).await;
+    let (_, secret) = world.api.offer("django", "web-01").await;
+    let taken = world.api.ask("django", "web-01").await.expect_problem(409, "name-taken");
+    assert_eq!((taken.port(), &taken.body["state"]), (5000, &json!("offered")));
+    assert!(!taken.body.to_string().contains(&secret));
+    world.api.accept("django", &secret).await.expect(201);
+    let taken = world.api.ask("django", "web-01").await.expect_problem(409, "name-taken");
+    assert_eq!((taken.port(), &taken.body["state"]), (5000, &json!("allocated")));
+    // In another service, or in other letters, it is another name.
+    world.api.ask("flask", "web-01").await.expect(201);
+    world.api.ask("django", "Web-01").await.expect(201);
+    world.assert_healthy().await;
+}
+
+/// P14: a name comes back to the port that it had.
+#[tokio::test]
+async fn a_name_comes_back_to_its_port() {
+    let world = World::new().await;
+    world.api.service("django", 5000, 5099).await;
+    for i in 0..5 {
+        world.api.allocate("django", &format!("web-{i}")).await;
+    }
+    for name in ["web-1", "web-3"] {
+        world.api.delete(&format!("/v1/services/django/ports/{name}")).await.expect(204);
+    }
+    // Its own, although a lower one is free; for a new name it is the lowest.
+    assert_eq!(world.api.offer("django", "web-3").await.0, 5003);
+    assert_eq!(world.api.offer("django", "new").await.0, 5001);
+    // Its own is somebody else's: then any other.
+    assert_eq!(world.api.offer("django", "web-1").await.0, 5005);
+    // Outside the range by now: then any other.
+    for name in ["web-4", "web-0"] {
+        world.api.delete(&format!("/v1/services/django/ports/{name}")).await.expect(204);
+    }
+    world.api.patch("/v1/services/django", json!({ "start": 5001 })).await.expect(200);
+    assert_eq!(world.api.offer("django", "web-0").await.0, 5004);
+    world.assert_healthy().await;
+}
+
+/// P15.
+#[tokio::test]
+async fn lowest_gives_the_lowest_free_port() {
+    let world = World::new().await;
+    world.api.service("django", 5000, 5099).await;
+    let mut secrets = Vec::new();
+    for i in 0..10 {
+        let (port, secret) = world.api.offer("django", &format!("web-{i}")).await;
+        assert_eq!(port, 5000 + i);
+        secrets.push(secret);
+    }
+    for i in [7, 2, 5] {
+        world.api.reject("django", &secrets[i]).await.expect(204);
+    }
+    for (name, port) in [("a", 5002), ("b", 5005), ("c", 5007), ("d", 5010)] {
+        assert_eq!(world.api.offer("django", name).await.0, port);
+    }
+}
+
+#[tokio::test]
+async fn hashed_gives_a_name_the_same_port_in_every_fresh_table() {
+    let mut ports = Vec::new();
+    for _ in 0..2 {
+        let world = World::new().await;
+        world.api.service_with("django", 5000, 10_000, "hashed").await;
+        ports.push((world.api.offer("django", "web-01").await.0, world.api.offer("django", "web-02").await.0));
+    }
+    assert_eq!(ports[0], ports[1]);
+    assert_eq!(ports[0], (6481, 9919));
+}
+
+#[tokio::test]
+async fn random_scatters() {
+    let world = World::new().await;
+    world.api.service_with("django", 5000, 10_000, "random").await;
+    let mut ports = Vec::new();
+    for i in 0..8 {
+        ports.push(world.api.offer("django", &format!("web-{i}")).await.0);
+    }
+    // The chance that eight of 5,001 lie within 100 is below 1 in 10^10.
+    assert!(ports.iter().max().unwrap() - ports.iter().min().unwrap() > 100, "{ports:?}");
+}
+
+/// P11: exhaustion is told with the counts, and ends with the first port that comes back.
+#[tokio::test]
+async fn a_full_range_says_so() {
+    let world = World::new().await;
+    for (strategy, start) in [("lowest", 5000), ("hashed", 5010), ("random", 5020)] {
+        world.api.service_with(strategy, start, start + 3, strategy).await;
+        for i in 0..3 {
+            world.api.allocate(strategy, &format!("web-{i}")).await;
+        }
+        let (_, secret) = world.api.offer(strategy, "web-3").await;
+        let full = world.api.ask(strategy, "web-4").await.expect_problem(409, "range-exhausted");
+        let counts = ["size", "offered", "allocated"].map(|member| full.body[member].as_u64().unwrap());
+        assert_eq!(counts, [4, 1, 3]);
+        let seconds: u64 = full.header("retry-after").parse().unwrap();
+        assert!((1795..=1800).contains(&seconds), "{seconds}");
+        // A name that has one of the ports is told that, and not that the range is full.
+        world.api.ask(strategy, "web-0").await.expect_problem(409, "name-taken");
+        world.api.accept(strategy, &secret).await.expect(201);
+        let full = world.api.ask(strategy, "web-4").await.expect_problem(409, "range-exhausted");
+        assert_eq!(full.header("retry-after"), "", "nothing expires by itself");
+
+        world.api.delete(&format!("/v1/services/{strategy}/ports/{}", start + 1)).await.expect(204);
+        assert_eq!(world.api.offer(strategy, "web-4").await.0, start + 1);
+        world.api.patch(&format!("/v1/services/{strategy}"), json!({ "end": start + 4 })).await.expect(200);
+        assert_eq!(world.api.offer(strategy, "web-5").await.0, start + 4);
+    }
+    world.assert_healthy().await;
+}
+
+#[tokio::test]
+async fn an_offer_of_no_service_is_refused() {
+    let world = World::new().await;
+    world.api.ask("nobody", "web-01").await.expect_problem(404, "service-not-found");
+    world.api.ask("-", "web-01").await.expect_problem(404, "service-not-found");
+    // Also where this process remembers the service, and another one deleted it.
+    world.api.service("django", 5000, 5099).await;
+    let (_, secret) = world.api.offer("django", "web-01").await;
+    world.api.reject("django", &secret).await.expect(204);
+    let elsewhere = crate::support::serve(world.another(0).await).await;
+    elsewhere.delete("/v1/services/django").await.expect(204);
+    world.api.ask("django", "web-02").await.expect_problem(404, "service-not-found");
+    // And where it was made anew somewhere else: the memory is of no consequence.
+    elsewhere.service("django", 7000, 7099).await;
+    assert_eq!(world.api.offer("django", "web-03").await.0, 7000);
+    world.assert_healthy().await;
+}
+
+/// P4: a range that was changed by another process counts for the very next offer.
+#[tokio::test]
+async fn an_offer_lies_in_the_present_range() {
+    let world = World::new().await;
+    world.api.service("django", 5000, 5099).await;
+    let (_, secret) = world.api.offer("django", "web-01").await;
+    world.api.reject("django", &secret).await.expect(204);
+    let elsewhere = crate::support::serve(world.another(0).await).await;
+    elsewhere.put("/v1/services/django", json!({ "start": 5050, "end": 5052 })).await.expect(200);
+    for (name, port) in [("web-02", 5050), ("web-01", 5051), ("web-03", 5052)] {
+        assert_eq!(world.api.offer("django", name).await.0, port);
+    }
+    world.api.ask("django", "web-04").await.expect_problem(409, "range-exhausted");
+    // Extended elsewhere: not exhausted any more.
+    elsewhere.patch("/v1/services/django", json!({ "end": 5053 })).await.expect(200);
+    assert_eq!(world.api.offer("django", "web-04").await.0, 5053);
+    world.assert_healthy().await;
+}
+
+/// P9: what one process has answered, any other sees.
+#[tokio::test]
+async fn every_process_sees_what_was_answered() {
+    let world = World::new().await;
+    let elsewhere = crate::support::serve(world.another(0).await).await;
+    world.api.service("django", 5000, 5099).await;
+    for i in 0..20 {
+        let (here, there) = if i % 2 == 0 { (&world.api, &elsewhere) } else { (&elsewhere, &world.api) };
+        let name = format!("web-{i}");
+        let (port, secret) = here.offer("django", &name).await;
+        there.get(&format!("/v1/services/django/offers/{secret}")).await.expect(200);
+        there.ask("django", &name).await.expect_problem(409, "name-taken");
+        there.accept("django", &secret).await.expect(201);
+        assert_eq!(here.get(&format!("/v1/ports/{port}")).await.expect(200).body["name"], name);
+        if i % 3 == 0 {
+            there.delete(&format!("/v1/services/django/ports/{name}")).await.expect(204);
+            here.get(&format!("/v1/ports/{port}")).await.expect_problem(404, "port-not-found");
+        }
+    }
+    world.assert_healthy().await;
+}
+
+#[tokio::test]
+async fn the_announced_lifetime_is_the_configured_one() {
+    let world = World::with(crate::support::Setup { offer_seconds: 90, sweep: None }).await;
+    world.api.service("django", 5000, 5099).await;
+    let offer = world.api.ask("django", "web-01").await.expect(201);
+    let time = |member: &str| {
+        chrono_seconds(offer.body[member].as_str().unwrap())
+    };
+    assert_eq!(time("expires_at") - time("created"), 90);
+    world.pass(Duration::from_secs(88));
+    world.api.accept("django", &offer.secret()).await.expect(201);
+}
+
+/// Seconds of the day; the tests do not run for that long.
+fn chrono_seconds(text: &str) -> i64 {
+    let time = text.split('T').nth(1).unwrap();
+    let parts: Vec<i64> = time[..8].split(':').map(|part| part.parse().unwrap()).collect();
+    (parts[0] * 60 + parts[1]) * 60 + parts[2]
+}

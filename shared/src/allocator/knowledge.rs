@@ -105,8 +105,8 @@ pub struct Knowledge {
     ends: HashMap<Port, Expiry>,
     /// Claims of other processes within the last few round trips, by port: how crowded it is.
     recent: HashMap<Port, Timestamp>,
-    /// Claims of this process, which are no crowd.
-    own: HashMap<Port, Timestamp>,
+    /// Claims of this process, which are no crowd: when they were made, and when that was known.
+    own: HashMap<Port, (Timestamp, Timestamp)>,
     /// Where the next refreshing window of `lowest` and `random` starts.
     cursor: Port,
     /// Whether a call has met unknown ports in a dense range before.
@@ -137,6 +137,13 @@ impl Knowledge {
             used: None,
             round_trip: FIRST_ROUND_TRIP,
         }
+    }
+
+    /// The same for another range: what was seen of the old one is forgotten, but not what this process did itself.
+    #[must_use]
+    pub fn with_range(self, range: PortRange) -> Self {
+        let Self { reserved, own, round_trip, .. } = self;
+        Self { reserved, own, round_trip, ..Self::new(range) }
     }
 
     /// The range it is about.
@@ -210,11 +217,17 @@ impl Knowledge {
         self.reserved.remove(port);
     }
 
-    /// The table was read: in `covered`, exactly these were taken.
-    pub fn saw(&mut self, covered: PortRange, holders: &[Holder], now: Timestamp) {
+    /// The table was read, by a request sent at `asked`: in `covered`, exactly these were taken. A claim of this process
+    /// that was answered since then may be younger than the read, so it stays.
+    pub fn saw(&mut self, covered: PortRange, holders: &[Holder], asked: Timestamp, now: Timestamp) {
         let Some(covered) = covered.intersection(self.range) else { return };
         self.seen.insert_range(covered);
         self.taken.remove_range(covered);
+        for (port, (_, answered)) in &self.own {
+            if covered.contains(*port) && *answered >= asked {
+                self.taken.insert(*port);
+            }
+        }
         for holder in holders.iter().filter(|holder| covered.contains(holder.port)) {
             self.believe(*holder, now);
         }
@@ -244,7 +257,7 @@ impl Knowledge {
 
     /// This process has claimed the port.
     pub fn claimed(&mut self, holder: Holder, round_trip_millis: f64, now: Timestamp) {
-        self.own.insert(holder.port, holder.created);
+        self.own.insert(holder.port, (holder.created, now));
         self.learn(holder, now);
         self.round_trip += (round_trip_millis - self.round_trip) / 8.0;
     }
@@ -258,6 +271,7 @@ impl Knowledge {
     pub fn freed(&mut self, port: Port) {
         self.taken.remove(port);
         self.ends.remove(&port);
+        self.own.remove(&port);
     }
 
     fn believe(&mut self, holder: Holder, now: Timestamp) {
@@ -273,7 +287,8 @@ impl Knowledge {
             }
         }
         self.taken.insert(holder.port);
-        if self.own.get(&holder.port) != Some(&holder.created) && self.is_recent(holder.created, now) {
+        let own = self.own.get(&holder.port).is_some_and(|(created, _)| *created == holder.created);
+        if !own && self.is_recent(holder.created, now) {
             self.recent.insert(holder.port, holder.created);
         }
     }
@@ -297,7 +312,7 @@ impl Knowledge {
         }
         let horizon = self.horizon();
         self.recent.retain(|_, created| now.millis() - created.millis() <= horizon);
-        self.own.retain(|_, created| now.millis() - created.millis() <= horizon.max(REFRESH_MILLIS));
+        self.own.retain(|_, (created, _)| now.millis() - created.millis() <= horizon.max(REFRESH_MILLIS));
     }
 
     /// How far back a claim counts as part of a crowd: four round trips.

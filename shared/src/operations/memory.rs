@@ -72,7 +72,11 @@ impl Place {
         let mut services = self.memory.lock();
         match services.get_mut(&self.key) {
             Some(remembered) if remembered.knowledge.range() == range => remembered.strategy = service.strategy,
-            _ => {
+            Some(remembered) => {
+                let old = std::mem::replace(&mut remembered.knowledge, Knowledge::new(range));
+                *remembered = Remembered { strategy: service.strategy, knowledge: old.with_range(range) };
+            }
+            None => {
                 let remembered = Remembered { strategy: service.strategy, knowledge: Knowledge::new(range) };
                 services.put(self.key.clone(), remembered);
             }

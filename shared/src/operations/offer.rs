@@ -228,7 +228,8 @@ impl Attempt<'_> {
                 Some(Proposal::Candidate(port)) => return Ok(Choice::Port(self.place.reservation(port))),
                 Some(Proposal::Look(part)) => {
                     let (covered, holders) = self.registry.look(self.call, self.namespace, part).await?;
-                    self.place.learn(|knowledge| knowledge.saw(covered, &holders, now));
+                    let seen = self.registry.clock.now();
+                    self.place.learn(|knowledge| knowledge.saw(covered, &holders, now, seen));
                 }
                 Some(Proposal::LookAll) => {
                     self.see_everything(range, Freshness::Eventual).await?;
@@ -243,10 +244,11 @@ impl Attempt<'_> {
     }
 
     async fn see_everything(&self, range: PortRange, freshness: Freshness) -> Result<Vec<Claim>, Error> {
-        let now = self.registry.clock.now();
+        let asked = self.registry.clock.now();
         let claims = self.registry.look_everywhere(self.call, self.namespace, range, freshness).await?;
         let holders: Vec<_> = claims.iter().map(Holder::from).collect();
-        self.place.learn(|knowledge| knowledge.saw(range, &holders, now));
+        let seen = self.registry.clock.now();
+        self.place.learn(|knowledge| knowledge.saw(range, &holders, asked, seen));
         Ok(claims)
     }
 
@@ -340,11 +342,14 @@ impl Attempt<'_> {
                     return Err(Error::NameTaken { claim: Box::new(holding.claim) });
                 }
                 let holder = Holder::from(&holding.claim);
-                self.lost(|knowledge| knowledge.learn(holder, now));
-                if let Some(pointer) = affinity {
-                    // Another holder has the port, so the name's old claim is gone.
-                    self.affinity = None;
-                    self.rule = NameRule::Gone(pointer.secret);
+                match affinity {
+                    // Another holder has the port, so the name's old claim is gone. That tells nothing of a crowd.
+                    Some(pointer) => {
+                        self.place.learn(|knowledge| knowledge.learn(holder, now));
+                        self.affinity = None;
+                        self.rule = NameRule::Gone(pointer.secret);
+                    }
+                    None => self.lost(|knowledge| knowledge.learn(holder, now)),
                 }
             }
         }

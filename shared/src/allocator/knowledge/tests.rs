@@ -63,12 +63,12 @@ impl Table {
                 Proposal::Look(part) => {
                     windows += 1;
                     let (covered, found) = self.window(part);
-                    knowledge.saw(covered, &found, now);
+                    knowledge.saw(covered, &found, now, now);
                 }
                 Proposal::LookAll => {
                     wholes += 1;
                     let found: Vec<_> = self.0.values().copied().collect();
-                    knowledge.saw(knowledge.range(), &found, now);
+                    knowledge.saw(knowledge.range(), &found, now, now);
                 }
                 Proposal::Full => return (None, windows, wholes),
             }
@@ -127,7 +127,7 @@ proptest! {
     ) {
         let mut random = SmallRng::seed_from_u64(seed);
         let mut knowledge = Knowledge::new(range(5000, 5199));
-        knowledge.saw(knowledge.range(), &taken.iter().copied().map(held).collect::<Vec<_>>(), NOW);
+        knowledge.saw(knowledge.range(), &taken.iter().copied().map(held).collect::<Vec<_>>(), NOW, NOW);
         let mut believed = taken;
         let mut reserved = std::collections::BTreeSet::new();
         for (step, number) in steps {
@@ -228,7 +228,7 @@ fn an_offer_that_expires_is_free_again_unless_it_was_accepted() {
     let mut random = SmallRng::seed_from_u64(1);
     let mut knowledge = Knowledge::new(range(5000, 5009));
     let offer = |number| Holder { port: port(number), created: LONG_AGO, expires_at: Some(Expiry::after(NOW, 3)) };
-    knowledge.saw(range(5000, 5009), &[offer(5000), offer(5001)], NOW);
+    knowledge.saw(range(5000, 5009), &[offer(5000), offer(5001)], NOW, NOW);
     knowledge.accepted(port(5000));
     let mut at = |millis| {
         let mut search = Search::new(Strategy::Lowest, name("web-01"));
@@ -245,6 +245,28 @@ fn an_offer_that_expires_is_free_again_unless_it_was_accepted() {
 }
 
 #[test]
+fn a_read_does_not_undo_what_was_claimed_since_it_was_sent() {
+    let mut random = SmallRng::seed_from_u64(1);
+    let mut knowledge = Knowledge::new(range(5000, 5009));
+    let mine = Holder { port: port(5000), created: NOW, expires_at: Some(Expiry::after(NOW, 1800)) };
+    knowledge.saw(range(5000, 5009), &[], NOW, NOW);
+    knowledge.claimed(mine, 1.0, later(10));
+    // Sent before the claim was answered, read before it was made, answered after it.
+    knowledge.saw(range(5000, 5009), &[], later(9), later(20));
+    let mut propose = |knowledge: &mut Knowledge| {
+        let mut search = Search::new(Strategy::Lowest, name("web-01"));
+        let proposal = knowledge.propose(&mut search, &mut random, later(30));
+        knowledge.release(port(5000));
+        knowledge.release(port(5001));
+        proposal
+    };
+    assert_eq!(propose(&mut knowledge), Proposal::Candidate(port(5001)));
+    // Sent after it: then it is the truth.
+    knowledge.saw(range(5000, 5009), &[], later(11), later(20));
+    assert_eq!(propose(&mut knowledge), Proposal::Candidate(port(5000)));
+}
+
+#[test]
 fn a_crowd_widens_the_choice_and_so_does_every_loss() {
     let mut knowledge = Knowledge::new(range(5000, 10_000));
     let mut random = SmallRng::seed_from_u64(1);
@@ -252,7 +274,7 @@ fn a_crowd_widens_the_choice_and_so_does_every_loss() {
     let crowd: Vec<_> = (5000..5010)
         .map(|number| Holder { port: port(number), created: later(-5), expires_at: Some(Expiry::after(NOW, 1800)) })
         .collect();
-    knowledge.saw(range(5000, 10_000), &crowd, NOW);
+    knowledge.saw(range(5000, 10_000), &crowd, NOW, NOW);
     let mut spread = |losses, now| {
         (0..400)
             .map(|_| {
