@@ -14,13 +14,13 @@ use lambda_http::{Error, RequestExt as _, service_fn};
 use portmaster_shared::domain::Clock;
 use portmaster_shared::http::{self, Api, Routes, TIMEOUT};
 use portmaster_shared::operations::{Findings, Registry};
-use portmaster_shared::store::{Call, Endpoint, Table, connect};
+use portmaster_shared::store::{CLEAN_UP, Call, Endpoint, Table, connect};
 use serde_json::Value;
 
 pub use settings::{Settings, SettingsError};
 
-/// What an answer needs after an operation's deadline, before Lambda kills the function.
-const RESERVE: Duration = Duration::from_millis(500);
+/// What an answer needs after an operation's deadline, before Lambda kills the function: time to clean up, and to answer.
+const RESERVE: Duration = CLEAN_UP.saturating_mul(2);
 
 /// How long the first request to DynamoDB may take.
 const WARM_UP: Duration = Duration::from_secs(2);

@@ -20,7 +20,7 @@
 //! - `lowest` keeps the ports in use dense and is what a person expects. Everybody wants the same port, so a crowd of
 //!   functions that share no memory collides; two things spread it, see [`Knowledge::propose`].
 //! - `hashed` gives a name the same port even in a fresh table, and callers rarely meet. The ports in use are scattered.
-//! - `random` meets least, and tells nobody which port comes next. A name keeps no port.
+//! - `random` meets least, and tells nobody which port a new name will get.
 //!
 //! Callers in *one* process never meet at all: a candidate is reserved in the memory until its claim has been answered.
 

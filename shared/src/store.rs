@@ -30,7 +30,7 @@ mod transact;
 
 use aws_sdk_dynamodb::Client;
 
-pub use call::{Call, Meter};
+pub use call::{CLEAN_UP, Call, Meter};
 pub(crate) use claim::{ClaimWrite, Claimed, Losses, NameRule};
 pub use connect::{Endpoint, connect, sdk_config};
 pub(crate) use item::Key;

@@ -53,7 +53,10 @@ fn every_problem_and_every_call_is_there() {
     });
     let operations: HashMap<_, _> = operations.collect();
     let call = Regex::new("^`([A-Z]+ /.+)`\n").unwrap();
-    let sections = page.split("\n### ").filter_map(|section| Some((call.captures(section)?[1].to_owned(), section)));
+    let sections = page
+        .split("\n## ")
+        .flat_map(|part| part.split("\n### "))
+        .filter_map(|section| Some((call.captures(section)?[1].to_owned(), section)));
     let sections: HashMap<_, _> = sections.collect();
     assert_eq!(sections.keys().collect::<BTreeSet<_>>(), operations.keys().collect());
 

@@ -114,6 +114,10 @@ async fn put_makes_it_so() {
     assert_eq!((&grown.body["start"], &grown.body["strategy"]), (&json!(4000), &json!("random")));
     assert_eq!(grown.body["created"], created.body["created"]);
 
+    // What a GET gave can be put back as it is.
+    let put_back = put(world.api.get("/v1/services/django").await.expect(200).body).await.expect(200);
+    assert_eq!((put_back.header("etag"), &put_back.body), (grown.header("etag"), &grown.body));
+
     // What is not given is back at its default.
     let plain = put(json!({ "start": 4000, "end": 6999 })).await.expect(200);
     assert_eq!(plain.body["strategy"], "lowest");

@@ -311,7 +311,7 @@ impl Knowledge {
             }
         }
         let horizon = self.horizon();
-        self.recent.retain(|_, created| now.millis() - created.millis() <= horizon);
+        self.recent.retain(|_, created| (now.millis() - created.millis()).abs() <= horizon);
         self.own.retain(|_, (created, _)| now.millis() - created.millis() <= horizon.max(REFRESH_MILLIS));
     }
 
@@ -322,7 +322,8 @@ impl Knowledge {
     }
 
     fn is_recent(&self, created: Timestamp, now: Timestamp) -> bool {
-        now.millis() - created.millis() <= self.horizon()
+        // On either side: a clock that is ahead must not make a crowd of one for as long as it is ahead.
+        (now.millis() - created.millis()).abs() <= self.horizon()
     }
 
     fn width(&self, losses: u32) -> usize {

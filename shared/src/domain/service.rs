@@ -41,8 +41,8 @@ impl Strategy {
     }
 }
 
-/// Which writing of a service this is: a new random value with each write, so that no later service of the same name
-/// can be mistaken for this one. It is the service's `ETag`.
+/// A random value that no other write of any service has, so that no later service of the same name can be mistaken for
+/// this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Version(Uuid);
@@ -75,9 +75,7 @@ pub enum Change {
 /// whoever set it can look for live claims there once and be sure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
-    /// This attempt; its last step is conditional on it, so that an attempt that was overtaken ends without effect.
-    pub attempt: Uuid,
-    /// What the attempt is for.
+    /// What it is for.
     pub change: Change,
     /// When it began: a hint for the reconciler, which leaves young marks alone.
     pub since: Timestamp,
@@ -98,8 +96,11 @@ pub struct Service {
     pub strategy: Strategy,
     /// When it was created.
     pub created: Timestamp,
-    /// Which writing this is.
+    /// Which content this is: the service's `ETag`. A mark does not change it.
     pub version: Version,
+    /// Which writing of the item this is, marks included. Every write is conditional on the one that was read, and makes
+    /// a new one, so that nothing that was ever read comes back, and a write that arrives late finds that it is.
+    pub revision: Version,
     /// Whether ports are being given up.
     pub mark: Option<Mark>,
 }

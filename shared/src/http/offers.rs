@@ -13,7 +13,7 @@ use super::headers::idempotency_key;
 use super::page::{self, Page};
 use super::path::{self, Segments};
 use super::ports::PortAnswer;
-use super::problem::problems;
+use super::problem::{both, problems};
 use super::services::Name;
 use super::{Api, Problem};
 use crate::domain::{Claim, ClaimState, Expiry, Holding, InstanceName, Namespace, Port};
@@ -127,19 +127,6 @@ pub(super) async fn create(
     }
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
-}
-
-/// Both, or the mistakes of both.
-fn both<A, B>(a: Result<A, Problem>, b: Result<B, Problem>) -> Result<(A, B), Problem> {
-    match (a, b) {
-        (Ok(a), Ok(b)) => Ok((a, b)),
-        (Err(a), Err(b)) => {
-            let mut faults = a.into_faults()?;
-            faults.extend(b.into_faults()?);
-            Err(Problem::invalid(faults))
-        }
-        (Err(problem), Ok(_)) | (Ok(_), Err(problem)) => Err(problem),
-    }
 }
 
 /// List the live offers of a service, by port, without their secrets.

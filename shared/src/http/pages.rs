@@ -17,7 +17,8 @@ use super::{Api, Kind, Problem, endpoint, openapi as document};
 use crate::store::Call;
 
 problems!(HealthProblems:);
-problems!(PageProblems: NotFound);
+problems!(ProblemProblems: NotFound);
+problems!(DocumentProblems:);
 
 /// How the registry is.
 #[derive(Debug, Serialize, ToSchema)]
@@ -42,7 +43,7 @@ pub(super) async fn health(State(api): State<Api>, call: Call) -> Result<Json<He
 #[utoipa::path(
     get, path = "/problems/{kind}", operation_id = "explainProblem", tag = "about",
     params(("kind" = String, Path, description = "The last segment of a problem's `type`.")),
-    responses((status = 200, description = "In words.", body = String, content_type = "text/plain"), PageProblems)
+    responses((status = 200, description = "In words.", body = String, content_type = "text/plain"), ProblemProblems)
 )]
 pub(super) async fn problem(Segments(kind): Segments<String>) -> Result<String, Problem> {
     match Kind::named(&kind) {
@@ -60,7 +61,7 @@ pub(super) async fn problem(Segments(kind): Segments<String>) -> Result<String, 
 /// This document.
 #[utoipa::path(
     get, path = "/v1/openapi.json", operation_id = "openapi", tag = "about",
-    responses((status = 200, description = "OpenAPI 3.1.", body = Object), PageProblems)
+    responses((status = 200, description = "OpenAPI 3.1.", body = Object), DocumentProblems)
 )]
 pub(super) async fn openapi() -> Response {
     let headers = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
@@ -99,11 +100,10 @@ pub(super) fn methods_not_allowed() -> Router<Api> {
     )
 }
 
-/// The methods of a path, as axum lists them.
+/// The methods of a path. API Gateway's HTTP APIs do not send HEAD where GET goes, so it is not one of them there.
 fn allowed(item: &PathItem) -> Vec<&'static str> {
     let methods = [
         (item.get.is_some(), "GET"),
-        (item.get.is_some(), "HEAD"),
         (item.post.is_some(), "POST"),
         (item.put.is_some(), "PUT"),
         (item.patch.is_some(), "PATCH"),

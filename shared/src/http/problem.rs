@@ -204,7 +204,7 @@ impl Problem {
     }
 
     /// The mistakes, where that is what it is about.
-    pub(super) fn into_faults(self) -> Result<Vec<Fault>, Self> {
+    fn into_faults(self) -> Result<Vec<Fault>, Self> {
         if self.0.kind == Kind::InvalidRequest { Ok(self.0.faults) } else { Err(self) }
     }
 
@@ -259,6 +259,19 @@ impl IntoResponse for Problem {
     }
 }
 
+/// Both, or the mistakes of both.
+pub(super) fn both<A, B>(a: Result<A, Problem>, b: Result<B, Problem>) -> Result<(A, B), Problem> {
+    match (a, b) {
+        (Ok(a), Ok(b)) => Ok((a, b)),
+        (Err(a), Err(b)) => {
+            let mut faults = a.into_faults()?;
+            faults.extend(b.into_faults()?);
+            Err(Problem::invalid(faults))
+        }
+        (Err(problem), Ok(_)) | (Ok(_), Err(problem)) => Err(problem),
+    }
+}
+
 fn claim_json(claim: &Claim) -> Value {
     json!({ "port": claim.port, "name": claim.name, "state": claim.state })
 }
@@ -306,7 +319,7 @@ impl From<Error> for Problem {
             Error::ServiceInUse { service, offers, ports } => Self::new(
                 Kind::ServiceInUse,
                 format!(
-                    "The service {service} has {} and {}. Reject and release them first; GET /v1/services/{service}/offers and …/ports list them.",
+                    "The service {service} is in use: {}, {}. Reject and release them first; GET /v1/services/{service}/offers and …/ports list them.",
                     some(offers, "live offer"),
                     some(ports, "port")
                 ),

@@ -13,7 +13,7 @@ use super::body::{Body, Checked, Faults, Patch};
 use super::headers::if_match;
 use super::page::{self, Page};
 use super::path::{self, Segments};
-use super::problem::{Fault, problems};
+use super::problem::{Fault, both, problems};
 use super::{Api, Kind, Problem};
 use crate::domain::{Description, Namespace, Port, PortRange, Service, ServiceName, Strategy};
 use crate::operations::{Content, Error, NewService, Written};
@@ -64,6 +64,10 @@ pub(super) struct ServiceBody {
     /// How ports are chosen; `lowest` if not given.
     #[deserr(default)]
     strategy: Option<Strategy>,
+    /// What a GET gave; it is not changed by a PUT.
+    #[deserr(default)]
+    #[schema(value_type = Option<String>, read_only)]
+    created: Option<String>,
 }
 
 /// What to change in a service.
@@ -196,7 +200,9 @@ fn answer(status: StatusCode, service: &Service) -> Response {
 problems!(CreateProblems: InvalidRequest, MalformedJson, UnsupportedMediaType, ServiceExists, RangeOverlap);
 problems!(ListProblems: InvalidRequest);
 problems!(GetProblems: NotFound, ServiceNotFound);
-problems!(PutProblems: InvalidRequest, MalformedJson, UnsupportedMediaType, NotFound, ServiceNotFound, RangeOverlap,
+problems!(PutProblems: InvalidRequest, MalformedJson, UnsupportedMediaType, NotFound, RangeOverlap, RangeInUse,
+    PreconditionFailed, ServiceClosing);
+problems!(PatchProblems: InvalidRequest, MalformedJson, UnsupportedMediaType, NotFound, ServiceNotFound, RangeOverlap,
     RangeInUse, PreconditionFailed, ServiceClosing);
 problems!(DeleteProblems: InvalidRequest, NotFound, ServiceNotFound, ServiceInUse, PreconditionFailed, ServiceClosing);
 
@@ -297,14 +303,14 @@ pub(super) async fn put(
     call: Call,
     Segments(name): Segments<String>,
     headers: HeaderMap,
-    Body(body): Body<ServiceBody>,
+    body: Result<Body<ServiceBody>, Problem>,
 ) -> Result<Response, Problem> {
     let name = ServiceName::try_from(name).map_err(|error| {
         Problem::new(Kind::InvalidRequest, format!("No service can have the name in the path: a name {error}."))
     })?;
-    let ServiceBody { name: named, description, start, end, strategy } = body;
+    let (Body(body), if_match) = both(body, if_match(&headers))?;
+    let ServiceBody { name: named, description, start, end, strategy, created: _ } = body;
     check_name(&name, named.as_ref())?;
-    let if_match = if_match(&headers)?;
     let content = content(description, start, end, strategy)?;
     let written =
         api.registry.put_service(&call, &Namespace::default(), NewService { name, content }, &if_match).await?;
@@ -325,7 +331,7 @@ pub(super) async fn put(
     responses(
         (status = 200, description = "The service, as it is now.", body = ServiceAnswer, headers(
             ("ETag" = String, description = "Its version."))),
-        PutProblems,
+        PatchProblems,
     )
 )]
 pub(super) async fn patch(
@@ -333,12 +339,12 @@ pub(super) async fn patch(
     call: Call,
     Segments(name): Segments<String>,
     headers: HeaderMap,
-    Body(body): Body<PatchBody>,
+    body: Result<Body<PatchBody>, Problem>,
 ) -> Result<Response, Problem> {
     let name = path::service(&name)?;
+    let (Body(body), if_match) = both(body, if_match(&headers))?;
     let PatchBody { name: named, description, start, end, strategy } = body;
     check_name(&name, named.as_ref())?;
-    let if_match = if_match(&headers)?;
     let bound = |patch: &Patch<Port>, old: Port| match patch {
         Patch::Value(port) => *port,
         Patch::Absent | Patch::Null => old,

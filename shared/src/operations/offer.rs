@@ -11,6 +11,7 @@ use rand::RngExt as _;
 use tokio::time::{Instant, sleep_until};
 
 use super::memory::{Place, Reservation};
+use super::reads::unknown;
 use super::{Error, Occupancy, Registry};
 use crate::allocator::{Holder, Knowledge, Proposal, Search};
 use crate::domain::{
@@ -120,7 +121,7 @@ impl Attempt<'_> {
             };
             let candidate = match candidate {
                 Choice::Port(candidate) => candidate,
-                Choice::Replayed(holding) if self.confirm(&holding).await? => {
+                Choice::Replayed(holding) if self.confirm(&holding, true).await? => {
                     return Ok(Offered { holding: *holding, replayed: true });
                 }
                 Choice::Replayed(_) => continue,
@@ -155,7 +156,7 @@ impl Attempt<'_> {
                 Next::Ours(holding) => (holding, false),
                 Next::Replayed(holding) => (holding, true),
             };
-            if self.confirm(&holding).await? {
+            if self.confirm(&holding, replayed).await? {
                 return Ok(Offered { holding: *holding, replayed });
             }
         }
@@ -182,6 +183,18 @@ impl Attempt<'_> {
             let service = self.look_at_service().await?;
             if let Some(range) = service.offered_range() {
                 return Ok(range);
+            }
+            self.wait_for_change(patience).await?;
+        }
+    }
+
+    /// The range, once nobody is giving up a part of it: that may come back.
+    async fn read_whole_service(&mut self) -> Result<PortRange, Error> {
+        let patience = self.patience();
+        loop {
+            let service = self.look_at_service().await?;
+            if service.mark.is_none() {
+                return Ok(service.range);
             }
             self.wait_for_change(patience).await?;
         }
@@ -243,24 +256,30 @@ impl Attempt<'_> {
         }
     }
 
-    async fn see_everything(&self, range: PortRange, freshness: Freshness) -> Result<Vec<Claim>, Error> {
+    async fn see_everything(
+        &self,
+        range: PortRange,
+        freshness: Freshness,
+    ) -> Result<(Vec<Claim>, Vec<Port>), Error> {
         let asked = self.registry.clock.now();
-        let claims = self.registry.look_everywhere(self.call, self.namespace, range, freshness).await?;
-        let holders: Vec<_> = claims.iter().map(Holder::from).collect();
+        let (claims, unreadable) =
+            self.registry.look_everywhere(self.call, self.namespace, range, freshness).await?;
+        let holders: Vec<_> =
+            claims.iter().map(Holder::from).chain(unreadable.iter().map(|port| unknown(*port))).collect();
         let seen = self.registry.clock.now();
         self.place.learn(|knowledge| knowledge.saw(range, &holders, asked, seen));
-        Ok(claims)
+        Ok((claims, unreadable))
     }
 
     /// "Exhausted" is never answered from memory: the service and its whole range are read consistently.
     ///
     /// The name may hold one of the ports itself, or the key may have made one of the offers; then that is the answer.
     async fn make_sure_of_exhaustion(&mut self) -> Result<Option<Box<Holding>>, Error> {
-        let range = self.read_service().await?;
-        let claims = self.see_everything(range, Freshness::Consistent).await?;
+        let range = self.read_whole_service().await?;
+        let (claims, unreadable) = self.see_everything(range, Freshness::Consistent).await?;
         let now = self.registry.clock.now();
         let live = || claims.iter().filter(|claim| claim.is_live(now));
-        if live().count() < range.size() {
+        if live().count() + unreadable.len() < range.size() {
             // There is a free port; if only ones that other calls here are trying, then after them.
             if let Some(search) = &mut self.search {
                 search.insist();
@@ -269,15 +288,14 @@ impl Attempt<'_> {
             tokio::time::sleep(pause).await;
             return Ok(None);
         }
-        if let Some(request) = &self.request
-            && let Some(replay) =
-                self.registry.table.request(self.call, self.namespace, self.service, &request.key).await?
-            && let Some(Next::Replayed(holding) | Next::Ours(holding)) = self.learn_of_request(replay).await?
-        {
+        if let Some(Next::Replayed(holding) | Next::Ours(holding)) = self.made_by_key().await? {
             return Ok(Some(holding));
         }
         if let Some(pointer) = self.registry.table.pointer(self.call, self.namespace, self.service, self.name).await? {
-            self.judge_old_claim(pointer).await?;
+            match self.judge_old_claim(pointer).await? {
+                Some(Next::Replayed(holding) | Next::Ours(holding)) => return Ok(Some(holding)),
+                Some(Next::Again) | None => {}
+            }
         }
         let own = |state| live().filter(|claim| claim.service == *self.service && claim.state == state).count();
         let (offered, allocated) = (own(ClaimState::Offered), own(ClaimState::Allocated));
@@ -285,7 +303,7 @@ impl Attempt<'_> {
             size: range.size(),
             offered,
             allocated,
-            foreign: live().count() - offered - allocated,
+            foreign: live().count() + unreadable.len() - offered - allocated,
             seconds_to_next_expiry: live().filter_map(|claim| claim.expires_at).map(|at| at.seconds_left(now)).min(),
         };
         Err(Error::RangeExhausted { service: self.service.clone(), occupancy })
@@ -301,7 +319,10 @@ impl Attempt<'_> {
         }
         if let (Reason::Failed(_), NameRule::Dead(at, secret)) = (&dead, self.rule) {
             // It was removed, overwritten or accepted meanwhile; look again what holds now.
-            self.judge_old_claim(Pointer { port: at, secret, gone_since: None }).await?;
+            let pointer = Pointer { port: at, secret, gone_since: None };
+            if let Some(next) = self.judge_old_claim(pointer).await? {
+                return Ok(next);
+            }
         }
         let name_failed = name.is_failed();
         if matches!(name, Reason::Contended)
@@ -311,24 +332,28 @@ impl Attempt<'_> {
             self.pause().await;
         }
         match name {
-            Reason::None | Reason::Contended => {}
+            Reason::None | Reason::Contended | Reason::Throttled => {}
             Reason::Failed(None) => self.rule = NameRule::Free,
             Reason::Failed(Some(pointer)) => {
                 if let Some(ours) = self.made.iter().find(|made| made.secret == pointer.secret) {
-                    return Ok(Next::Ours(Box::new(ours.clone())));
-                }
-                if self.place.range().is_some_and(|range| range.contains(pointer.port)) && pointer.port != port {
+                    // A claim of ours that arrived after all. Only its Port item says that it stands.
+                    let found = self.registry.table.settled_port(self.call, self.namespace, pointer.port).await?;
+                    if found.is_some_and(|found| found.secret == pointer.secret) {
+                        return Ok(Next::Ours(Box::new(ours.clone())));
+                    }
+                    self.rule = NameRule::Gone(pointer.secret);
+                } else if self.place.range().is_some_and(|range| range.contains(pointer.port)) && pointer.port != port {
                     // Affinity: the port this name had, if nobody else has it.
                     self.affinity = Some(pointer);
                     self.rule = NameRule::Free;
-                } else {
-                    self.judge_old_claim(pointer).await?;
+                } else if let Some(next) = self.judge_old_claim(pointer).await? {
+                    return Ok(next);
                 }
             }
         }
         let now = self.registry.clock.now();
         match port_reason {
-            Reason::None => {}
+            Reason::None | Reason::Throttled => {}
             Reason::Contended => {
                 self.lost(|knowledge| knowledge.contended(port, now));
                 if self.affinity.is_some() {
@@ -339,15 +364,16 @@ impl Attempt<'_> {
             Reason::Failed(Some(holding)) => {
                 let affinity = self.affinity.filter(|pointer| pointer.port == port && !name_failed);
                 if affinity.is_some_and(|pointer| pointer.secret == holding.secret) {
-                    return Err(Error::NameTaken { claim: Box::new(holding.claim) });
+                    return self.name_taken(holding.claim).await;
                 }
                 let holder = Holder::from(&holding.claim);
                 match affinity {
-                    // Another holder has the port, so the name's old claim is gone. That tells nothing of a crowd.
+                    // Another holder has the port the name had. That tells nothing of a crowd.
                     Some(pointer) => {
                         self.place.learn(|knowledge| knowledge.learn(holder, now));
-                        self.affinity = None;
-                        self.rule = NameRule::Gone(pointer.secret);
+                        if let Some(next) = self.judge_old_claim(pointer).await? {
+                            return Ok(next);
+                        }
                     }
                     None => self.lost(|knowledge| knowledge.learn(holder, now)),
                 }
@@ -359,7 +385,7 @@ impl Attempt<'_> {
     /// The key was used before.
     async fn learn_of_request(&mut self, replay: Replay) -> Result<Option<Next>, Error> {
         let Some(request) = &mut self.request else { return Ok(None) };
-        let found = self.registry.table.port(self.call, self.namespace, replay.port).await?;
+        let found = self.registry.table.settled_port(self.call, self.namespace, replay.port).await?;
         let now = self.registry.clock.now();
         let Some(mut holding) = found.filter(|found| found.secret == replay.secret && found.claim.is_live(now)) else {
             // What it made is dead, so the key is as good as new.
@@ -376,18 +402,35 @@ impl Attempt<'_> {
     }
 
     /// The name had a claim on a port that is not to be tried again: is it live, dead, or gone?
-    async fn judge_old_claim(&mut self, pointer: Pointer) -> Result<(), Error> {
+    async fn judge_old_claim(&mut self, pointer: Pointer) -> Result<Option<Next>, Error> {
         self.affinity = None;
-        let found = self.registry.table.port(self.call, self.namespace, pointer.port).await?;
+        let found = self.registry.table.settled_port(self.call, self.namespace, pointer.port).await?;
         let now = self.registry.clock.now();
         self.rule = match found.filter(|found| found.secret == pointer.secret) {
             None => NameRule::Gone(pointer.secret),
-            Some(holding) if holding.claim.is_live(now) => {
-                return Err(Error::NameTaken { claim: Box::new(holding.claim) });
-            }
+            Some(holding) if holding.claim.is_live(now) => return self.name_taken(holding.claim).await.map(Some),
             Some(_) => NameRule::Dead(pointer.port, pointer.secret),
         };
-        Ok(())
+        Ok(None)
+    }
+
+    /// The name has a live claim: that is the answer, unless it is the one that this request's key made.
+    async fn name_taken(&mut self, claim: Claim) -> Result<Next, Error> {
+        match self.made_by_key().await? {
+            Some(next) => Ok(next),
+            None => Err(Error::NameTaken { claim: Box::new(claim) }),
+        }
+    }
+
+    /// What this request's key made, if it was sent with one, the key is remembered, and the claim is live.
+    async fn made_by_key(&mut self) -> Result<Option<Next>, Error> {
+        let Some(request) = &self.request else { return Ok(None) };
+        let made = self.registry.table.request(self.call, self.namespace, self.service, &request.key).await?;
+        let now = self.registry.clock.now();
+        match made.filter(|made| !made.expires_at.has_passed(now)) {
+            Some(replay) => self.learn_of_request(replay).await,
+            None => Ok(None),
+        }
     }
 
     fn lost(&mut self, learn: impl FnOnce(&mut Knowledge)) {
@@ -404,7 +447,9 @@ impl Attempt<'_> {
     }
 
     /// The look after the claim. Gives whether the offer stands; if not, it has been withdrawn, and another may be made.
-    async fn confirm(&mut self, holding: &Holding) -> Result<bool, Error> {
+    ///
+    /// Only who made a claim takes it back: who was merely shown it cannot know what its maker has told.
+    async fn confirm(&mut self, holding: &Holding, replayed: bool) -> Result<bool, Error> {
         let patience = self.patience();
         loop {
             let service = match self.look_at_service().await {
@@ -412,7 +457,7 @@ impl Attempt<'_> {
                 Err(error) => {
                     // Nobody will be told of the offer. With a key it may be found again, so it stays while its service
                     // may exist.
-                    if self.request.is_none() || matches!(error, Error::ServiceNotFound { .. }) {
+                    if self.request.is_none() || (matches!(error, Error::ServiceNotFound { .. }) && !replayed) {
                         let _ = self.withdraw(holding).await;
                     }
                     return Err(error);
@@ -422,7 +467,7 @@ impl Attempt<'_> {
             if service.may_offer(port) {
                 return Ok(true);
             }
-            if !service.range.contains(port) {
+            if !service.range.contains(port) && !replayed {
                 self.withdraw(holding).await?;
                 return Ok(false);
             }
@@ -439,7 +484,8 @@ impl Attempt<'_> {
     /// Takes back a claim that nobody was told of. From then on it is gone, and the name's pointer stale.
     async fn withdraw(&mut self, holding: &Holding) -> Result<(), Error> {
         let port = holding.claim.port;
-        let removed = self.registry.table.reject(self.call, self.namespace, self.service, port, holding.secret).await?;
+        let call = self.call.extended();
+        let removed = self.registry.table.reject(&call, self.namespace, self.service, port, holding.secret).await?;
         if let Removed::Not(Some(found), _) = removed
             && found.secret == holding.secret
         {

@@ -108,7 +108,7 @@ impl Registry {
             let page = self.table.live_claims(call, namespace, part, limit.max(PAGE), &filter).await?;
             items.extend(page.items);
             rest = page.next.and_then(|next| part.starting_at(next));
-            if items.len() > limit {
+            if items.len() > limit || (items.len() == limit && rest.is_some()) {
                 items.truncate(limit);
                 rest = items
                     .last()

@@ -102,6 +102,8 @@ impl Registry {
 
     /// A release by port names nothing unique, so it is sent once. If its reply is lost, a look tells: a port that is not
     /// allocated any more was released. One that is may be the next holder's already, so that is not decided here.
+    ///
+    /// Where the allocation seems to begin after the release was sent, some clock is ahead; then by its secret.
     async fn release_by_port(
         &self,
         call: &Call,
@@ -109,14 +111,16 @@ impl Registry {
         service: &ServiceName,
         port: Port,
     ) -> Result<Removed, Error> {
+        let is_ours = |found: &Holding| found.claim.service == *service && found.claim.is_allocation(self.now());
         match self.table.release_port(call, namespace, service, port, self.now()).await {
-            Err(StoreError::Unknown { last }) => {
-                let found = self.table.port(call, namespace, port).await?;
-                let now = self.now();
-                match found.filter(|found| found.claim.service == *service && found.claim.is_allocation(now)) {
-                    None => Ok(Removed::Now),
-                    Some(_) => Err(StoreError::Unknown { last }.into()),
-                }
+            Err(StoreError::Unknown { last }) => match self.table.port(&call.extended(), namespace, port).await {
+                Ok(found) if !found.as_ref().is_some_and(is_ours) => Ok(Removed::Now),
+                Ok(_) | Err(_) => Err(StoreError::Unknown { last }.into()),
+            },
+            Ok(Removed::Not(Some(found), _)) if is_ours(&found) => {
+                let place = (port, found.secret);
+                let name = &found.claim.name;
+                Ok(self.table.release_claim(call, namespace, service, name, place, self.now()).await?)
             }
             result => Ok(result?),
         }

@@ -4,7 +4,7 @@ use futures::future::try_join_all;
 
 use super::{Error, Registry};
 use crate::allocator::{Holder, WINDOW};
-use crate::domain::{Claim, Namespace, PortRange};
+use crate::domain::{Claim, Namespace, Port, PortRange, Timestamp};
 use crate::store::{Call, Freshness};
 
 /// How many ports one of the Queries over a whole range covers: as many as fill a page of 1 MB at the longest names.
@@ -19,26 +19,35 @@ impl Registry {
         part: PortRange,
     ) -> Result<(PortRange, Vec<Holder>), Error> {
         let page = self.table.claims(call, namespace, part, Some(WINDOW), Freshness::Eventual).await?;
-        Ok((page.covered, page.items.iter().map(Holder::from).collect()))
+        let holders = page.items.iter().map(Holder::from).chain(page.unreadable.iter().map(|port| unknown(*port)));
+        Ok((page.covered, holders.collect()))
     }
 
-    /// Every claim on a range, dead or alive, by port. The stretches are read at the same time: one round trip.
+    /// Every claim on a range, dead or alive, by port, and the ports whose items cannot be read. The stretches are read
+    /// at the same time: one round trip.
     pub(super) async fn look_everywhere(
         &self,
         call: &Call,
         namespace: &Namespace,
         range: PortRange,
         freshness: Freshness,
-    ) -> Result<Vec<Claim>, Error> {
+    ) -> Result<(Vec<Claim>, Vec<Port>), Error> {
         let stretches = range.chunks(STRETCH).map(|stretch| async move {
-            let (mut claims, mut rest) = (Vec::new(), Some(stretch));
+            let (mut claims, mut unreadable, mut rest) = (Vec::new(), Vec::new(), Some(stretch));
             while let Some(part) = rest {
                 let page = self.table.claims(call, namespace, part, None, freshness).await?;
                 claims.extend(page.items);
+                unreadable.extend(page.unreadable);
                 rest = page.next.and_then(|next| part.starting_at(next));
             }
-            Ok::<_, Error>(claims)
+            Ok::<_, Error>((claims, unreadable))
         });
-        Ok(try_join_all(stretches).await?.concat())
+        let (claims, unreadable): (Vec<_>, Vec<_>) = try_join_all(stretches).await?.into_iter().unzip();
+        Ok((claims.concat(), unreadable.concat()))
     }
+}
+
+/// A port whose item cannot be read: somebody may hold it, for ever.
+pub(super) fn unknown(port: Port) -> Holder {
+    Holder { port, created: Timestamp::from_millis(0), expires_at: None }
 }

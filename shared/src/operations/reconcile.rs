@@ -9,10 +9,10 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::{Error, IfMatch, Registry};
+use super::Registry;
 use crate::allocator::PortSet;
-use crate::domain::{Change, Holding, Namespace, Port, PortRange, Service, ServiceName};
-use crate::store::{Call, Found, Key, Pointer, Removed, Replay, StoreError};
+use crate::domain::{Holding, Namespace, Port, PortRange, Service, ServiceName};
+use crate::store::{Call, Found, Key, Pointer, Ranges, Removed, Replay, StoreError};
 
 /// How long a pointer whose claim is gone is kept: so long a name comes back to its port.
 const AFFINITY_MILLIS: i64 = 7 * 24 * 60 * 60 * 1000;
@@ -22,6 +22,12 @@ const ABANDONED_MILLIS: i64 = 5 * 60 * 1000;
 
 /// What is left of the call's time when it stops, to write down how far it got.
 const RESERVE: Duration = Duration::from_secs(2);
+
+/// How many items it reads at a time.
+const PAGE: usize = 500;
+
+/// How long a disagreement between Ranges and the services must stand to be one.
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// What a run found, and did about it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -34,10 +40,8 @@ pub struct Findings {
     pub expired_requests: u64,
     /// Pointers of names whose claim has been gone for a week: removed.
     pub stale_pointers: u64,
-    /// Services left closing by a deletion that stopped: deleted, or open again where they are in use.
-    pub abandoned_deletions: u64,
-    /// Services left closing by a shrinking that stopped: open again.
-    pub abandoned_shrinkings: u64,
+    /// Services left closing by a deletion or a shrinking that stopped: open again.
+    pub abandoned_marks: u64,
     /// Allocations of services that do not exist: removed.
     pub orphaned_allocations: u64,
     /// Allocations outside the range of their service: only counted, since somebody uses them.
@@ -67,8 +71,7 @@ impl Findings {
             expired_offers: _,
             expired_requests: _,
             stale_pointers: _,
-            abandoned_deletions,
-            abandoned_shrinkings,
+            abandoned_marks,
             orphaned_allocations,
             allocations_out_of_range,
             overlapping_services,
@@ -76,8 +79,7 @@ impl Findings {
             unreadable_items,
             finished: _,
         } = *self;
-        abandoned_deletions
-            + abandoned_shrinkings
+        abandoned_marks
             + orphaned_allocations
             + allocations_out_of_range
             + overlapping_services
@@ -93,31 +95,36 @@ impl Registry {
     /// # Errors
     /// [`StoreError`] when the table does not answer; what was done until then stays done.
     pub async fn reconcile(&self, call: &Call) -> Result<Findings, StoreError> {
-        let mut run = Run {
-            registry: self,
-            call,
-            findings: Findings::default(),
-            namespaces: BTreeSet::new(),
-            services: HashMap::new(),
-        };
+        let (findings, namespaces, services) = (Findings::default(), BTreeSet::new(), HashMap::new());
+        let mut run = Run { registry: self, call, findings, namespaces, services };
         let resumed = self.table.checkpoint(call).await?;
         let mut from = resumed.clone();
         loop {
-            let (items, next) = self.table.sweep_page(call, from.as_ref()).await?;
-            for item in items {
-                run.look_at(item).await?;
+            let page = self.table.sweep_page(call, from.as_ref(), PAGE).await?;
+            let mut stopped = None;
+            for (key, item) in page.items {
+                match run.look_at(item).await {
+                    Err(StoreError::Damaged { key, reason }) => run.look_at_unreadable(&StoreError::Damaged { key, reason }),
+                    Err(error) => {
+                        // What was done stays done, and the next run goes on from here.
+                        self.table.save_checkpoint(&call.extended(), from.as_ref()).await?;
+                        return Err(error);
+                    }
+                    Ok(()) => {}
+                }
+                if Instant::now() + RESERVE >= call.deadline() {
+                    stopped = Some(key);
+                    break;
+                }
             }
-            from = next;
-            if from.is_none() {
-                run.findings.finished = true;
-                break;
-            }
-            if Instant::now() + RESERVE >= call.deadline() {
+            from = stopped.clone().or(page.next);
+            run.findings.finished = from.is_none();
+            if from.is_none() || stopped.is_some() {
                 break;
             }
         }
         if from.is_some() || resumed.is_some() {
-            self.table.save_checkpoint(call, from.as_ref()).await?;
+            self.table.save_checkpoint(&call.extended(), from.as_ref()).await?;
         }
         Ok(run.findings)
     }
@@ -141,7 +148,7 @@ impl Run<'_> {
             Found::Pointer(namespace, key, pointer) => self.pointer(&namespace, &key, pointer).await,
             Found::Request(key, replay) => self.request(&key, &replay).await,
             Found::Service(namespace, service) => {
-                self.mark(&namespace, *service).await?;
+                self.mark(&namespace, &service).await;
                 self.ranges(&namespace).await
             }
             Found::Ranges(namespace) => self.ranges(&namespace).await,
@@ -149,14 +156,13 @@ impl Run<'_> {
                 self.findings.items -= 1;
                 Ok(())
             }
-            Found::Unreadable(error) => self.look_at_unreadable(&error),
+            Found::Unreadable(error) => Err(error),
         }
     }
 
-    fn look_at_unreadable(&mut self, error: &StoreError) -> Result<(), StoreError> {
+    fn look_at_unreadable(&mut self, error: &StoreError) {
         tracing::warn!(%error, "an unreadable item");
         self.findings.unreadable_items += 1;
-        Ok(())
     }
 
     async fn port(&mut self, namespace: &Namespace, holding: Holding) -> Result<(), StoreError> {
@@ -197,7 +203,7 @@ impl Run<'_> {
 
     async fn pointer(&mut self, namespace: &Namespace, key: &Key, pointer: Pointer) -> Result<(), StoreError> {
         let (table, now) = (&self.registry.table, self.registry.now());
-        let found = table.port(self.call, namespace, pointer.port).await?;
+        let found = table.settled_port(self.call, namespace, pointer.port).await?;
         if found.is_some_and(|found| found.secret == pointer.secret) {
             // Live, or merely dead: a slower clock could still accept it, and the name would be free meanwhile.
             return Ok(());
@@ -224,27 +230,15 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// A mark that somebody left behind: a deletion is begun anew, a shrinking undone. Nobody was told of either.
-    async fn mark(&mut self, namespace: &Namespace, service: Service) -> Result<(), StoreError> {
-        let Some(mark) = &service.mark else { return Ok(()) };
-        if self.registry.now().millis() - mark.since.millis() < ABANDONED_MILLIS {
-            return Ok(());
+    /// A mark that somebody left behind is taken off again, if it is that very mark still: nobody was told that what it
+    /// was set for was done, and to do it now might be to delete what has been in use since.
+    async fn mark(&mut self, namespace: &Namespace, service: &Service) {
+        let Some(mark) = &service.mark else { return };
+        if self.registry.now().millis() - mark.since.millis() >= ABANDONED_MILLIS {
+            tracing::warn!(service = %service.name, change = ?mark.change, "a mark was left behind");
+            self.findings.abandoned_marks += 1;
+            self.registry.unmark(self.call, namespace, service).await;
         }
-        match mark.change {
-            Change::Shrink => {
-                self.findings.abandoned_shrinkings += 1;
-                self.registry.unmark(self.call, namespace, &service).await;
-            }
-            Change::Delete => {
-                self.findings.abandoned_deletions += 1;
-                let deleted = self.registry.delete_service(self.call, namespace, &service.name, &IfMatch::Always).await;
-                // Any other error: it is in use, so it is open again; or somebody else is at it.
-                if let Err(Error::Store(error)) = deleted {
-                    return Err(error);
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Compares Ranges with the services, once for each namespace.
@@ -252,41 +246,44 @@ impl Run<'_> {
         if !self.namespaces.insert(namespace.to_string()) {
             return Ok(());
         }
-        let table = &self.registry.table;
-        // First the bitmap, then the services: see `rebuild_ranges`.
-        let seen = match table.ranges(self.call, namespace).await {
-            Ok(seen) => seen,
-            Err(error @ StoreError::Damaged { .. }) => return self.look_at_unreadable(&error),
-            Err(error) => return Err(error),
-        };
-        let services = match table.all_services(self.call, namespace).await {
-            Ok(services) => services,
-            // One that cannot be read still owns its ports: leave the bitmap alone.
-            Err(StoreError::Damaged { .. }) => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        let mut claimed = PortSet::default();
-        let mut overlaps = 0;
-        for service in &services {
-            overlaps += u64::from(claimed.intersects(service.range));
-            claimed.insert_range(service.range);
-        }
+        let (seen, claimed, overlaps) = self.compare(namespace).await?;
         if overlaps > 0 {
             tracing::warn!(%namespace, overlaps, "services whose ranges overlap");
             self.findings.overlapping_services += overlaps;
         }
-        if claimed != seen.claimed {
-            let ports = PortRange::ALL;
-            tracing::warn!(
-                %namespace,
-                was = seen.claimed.count(ports),
-                is = claimed.count(ports),
-                of = Port::COUNT,
-                "the claimed ranges disagreed with the services"
-            );
-            let rebuilt = table.rebuild_ranges(self.call, namespace, &seen, &claimed).await?;
-            self.findings.rebuilt_ranges += u64::from(rebuilt);
+        if claimed == seen.claimed {
+            return Ok(());
         }
+        // Perhaps a transaction was half to be seen; then it is whole by now.
+        tokio::time::sleep(SETTLE).await;
+        let (again, claimed, _) = self.compare(namespace).await?;
+        if again != seen || claimed == seen.claimed {
+            return Ok(());
+        }
+        let ports = PortRange::ALL;
+        tracing::warn!(
+            %namespace,
+            was = seen.claimed.count(ports),
+            is = claimed.count(ports),
+            of = Port::COUNT,
+            "the claimed ranges disagreed with the services"
+        );
+        let rebuilt = self.registry.table.rebuild_ranges(self.call, namespace, &seen, &claimed).await?;
+        self.findings.rebuilt_ranges += u64::from(rebuilt);
         Ok(())
+    }
+
+    /// Ranges as it is, what it should be by the services, and how many of those overlap. First the bitmap, then the
+    /// services: see `rebuild_ranges`. A service that cannot be read still owns its ports, so then nothing is compared.
+    async fn compare(&self, namespace: &Namespace) -> Result<(Ranges, PortSet, u64), StoreError> {
+        let table = &self.registry.table;
+        let seen = table.ranges(self.call, namespace).await?;
+        let mut claimed = PortSet::default();
+        let mut overlaps = 0;
+        for service in table.all_services(self.call, namespace).await? {
+            overlaps += u64::from(claimed.intersects(service.range));
+            claimed.insert_range(service.range);
+        }
+        Ok((seen, claimed, overlaps))
     }
 }

@@ -8,7 +8,6 @@ use std::time::Duration;
 use backon::ExponentialBackoff;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use tokio::time::Instant;
-use uuid::Uuid;
 
 use super::{Error, Listed, Registry};
 use crate::domain::{
@@ -52,7 +51,8 @@ impl Content {
 
     fn put_into(self, old: &Service) -> Service {
         let Self { description, range, strategy } = self;
-        Service { description, range, strategy, version: Version::unique(), mark: None, ..old.clone() }
+        let (version, revision) = (Version::unique(), Version::unique());
+        Service { description, range, strategy, version, revision, mark: None, ..old.clone() }
     }
 }
 
@@ -93,8 +93,8 @@ struct Contest<'a> {
     call: &'a Call,
     service: &'a ServiceName,
     backoff: ExponentialBackoff,
-    /// Another's attempt, and since when it has been seen standing. No clocks are compared.
-    foreign: Option<(Uuid, Instant)>,
+    /// The revision of a service with another's mark, and since when it has been seen standing. No clocks are compared.
+    foreign: Option<(Version, Instant)>,
 }
 
 impl<'a> Contest<'a> {
@@ -112,15 +112,17 @@ impl<'a> Contest<'a> {
     /// Whether the service may be changed now. Another's mark is overtaken only once it has stood for a while; its
     /// attempt then ends without effect, since its last step is conditional on the mark being its own.
     async fn may_go_on(&mut self, service: &Service) -> Result<bool, Error> {
-        let Some(mark) = &service.mark else { return Ok(true) };
+        if service.mark.is_none() {
+            return Ok(true);
+        }
         match self.foreign {
-            Some((attempt, since)) if attempt == mark.attempt => {
+            Some((revision, since)) if revision == service.revision => {
                 if since.elapsed() >= FOREIGN_MARK {
                     return Ok(true);
                 }
             }
             _ => {
-                self.foreign = Some((mark.attempt, Instant::now()));
+                self.foreign = Some((service.revision, Instant::now()));
                 self.backoff = backoff();
             }
         }
@@ -143,9 +145,11 @@ impl Registry {
             strategy: content.strategy,
             created: self.clock.now(),
             version: Version::unique(),
+            revision: Version::unique(),
             mark: None,
         };
-        let mut contest = Contest::new(call, &service.name);
+        let mut waits = backoff();
+        let mut doubts = 0;
         loop {
             let ranges = self.table.ranges(call, namespace).await?;
             if ranges.claimed.intersects(service.range) {
@@ -153,7 +157,14 @@ impl Registry {
                 if services.iter().any(|other| other.name == service.name) {
                     return Err(Error::ServiceExists { service: service.name });
                 }
-                return Err(overlap(services, &service.name, service.range));
+                let conflicts = conflicts(services, &service.name, service.range);
+                // Nobody has these ports, so somebody had them a moment ago; if not, the reconciler will find out.
+                if conflicts.is_empty() && doubts < 3 {
+                    doubts += 1;
+                    wait(call, &mut waits, "another service's change of range").await?;
+                    continue;
+                }
+                return Err(Error::RangeOverlap { range: service.range, conflicts });
             }
             match self.table.create_service(call, namespace, &service, &ranges).await? {
                 Rewritten::Done => {
@@ -161,7 +172,7 @@ impl Registry {
                     return Ok(service);
                 }
                 Rewritten::ServiceChanged(_) => return Err(Error::ServiceExists { service: service.name }),
-                Rewritten::RangesChanged => contest.pause().await?,
+                Rewritten::RangesChanged => wait(call, &mut waits, "another service's change of range").await?,
             }
         }
     }
@@ -282,7 +293,8 @@ impl Registry {
     ) -> Result<(), Error> {
         if new.range.without(old.range).into_iter().any(|part| ranges.claimed.intersects(part)) {
             let services = self.table.all_services(call, namespace).await?;
-            return Err(overlap(services, &new.name, new.range));
+            let conflicts = conflicts(services, &new.name, new.range);
+            return Err(Error::RangeOverlap { range: new.range, conflicts });
         }
         Ok(())
     }
@@ -370,14 +382,15 @@ impl Registry {
     }
 
     fn marked(&self, service: &Service, change: Change, keep: Option<PortRange>) -> Service {
-        let mark = Mark { attempt: Uuid::new_v4(), change, since: self.clock.now(), keep };
-        Service { mark: Some(mark), ..service.clone() }
+        let mark = Mark { change, since: self.clock.now(), keep };
+        Service { mark: Some(mark), revision: Version::unique(), ..service.clone() }
     }
 
-    /// Takes a mark off again. If that fails, the next change of the service or the reconciler does it.
+    /// Takes a mark off again, if it is this one still. If that fails, the next change of the service or the reconciler
+    /// does it.
     pub(super) async fn unmark(&self, call: &Call, namespace: &Namespace, marked: &Service) {
-        let plain = Service { mark: None, ..marked.clone() };
-        if let Err(error) = self.table.rewrite_service(call, namespace, marked, &plain).await {
+        let plain = Service { mark: None, revision: Version::unique(), ..marked.clone() };
+        if let Err(error) = self.table.rewrite_service(&call.extended(), namespace, marked, &plain).await {
             tracing::warn!(service = %marked.name, %error, "a mark was left behind");
         }
     }
@@ -397,6 +410,11 @@ impl Registry {
             let mut rest = Some(*part);
             while let Some(part) = rest {
                 let page = self.table.holdings(call, namespace, part).await?;
+                if let Some(port) = page.unreadable.first() {
+                    // Somebody may hold it, perhaps of this service.
+                    let reason = "whose it is cannot be told, so its range is not given up".to_owned();
+                    return Err(StoreError::Damaged { key: format!("of port {port}"), reason }.into());
+                }
                 found.extend(page.items.into_iter().filter(|holding| holding.claim.service == *service));
                 rest = page.next.and_then(|next| part.starting_at(next));
             }
@@ -419,11 +437,11 @@ impl Registry {
     }
 }
 
-fn overlap(services: Vec<Service>, name: &ServiceName, range: PortRange) -> Error {
-    let conflicts = services
+/// The other services that a range meets.
+fn conflicts(services: Vec<Service>, name: &ServiceName, range: PortRange) -> Vec<(ServiceName, PortRange)> {
+    services
         .into_iter()
         .filter(|other| other.name != *name && other.range.intersection(range).is_some())
         .map(|other| (other.name, other.range))
-        .collect();
-    Error::RangeOverlap { range, conflicts }
+        .collect()
 }

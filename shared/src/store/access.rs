@@ -1,10 +1,14 @@
 //! The plain requests: one item read, one item removed on a condition.
 
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::operation::transact_get_items::TransactGetItemsError;
+use aws_sdk_dynamodb::types::{
+    AttributeValue, Get, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure, TransactGetItem,
+};
 
 use super::item::{Item, Key};
-use super::send::{Doubt, send};
+use super::claim::refused;
+use super::send::{Doubt, backoff, send, wait};
 use super::{Call, StoreError, Table};
 
 /// A condition on a deletion.
@@ -46,6 +50,39 @@ impl Table {
         })
         .await?;
         Ok((result.map(drop), doubt))
+    }
+
+    /// One item, read in a transaction: not while another transaction that writes it is being committed.
+    ///
+    /// DynamoDB shows the writes of a transaction one by one to single reads: the second item may still look as before
+    /// when the first already looks as after (*Amazon DynamoDB Developer Guide*, "Isolation levels for transactions").
+    /// So what follows from one item *about another of the same transaction* is read with this.
+    pub(crate) async fn get_settled(&self, call: &Call, key: &Key) -> Result<Option<Item>, StoreError> {
+        let get = Get::builder().table_name(&self.name).set_key(Some(key.attributes())).build().map_err(refused)?;
+        let get = TransactGetItem::builder().get(get).build();
+        let mut waits = backoff();
+        loop {
+            let (result, _) = send(call, &self.name, || {
+                self.client
+                    .transact_get_items()
+                    .transact_items(get.clone())
+                    .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                    .send()
+            })
+            .await?;
+            match result {
+                Ok(output) => {
+                    let item = output.responses.unwrap_or_default().into_iter().next().and_then(|response| response.item);
+                    return Ok(item.filter(|item| !item.is_empty()));
+                }
+                // A write is under way, or throttling; a read has no conditions that could fail.
+                Err(TransactGetItemsError::TransactionCanceledException(_)) => {
+                    wait(call, &mut waits, "a transaction on the same item").await?;
+                    call.count(|meter| meter.retries += 1);
+                }
+                Err(other) => return Err(StoreError::Refused { reason: other.to_string() }),
+            }
+        }
     }
 
     /// One item, read consistently.

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+/// How long cleaning up may take beyond a deadline. Whoever sets deadlines must leave this much after them.
+pub const CLEAN_UP: Duration = Duration::from_millis(500);
+
 /// One call's deadline and meter. Clones share both.
 #[derive(Clone, Debug)]
 pub struct Call {
@@ -34,6 +37,12 @@ impl Call {
     #[must_use]
     pub fn within(duration: Duration) -> Self {
         Self { deadline: Instant::now() + duration, meter: Arc::default() }
+    }
+
+    /// The same call with a little time more, where its own is over: to clean up after itself.
+    #[must_use]
+    pub fn extended(&self) -> Self {
+        Self { deadline: self.deadline.max(Instant::now() + CLEAN_UP), meter: Arc::clone(&self.meter) }
     }
 
     /// When it must have been answered.

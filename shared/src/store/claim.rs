@@ -6,10 +6,10 @@ use aws_sdk_dynamodb::types::{Delete, Put, ReturnValuesOnConditionCheckFailure, 
 use super::item::{Key, encode, number, text};
 use super::names::{self, Pointer};
 use super::ports;
-use super::requests::{self, REMEMBERED_SECONDS, Replay, RequestWrite};
+use super::requests::{self, Replay, RequestWrite};
 use super::transact::{OnContention, Reason, Transacted};
 use super::{Call, StoreError, Table};
-use crate::domain::{Expiry, Holding, Namespace, Port, Secret, Timestamp};
+use crate::domain::{Holding, Namespace, Port, Secret, Timestamp};
 
 /// On what grounds the name may be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +111,7 @@ impl Table {
                 secret: *secret,
                 fingerprint: request.key.fingerprint.clone(),
                 offered_until: claim.expires_at,
-                expires_at: Expiry::after(write.now, REMEMBERED_SECONDS),
+                expires_at: requests::remembered_until(write.now, claim.expires_at),
             };
             let put_request = Put::builder()
                 .table_name(&self.name)

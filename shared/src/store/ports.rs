@@ -98,6 +98,8 @@ pub(crate) struct Page<T> {
     pub(crate) covered: PortRange,
     /// Where to go on.
     pub(crate) next: Option<Port>,
+    /// Ports whose items this version cannot read. Somebody may hold them.
+    pub(crate) unreadable: Vec<Port>,
 }
 
 /// How fresh a read must be.
@@ -118,6 +120,17 @@ impl Table {
         port: Port,
     ) -> Result<Option<Holding>, StoreError> {
         self.get(call, &Key::port(namespace, port)).await?.map(holding).transpose()
+    }
+
+    /// The claim on a port that an Instance or a Request points to, or pointed to. They were written in one transaction;
+    /// see [`Table::get_settled`].
+    pub(crate) async fn settled_port(
+        &self,
+        call: &Call,
+        namespace: &Namespace,
+        port: Port,
+    ) -> Result<Option<Holding>, StoreError> {
+        self.get_settled(call, &Key::port(namespace, port)).await?.map(holding).transpose()
     }
 
     /// The claims on a stretch of ports, dead or alive, without their secrets: one Query, at most 1 MB of items.
@@ -208,8 +221,18 @@ impl Table {
         let last = output.last_evaluated_key.as_ref().map(port_of).transpose()?;
         let covered = last.and_then(|last| PortRange::new(part.start(), last).ok()).unwrap_or(part);
         let next = last.and_then(Port::next).filter(|next| part.contains(*next));
-        let items = output.items.unwrap_or_default().into_iter().map(read).collect::<Result<_, _>>()?;
-        Ok(Page { items, covered, next })
+        let (mut items, mut unreadable) = (Vec::new(), Vec::new());
+        for item in output.items.unwrap_or_default() {
+            let port = port_of(&item)?;
+            match read(item) {
+                Ok(item) => items.push(item),
+                Err(error) => {
+                    tracing::warn!(%error, "an unreadable item");
+                    unreadable.push(port);
+                }
+            }
+        }
+        Ok(Page { items, covered, next, unreadable })
     }
 
     /// offered → allocated: one conditional write.
@@ -343,7 +366,10 @@ impl Table {
 
     /// Releases whatever allocation of the service the port is: one conditional write, which names nothing unique.
     ///
-    /// Sent again after a lost reply it could release the *next* holder's allocation, so it is not.
+    /// Sent again after a lost reply it could release the *next* holder's allocation, so it is not. And should it arrive
+    /// late, long after it was given up, the condition that the allocation began before it was sent keeps it from the
+    /// next holder's. (Where an acceptor's clock was ahead, that condition fails although it should not; the caller
+    /// then knows the secret.)
     ///
     /// # Errors
     /// [`StoreError::Unknown`] when its reply was lost.
@@ -361,13 +387,16 @@ impl Table {
                 .table_name(&self.name)
                 .set_key(Some(Key::port(namespace, port).attributes()))
                 .condition_expression(
-                    "#service = :service AND #state = :state AND (attribute_not_exists(#expires_at) OR #expires_at > :now)",
+                    "#service = :service AND #state = :state AND #accepted <= :sent AND \
+                     (attribute_not_exists(#expires_at) OR #expires_at > :now)",
                 )
                 .expression_attribute_names("#service", "service")
                 .expression_attribute_names("#state", "state")
+                .expression_attribute_names("#accepted", "accepted")
                 .expression_attribute_names("#expires_at", "expires_at")
                 .expression_attribute_values(":service", text(service.as_str()))
                 .expression_attribute_values(":state", text(ClaimState::Allocated.as_str()))
+                .expression_attribute_values(":sent", number(now.millis()))
                 .expression_attribute_values(":now", number(now.seconds()))
                 .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
                 .return_consumed_capacity(ReturnConsumedCapacity::Total)

@@ -74,7 +74,8 @@ impl Table {
 
     /// Puts a bitmap made anew in place of one that disagrees with the services. Every change of a range writes this
     /// item in its own transaction, so if the version is still the one that was read *before* the services were, then
-    /// the services are still as they were read. Gives whether it was written.
+    /// the services are still as they were read; provided that no transaction was half to be seen when they were, which
+    /// the caller makes sure of by reading both twice. Gives whether it was written.
     pub(crate) async fn rebuild_ranges(
         &self,
         call: &Call,

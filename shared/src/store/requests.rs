@@ -7,8 +7,8 @@ use super::item::{Item, Key, decode, number, text};
 use super::{Call, StoreError, Table};
 use crate::domain::{Expiry, Fingerprint, Namespace, Port, Secret, ServiceName, Timestamp, exposed};
 
-/// How long a key is remembered: a day, as long as any pipeline may be retried.
-pub(crate) const REMEMBERED_SECONDS: i64 = 24 * 60 * 60;
+/// How long a key is remembered at least: a day, as long as any pipeline may be retried. And as long as its offer.
+const REMEMBERED_SECONDS: i64 = 24 * 60 * 60;
 
 /// A key as the table knows it, and what was asked under it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +38,12 @@ pub(crate) struct RequestWrite {
     pub(crate) key: RequestKey,
     /// The secret of the claim that this key made before, and that is dead: then the key is as good as new.
     pub(crate) replaces: Option<Secret>,
+}
+
+/// Until when a key is remembered whose offer lives until then.
+pub(crate) fn remembered_until(now: Timestamp, offered_until: Option<Expiry>) -> Expiry {
+    let a_day = Expiry::after(now, REMEMBERED_SECONDS);
+    offered_until.map_or(a_day, |expiry| expiry.max(a_day))
 }
 
 /// A Request item as it was read.

@@ -7,12 +7,13 @@ use std::error::Error;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::config::http::HttpResponse;
-use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemOutput;
 use aws_sdk_dynamodb::operation::get_item::GetItemOutput;
 use aws_sdk_dynamodb::operation::put_item::PutItemOutput;
 use aws_sdk_dynamodb::operation::query::QueryOutput;
 use aws_sdk_dynamodb::operation::scan::ScanOutput;
+use aws_sdk_dynamodb::operation::transact_get_items::TransactGetItemsOutput;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsOutput;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemOutput;
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
@@ -92,6 +93,13 @@ metered! {
     PutItemOutput => write_units,
     UpdateItemOutput => write_units,
     DeleteItemOutput => write_units,
+}
+
+impl Metered for TransactGetItemsOutput {
+    fn record(&self, call: &Call) {
+        let units: f64 = self.consumed_capacity().iter().filter_map(|capacity| capacity.capacity_units()).sum();
+        call.count(|meter| meter.read_units += units);
+    }
 }
 
 impl Metered for TransactWriteItemsOutput {
@@ -234,7 +242,7 @@ where
         SdkError::ConstructionFailure(_) => refused(),
         SdkError::DispatchFailure(failure) if failure.is_user() => refused(),
         SdkError::DispatchFailure(_) if was_never_sent(error) => Verdict::Again,
-        SdkError::DispatchFailure(failure) if failure.is_other() && io_source(error).is_none() => refused(),
+        SdkError::DispatchFailure(failure) if failure.is_other() && failure.as_other().is_none() && io_source(error).is_none() => refused(),
         SdkError::DispatchFailure(_) | SdkError::TimeoutError(_) | SdkError::ResponseError(_) => Verdict::AgainInDoubt,
         SdkError::ServiceError(context) => match context.err().code().unwrap_or_default() {
             "ConditionalCheckFailedException" | "TransactionCanceledException" => Verdict::Decide,
@@ -281,6 +289,16 @@ where
             format!("{code}: {message}").trim_end_matches([':', ' ']).to_owned()
         }
         SdkError::TimeoutError(_) => "a timeout".to_owned(),
-        other => DisplayErrorContext(other).to_string(),
+        // What the causes say of themselves, and not how they look inside: a response that could not be read has an
+        // item in it, and the item a secret.
+        other => {
+            let mut text = other.to_string();
+            let mut next = other.source();
+            while let Some(cause) = next {
+                text.push_str(&format!(": {cause}"));
+                next = cause.source();
+            }
+            text
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, Delete, Put, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+    Delete, Put, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
 };
 use serde::{Deserialize, Serialize};
 
@@ -23,21 +23,22 @@ struct ServiceItem {
     strategy: Strategy,
     created: Timestamp,
     version: Version,
+    revision: Version,
     #[serde(skip_serializing_if = "Option::is_none")]
     mark: Option<Mark>,
 }
 
 impl From<Service> for ServiceItem {
     fn from(service: Service) -> Self {
-        let Service { name, description, range, strategy, created, version, mark } = service;
-        Self { name, description, range, strategy, created, version, mark }
+        let Service { name, description, range, strategy, created, version, revision, mark } = service;
+        Self { name, description, range, strategy, created, version, revision, mark }
     }
 }
 
 impl From<ServiceItem> for Service {
     fn from(item: ServiceItem) -> Self {
-        let ServiceItem { name, description, range, strategy, created, version, mark } = item;
-        Self { name, description, range, strategy, created, version, mark }
+        let ServiceItem { name, description, range, strategy, created, version, revision, mark } = item;
+        Self { name, description, range, strategy, created, version, revision, mark }
     }
 }
 
@@ -66,30 +67,9 @@ pub(crate) enum Rewritten {
     RangesChanged,
 }
 
-/// The condition that a Service is as it was read: the same content (each has a version of its own) and the same mark
-/// (each attempt has an identity of its own). Both are random, so nothing that was ever read can come back by chance,
-/// in the same service or in a later one of the same name.
-struct AsRead {
-    condition: &'static str,
-    names: Vec<(&'static str, &'static str)>,
-    values: Vec<(&'static str, AttributeValue)>,
-}
-
-fn as_read(service: &Service) -> AsRead {
-    let version = (":version", text(service.version.to_string()));
-    match &service.mark {
-        None => AsRead {
-            condition: "#version = :version AND attribute_not_exists(#mark)",
-            names: vec![("#version", "version"), ("#mark", "mark")],
-            values: vec![version],
-        },
-        Some(mark) => AsRead {
-            condition: "#version = :version AND #mark.#attempt = :attempt",
-            names: vec![("#version", "version"), ("#mark", "mark"), ("#attempt", "attempt")],
-            values: vec![version, (":attempt", text(mark.attempt.to_string()))],
-        },
-    }
-}
+/// The condition that a Service is as it was read: content, mark and all. Revisions are random, so nothing that was ever
+/// read can come back, in the same service or in a later one of the same name.
+const AS_READ: &str = "#revision = :revision";
 
 impl Table {
     /// A service, read consistently.
@@ -179,18 +159,15 @@ impl Table {
         new: &Service,
         seen: &Ranges,
     ) -> Result<Rewritten, StoreError> {
-        let AsRead { condition, names, values } = as_read(old);
         let put = Put::builder()
             .table_name(&self.name)
             .set_item(Some(self.encode_service(namespace, new)?))
-            .condition_expression(condition)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let put =
-            names.into_iter().fold(put, |put, (placeholder, name)| put.expression_attribute_names(placeholder, name));
-        let put = values
-            .into_iter()
-            .fold(put, |put, (placeholder, value)| put.expression_attribute_values(placeholder, value));
-        let put = put.build().map_err(refused)?;
+            .condition_expression(AS_READ)
+            .expression_attribute_names("#revision", "revision")
+            .expression_attribute_values(":revision", text(old.revision.to_string()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build()
+            .map_err(refused)?;
         let mut claimed = seen.claimed.clone();
         claimed.remove_range(old.range);
         claimed.insert_range(new.range);
@@ -200,8 +177,8 @@ impl Table {
 
     /// Deletes a service that is marked, and gives its range up.
     ///
-    /// Conditional on the mark's attempt: whoever overtook this attempt has set another, and what this one saw when it
-    /// looked for live claims may be long out of date (4).
+    /// Conditional on the mark being the very one that was set: whoever overtook this attempt has set another, and what
+    /// this one saw when it looked for live claims may be long out of date (4).
     pub(crate) async fn delete_service(
         &self,
         call: &Call,
@@ -209,19 +186,16 @@ impl Table {
         marked: &Service,
         seen: &Ranges,
     ) -> Result<Rewritten, StoreError> {
-        let AsRead { condition, names, values } = as_read(marked);
         let delete = Delete::builder()
             .table_name(&self.name)
             .set_key(Some(Key::service(namespace, &marked.name).attributes()))
-            .condition_expression(condition)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let delete = names
-            .into_iter()
-            .fold(delete, |delete, (placeholder, name)| delete.expression_attribute_names(placeholder, name));
-        let delete = values
-            .into_iter()
-            .fold(delete, |delete, (placeholder, value)| delete.expression_attribute_values(placeholder, value));
-        let delete = TransactWriteItem::builder().delete(delete.build().map_err(refused)?).build();
+            .condition_expression(AS_READ)
+            .expression_attribute_names("#revision", "revision")
+            .expression_attribute_values(":revision", text(marked.revision.to_string()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build()
+            .map_err(refused)?;
+        let delete = TransactWriteItem::builder().delete(delete).build();
         let mut claimed = seen.claimed.clone();
         claimed.remove_range(marked.range);
         self.with_ranges(call, namespace, delete, (seen, &claimed), None).await
@@ -238,21 +212,15 @@ impl Table {
     ) -> Result<Marked, StoreError> {
         let item = self.encode_service(namespace, new)?;
         let (result, _) = send(call, &self.name, || {
-            let AsRead { condition, names, values } = as_read(old);
-            let put = self
-                .client
+            self.client
                 .put_item()
                 .table_name(&self.name)
                 .set_item(Some(item.clone()))
-                .condition_expression(condition)
+                .condition_expression(AS_READ)
+                .expression_attribute_names("#revision", "revision")
+                .expression_attribute_values(":revision", text(old.revision.to_string()))
                 .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-                .return_consumed_capacity(ReturnConsumedCapacity::Total);
-            let put = names
-                .into_iter()
-                .fold(put, |put, (placeholder, name)| put.expression_attribute_names(placeholder, name));
-            values
-                .into_iter()
-                .fold(put, |put, (placeholder, value)| put.expression_attribute_values(placeholder, value))
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
                 .send()
         })
         .await?;
@@ -281,10 +249,10 @@ impl Table {
             Transacted::Cancelled(reasons) => reasons,
         };
         match reasons.into_iter().next().unwrap_or(Reason::None).try_map(service)? {
-            // Our own write, whose reply was lost: the version in it is nobody else's.
+            // Our own write, whose reply was lost: the revision in it is nobody else's.
             Reason::Failed(found) if found.is_some() && found.as_ref() == intended => Ok(Rewritten::Done),
             Reason::Failed(found) => Ok(Rewritten::ServiceChanged(found.map(Box::new))),
-            Reason::None | Reason::Contended => Ok(Rewritten::RangesChanged),
+            Reason::None | Reason::Contended | Reason::Throttled => Ok(Rewritten::RangesChanged),
         }
     }
 

@@ -37,6 +37,15 @@ pub(crate) enum Found {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Checkpoint(Key);
 
+/// A part of the whole table.
+#[derive(Debug)]
+pub(crate) struct SweepPage {
+    /// Each with the place of the next one after it.
+    pub(crate) items: Vec<(Checkpoint, Found)>,
+    /// Where to go on.
+    pub(crate) next: Option<Checkpoint>,
+}
+
 fn checkpoint_key() -> Key {
     Key { pk: "RECONCILER".to_owned(), sk: "CHECKPOINT".to_owned() }
 }
@@ -84,19 +93,23 @@ impl Table {
         &self,
         call: &Call,
         from: Option<&Checkpoint>,
-    ) -> Result<(Vec<Found>, Option<Checkpoint>), StoreError> {
+        limit: usize,
+    ) -> Result<SweepPage, StoreError> {
         let (result, _) = send(call, &self.name, || {
             self.client
                 .scan()
                 .table_name(&self.name)
                 .set_exclusive_start_key(from.map(|Checkpoint(key)| key.attributes()))
+                .limit(i32::try_from(limit).unwrap_or(i32::MAX))
                 .return_consumed_capacity(ReturnConsumedCapacity::Total)
                 .send()
         })
         .await?;
         let output = result.map_err(|error| StoreError::Refused { reason: error.to_string() })?;
         let next = output.last_evaluated_key.as_ref().and_then(Key::of).map(Checkpoint);
-        Ok((output.items.unwrap_or_default().into_iter().map(classify).collect(), next))
+        let items = output.items.unwrap_or_default().into_iter();
+        let items = items.filter_map(|item| Some((Checkpoint(Key::of(&item)?), classify(item)))).collect();
+        Ok(SweepPage { items, next })
     }
 
     /// Where the last sweep stopped, if it did not finish.

@@ -15,8 +15,10 @@ pub(crate) enum Reason<T> {
     None,
     /// Its condition failed; the item as it is, if there is one.
     Failed(Option<T>),
-    /// Somebody else was writing to it, or it was throttled.
+    /// Somebody else was writing to it.
     Contended,
+    /// DynamoDB was throttling. Where no condition failed, the transaction is sent again, and nobody sees this.
+    Throttled,
 }
 
 impl<T> Reason<T> {
@@ -24,6 +26,7 @@ impl<T> Reason<T> {
         Ok(match self {
             Self::None => Reason::None,
             Self::Contended => Reason::Contended,
+            Self::Throttled => Reason::Throttled,
             Self::Failed(item) => Reason::Failed(item.map(map).transpose()?),
         })
     }
@@ -87,10 +90,11 @@ impl Table {
             };
             let reasons = reasons.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
             let decided = reasons.iter().any(Reason::is_failed);
-            if decided || (on_contention == OnContention::Tell && doubt == Doubt::None) {
+            let throttled = reasons.contains(&Reason::Throttled);
+            if decided || (on_contention == OnContention::Tell && doubt == Doubt::None && !throttled) {
                 return Ok(Transacted::Cancelled(reasons));
             }
-            wait(call, &mut waits, "another transaction on the same items").await?;
+            wait(call, &mut waits, "throttling, or another transaction on the same items").await?;
             call.count(|meter| meter.retries += 1);
         }
     }
@@ -101,7 +105,8 @@ fn read(reason: CancellationReason) -> Result<Reason<Item>, StoreError> {
     match reason.code.as_deref().unwrap_or("None") {
         "None" => Ok(Reason::None),
         "ConditionalCheckFailed" => Ok(Reason::Failed(reason.item.filter(|item| !item.is_empty()))),
-        "TransactionConflict" | "ThrottlingError" | "ProvisionedThroughputExceeded" => Ok(Reason::Contended),
+        "TransactionConflict" => Ok(Reason::Contended),
+        "ThrottlingError" | "ProvisionedThroughputExceeded" => Ok(Reason::Throttled),
         code => {
             Err(StoreError::Refused { reason: format!("{code}: {}", reason.message.as_deref().unwrap_or_default()) })
         }
