@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use aws_sdk_dynamodb::config::interceptors::{
-    BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
+    AfterDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
 };
 use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::BoxError;
-use aws_sdk_dynamodb::operation::get_item::GetItemInput;
-use aws_sdk_dynamodb::operation::query::QueryInput;
-use aws_sdk_dynamodb::operation::scan::ScanInput;
+use aws_smithy_types::config_bag::{Storable, StoreReplace};
 use serde_json::Value;
 
 /// What was sent, and what it consumed.
@@ -24,6 +22,16 @@ pub struct Counts {
     pub consistent: u32,
     pub read_units: f64,
     pub write_units: f64,
+}
+
+/// What an answer is the answer to.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    is_read: bool,
+}
+
+impl Storable for Sent {
+    type Storer = StoreReplace<Self>;
 }
 
 /// Listens on an SDK client.
@@ -46,12 +54,14 @@ impl Intercept for Meter {
         &self,
         context: &BeforeTransmitInterceptorContextRef<'_>,
         _: &RuntimeComponents,
-        _: &mut ConfigBag,
+        cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let request = context.request();
         let operation = request.headers().get("x-amz-target").unwrap().split('.').next_back().unwrap().to_owned();
         let body: Value = serde_json::from_slice(request.body().bytes().unwrap())?;
         assert_eq!(body["ReturnConsumedCapacity"], "TOTAL", "{operation} does not ask what it consumes");
+        let is_read = ["GetItem", "TransactGetItems", "Query", "Scan"].contains(&operation.as_str());
+        cfg.interceptor_state().store_put(Sent { is_read });
         let mut counts = self.0.lock().unwrap();
         counts.transacted += body["TransactItems"].as_array().map_or(0, Vec::len);
         counts.consistent += u32::from(body["ConsistentRead"] == true);
@@ -59,21 +69,18 @@ impl Intercept for Meter {
         Ok(())
     }
 
-    fn read_before_deserialization(
+    fn read_after_deserialization(
         &self,
-        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
         _: &RuntimeComponents,
-        _: &mut ConfigBag,
+        cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let Some(body) = context.response().body().bytes() else { return Ok(()) };
         let body: Value = serde_json::from_slice(body)?;
         let units = |of: &Value| of["CapacityUnits"].as_f64().unwrap_or_default();
         let consumed = &body["ConsumedCapacity"];
         let units: f64 = consumed.as_array().map_or_else(|| units(consumed), |list| list.iter().map(units).sum());
-        let Some(input) = context.inner().input() else { return Ok(()) };
-        let is_read = input.downcast_ref::<GetItemInput>().is_some()
-            || input.downcast_ref::<QueryInput>().is_some()
-            || input.downcast_ref::<ScanInput>().is_some();
+        let Some(Sent { is_read }) = cfg.load::<Sent>().copied() else { return Ok(()) };
         let mut counts = self.0.lock().unwrap();
         if is_read {
             counts.read_units += units;

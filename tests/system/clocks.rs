@@ -19,7 +19,8 @@ async fn an_expired_offer_is_as_if_it_had_never_been() {
         world.api.ask(strategy, "web-03").await.expect_problem(409, "range-exhausted");
         world.pass(AN_OFFER + Duration::from_secs(1));
 
-        let items = world.dynamodb().await.scan().table_name(crate::support::TABLE).send().await.unwrap().items.unwrap();
+        let items =
+            world.dynamodb().await.scan().table_name(crate::support::TABLE).send().await.unwrap().items.unwrap();
         let there = items.iter().filter(|item| item["pk"].as_s().unwrap().ends_with("#PORT")).count();
         assert!(there >= 2, "nothing has swept");
         world.api.accept(strategy, &secret).await.expect_problem(410, "offer-expired");

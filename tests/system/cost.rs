@@ -1,0 +1,254 @@
+//! What each operation costs, counted on the wire: requests, and the capacity that DynamoDB says they consumed (promise
+//! P17). None of it may depend on the size of the range or on how many of its ports are taken.
+
+use std::collections::BTreeMap;
+
+use portmaster_shared::domain::{Description, InstanceName, Namespace, Port, PortRange, Secret, ServiceName, Strategy};
+use portmaster_shared::operations::{Content, IfMatch, NewService, PortOrName, Registry};
+use portmaster_shared::store::Call;
+
+use crate::support::{Meter, World, call, default_namespace, fill};
+
+fn service() -> ServiceName {
+    ServiceName::try_from("django").unwrap()
+}
+
+fn name(text: &str) -> InstanceName {
+    InstanceName::try_from(text).unwrap()
+}
+
+fn content(start: u16, end: u16, strategy: Strategy) -> Content {
+    let range = PortRange::of_service(Port::new(start).unwrap(), Port::new(end).unwrap()).unwrap();
+    Content { description: Description::default(), range, strategy }
+}
+
+/// What was sent since the last look, as `Operation:count`, with read and write units.
+fn cost(meter: &Meter, call: &Call) -> (String, f64, f64) {
+    let counts = meter.take();
+    // The registry's own meter, which is what the log shows, says the same.
+    let own = call.meter();
+    assert_eq!(own.requests, counts.requests.values().sum::<u32>());
+    assert_eq!((own.read_units, own.write_units), (counts.read_units, counts.write_units));
+    let requests: Vec<_> = counts.requests.iter().map(|(operation, count)| format!("{operation}:{count}")).collect();
+    (requests.join(" "), counts.read_units, counts.write_units)
+}
+
+struct Metered {
+    registry: Registry,
+    meter: Meter,
+    ns: Namespace,
+    service: ServiceName,
+}
+
+impl Metered {
+    async fn new(world: &World) -> Self {
+        let (registry, meter) = world.metered().await;
+        Self { registry, meter, ns: default_namespace(), service: service() }
+    }
+
+    async fn offer(&self, instance: &str) -> (Port, Secret, (String, f64, f64)) {
+        let call = call();
+        let offered = self.registry.offer(&call, &self.ns, &self.service, &name(instance), None).await.unwrap();
+        assert_eq!((call.meter().tries, call.meter().lost_races), (1, 0), "{instance} met somebody");
+        (offered.holding.claim.port, offered.holding.secret, cost(&self.meter, &call))
+    }
+}
+
+fn is(requests: &str, read_units: f64, write_units: f64) -> (String, f64, f64) {
+    (requests.to_owned(), read_units, write_units)
+}
+
+/// P17: at 10, 1,000 and 40,000 taken ports, with each strategy.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_cost_depends_on_how_many_ports_are_taken() {
+    for taken in [10, 1_000, 40_000] {
+        let world = World::new().await;
+        let new = NewService { name: service(), content: content(1024, 49_151, Strategy::Lowest) };
+        world.registry.create_service(&call(), &default_namespace(), new).await.unwrap();
+        fill(&world, "django", 1024, taken).await;
+        for strategy in Strategy::ALL {
+            let changed = content(1024, 49_151, strategy);
+            let change = |_: &_| Ok(changed.clone());
+            let ns = default_namespace();
+            world.registry.change_service(&call(), &ns, &service(), &IfMatch::Always, change).await.unwrap();
+            let metered = Metered::new(&world).await;
+            let Metered { registry, meter, ns, service } = &metered;
+            let about = format!("{taken} taken, {}", strategy.as_str());
+
+            // Warm up: at most three offers, until what is dense is known.
+            for i in 0..3 {
+                let call = call();
+                let warm = name(&format!("{}-warm-{i}", strategy.as_str()));
+                let offered = registry.offer(&call, ns, service, &warm, None).await.unwrap();
+                // Cold, at any occupancy: the service, a window, perhaps the whole range at once, the claim, the look.
+                let counts = meter.take();
+                assert!(counts.requests["GetItem"] <= 2, "{about}: {counts:?}");
+                assert!(counts.requests.get("Query").is_none_or(|queries| *queries <= 17), "{about}: {counts:?}");
+                registry.reject(&call, ns, service, offered.holding.secret).await.unwrap();
+                meter.take();
+            }
+
+            // Offer, of a new name.
+            let offer = is("GetItem:1 TransactWriteItems:1", 1.0, 4.0);
+            let mut offered = Vec::new();
+            for i in 0..4 {
+                let (port, secret, cost) = metered.offer(&format!("{}-{i}", strategy.as_str())).await;
+                assert_eq!(cost, offer, "{about}");
+                offered.push((port, secret));
+            }
+
+            let accept = call();
+            registry.accept(&accept, ns, service, offered[0].1).await.unwrap();
+            assert_eq!(cost(meter, &accept), is("UpdateItem:1", 0.0, 1.0), "{about}");
+            let again = call();
+            registry.accept(&again, ns, service, offered[0].1).await.unwrap();
+            assert_eq!(cost(meter, &again), is("UpdateItem:1", 0.0, 0.0), "{about}");
+            registry.accept(&call(), ns, service, offered[1].1).await.unwrap();
+            meter.take();
+
+            let reject = call();
+            registry.reject(&reject, ns, service, offered[2].1).await.unwrap();
+            assert_eq!(cost(meter, &reject), is("DeleteItem:1", 0.0, 1.0), "{about}");
+
+            let read = call();
+            registry.get_offer(&read, ns, service, offered[3].1).await.unwrap();
+            assert_eq!(cost(meter, &read), is("GetItem:1", 1.0, 0.0), "{about}");
+
+            let by_port = PortOrName::Port(offered[0].0);
+            let by_name = PortOrName::Name(name(&format!("{}-1", strategy.as_str())));
+            let find = call();
+            registry.get_port(&find, ns, service, &by_port).await.unwrap();
+            assert_eq!(cost(meter, &find), is("GetItem:1", 1.0, 0.0), "{about}");
+            let find = call();
+            registry.find_port(&find, ns, offered[0].0).await.unwrap();
+            assert_eq!(cost(meter, &find), is("GetItem:1", 1.0, 0.0), "{about}");
+            let find = call();
+            registry.get_port(&find, ns, service, &by_name).await.unwrap();
+            assert_eq!(cost(meter, &find), is("GetItem:2", 2.0, 0.0), "{about}");
+
+            let release = call();
+            registry.release(&release, ns, service, &by_port).await.unwrap();
+            assert_eq!(cost(meter, &release), is("DeleteItem:1", 0.0, 1.0), "{about}");
+            let release = call();
+            registry.release(&release, ns, service, &by_name).await.unwrap();
+            assert_eq!(cost(meter, &release), is("DeleteItem:1 GetItem:1", 1.0, 1.0), "{about}");
+        }
+    }
+}
+
+/// P17: services, keys, and names that come back.
+#[tokio::test]
+async fn the_other_operations_cost_what_the_design_says() {
+    let world = World::new().await;
+    let metered = Metered::new(&world).await;
+    let Metered { registry, meter, ns, service } = &metered;
+    let mut costs = BTreeMap::new();
+
+    let create = call();
+    let new = NewService { name: service.clone(), content: content(5000, 5999, Strategy::Lowest) };
+    registry.create_service(&create, ns, new).await.unwrap();
+    costs.insert("create, the first", cost(meter, &create));
+    let create = call();
+    let other =
+        NewService { name: ServiceName::try_from("flask").unwrap(), content: content(6000, 6999, Strategy::Lowest) };
+    registry.create_service(&create, ns, other.clone()).await.unwrap();
+    costs.insert("create", cost(meter, &create));
+
+    let read = call();
+    registry.get_service(&read, ns, service).await.unwrap();
+    costs.insert("get service", cost(meter, &read));
+    let change = |content: Content| {
+        move |_: &portmaster_shared::domain::Service| Ok::<_, portmaster_shared::operations::Error>(content.clone())
+    };
+    for (what, content) in [
+        ("put, the same", content(5000, 5999, Strategy::Lowest)),
+        ("put, another strategy", content(5000, 5999, Strategy::Random)),
+        ("put, a larger range", content(4000, 5999, Strategy::Lowest)),
+        ("put, a smaller range", content(5000, 5999, Strategy::Lowest)),
+    ] {
+        let put = call();
+        registry.change_service(&put, ns, service, &IfMatch::Always, change(content)).await.unwrap();
+        costs.insert(what, cost(meter, &put));
+    }
+    let delete = call();
+    registry.delete_service(&delete, ns, &other.name, &IfMatch::Always).await.unwrap();
+    costs.insert("delete", cost(meter, &delete));
+
+    // Warm by now, but that nothing was seen of the ports.
+    let (_, secret, cold) = metered.offer("web-01").await;
+    costs.insert("offer, the first", cold);
+    registry.reject(&call(), ns, service, secret).await.unwrap();
+    meter.take();
+    let key = portmaster_shared::domain::IdempotencyKey::new("build-1").unwrap();
+    for what in ["offer with a key", "offer with a key, again"] {
+        let offer = call();
+        registry.offer(&offer, ns, service, &name("web-02"), Some(&key)).await.unwrap();
+        costs.insert(what, cost(meter, &offer));
+    }
+    // Its port is somebody else's by now.
+    let again = call();
+    registry.offer(&again, ns, service, &name("web-01"), None).await.unwrap();
+    costs.insert("offer, a name whose port is taken", cost(meter, &again));
+    let taken = call();
+    registry.offer(&taken, ns, service, &name("web-01"), None).await.unwrap_err();
+    costs.insert("offer, a name that is taken", cost(meter, &taken));
+    // Its port is free, and not the lowest.
+    let (_, lower, _) = metered.offer("web-03").await;
+    let (_, own, _) = metered.offer("web-04").await;
+    registry.reject(&call(), ns, service, lower).await.unwrap();
+    registry.reject(&call(), ns, service, own).await.unwrap();
+    meter.take();
+    let again = call();
+    registry.offer(&again, ns, service, &name("web-04"), None).await.unwrap();
+    costs.insert("offer, a name that comes back", cost(meter, &again));
+
+    let expected = BTreeMap::from([
+        // Ranges has 6 KB: 2 units to read once it is there, 12 to write in a transaction.
+        ("create, the first", is("GetItem:1 TransactWriteItems:1", 1.0, 14.0)),
+        ("create", is("GetItem:1 TransactWriteItems:1", 2.0, 14.0)),
+        ("get service", is("GetItem:1", 1.0, 0.0)),
+        ("put, the same", is("GetItem:1", 1.0, 0.0)),
+        ("put, another strategy", is("GetItem:1 PutItem:1", 1.0, 1.0)),
+        ("put, a larger range", is("GetItem:2 TransactWriteItems:1", 3.0, 14.0)),
+        // Service and Ranges, the mark, the look, Ranges again and both.
+        ("put, a smaller range", is("GetItem:3 PutItem:1 Query:1 TransactWriteItems:1", 6.0, 15.0)),
+        ("delete", is("GetItem:2 PutItem:1 Query:1 TransactWriteItems:1", 4.0, 15.0)),
+        ("offer, the first", is("GetItem:1 Query:1 TransactWriteItems:1", 1.5, 4.0)),
+        ("offer with a key", is("GetItem:1 TransactWriteItems:1", 1.0, 6.0)),
+        // The failed transaction, the claim it points to (settled: 2 units), the look.
+        ("offer with a key, again", is("GetItem:1 TransactGetItems:1 TransactWriteItems:1", 3.0, 0.0)),
+        ("offer, a name that comes back", is("GetItem:1 TransactWriteItems:2", 1.0, 4.0)),
+        ("offer, a name that is taken", is("TransactWriteItems:2", 0.0, 0.0)),
+        // Where it points to, its own port, that the old claim is gone (settled), another port.
+        ("offer, a name whose port is taken", is("GetItem:1 TransactGetItems:1 TransactWriteItems:3", 3.0, 4.0)),
+    ]);
+    for (what, cost) in &costs {
+        assert_eq!(Some(cost), expected.get(what), "{what}");
+    }
+    assert_eq!(costs.len(), expected.len());
+}
+
+/// P11, P17: a full range is answered after one read of it, and the read is spread over one round trip.
+#[tokio::test]
+async fn exhaustion_costs_one_read_of_the_range() {
+    let world = World::new().await;
+    let new = NewService { name: service(), content: content(5000, 5999, Strategy::Lowest) };
+    world.registry.create_service(&call(), &default_namespace(), new).await.unwrap();
+    fill(&world, "django", 5000, 1000).await;
+    let metered = Metered::new(&world).await;
+    let Metered { registry, meter, ns, service } = &metered;
+    for (what, expected) in [
+        // Cold: the service, a window, the whole as a hint; then the truth: the service, the whole, the name.
+        ("cold", "GetItem:3 Query:3"),
+        ("warm", "GetItem:2 Query:1"),
+    ] {
+        let offer = call();
+        registry.offer(&offer, ns, service, &name("web-01"), None).await.unwrap_err();
+        let counts = meter.take();
+        let requests: Vec<_> =
+            counts.requests.iter().map(|(operation, count)| format!("{operation}:{count}")).collect();
+        assert_eq!(requests.join(" "), expected, "{what}");
+        assert!(counts.consistent >= 2, "{what}: {counts:?}");
+        assert_eq!(offer.meter().tries, 0);
+    }
+}

@@ -100,7 +100,9 @@ async fn what_is_not_json_is_refused() {
     let deep = format!("{}{}", "[".repeat(5_000), "]".repeat(5_000));
     post(&world, &deep).await.expect_problem(400, "malformed-json");
     let not_utf8 = b"{\"name\":\"\xff\",\"start\":5000,\"end\":5999}";
-    raw(&world, Method::POST, "/v1/services", *not_utf8, "application/json").await.expect_problem(400, "malformed-json");
+    raw(&world, Method::POST, "/v1/services", *not_utf8, "application/json")
+        .await
+        .expect_problem(400, "malformed-json");
     for declared in ["application/x-www-form-urlencoded", "text/plain", "text/json", "application/jsonx", "json", ""] {
         let answer = raw(&world, Method::POST, "/v1/services", good, declared).await;
         answer.expect_problem(415, "unsupported-media-type");
@@ -113,7 +115,8 @@ async fn what_is_not_json_is_refused() {
         }
     }
     assert_eq!(world.api.get("/v1/services").await.expect(200).body, json!([]));
-    for (i, declared) in ["application/json", "application/json; charset=utf-8", "Application/JSON"].iter().enumerate() {
+    for (i, declared) in ["application/json", "application/json; charset=utf-8", "Application/JSON"].iter().enumerate()
+    {
         let body = json!({ "name": format!("s{i}"), "start": 5000 + i * 10, "end": 5009 + i * 10 }).to_string();
         raw(&world, Method::POST, "/v1/services", body, declared).await.expect(201);
     }
@@ -254,7 +257,8 @@ fn near_miss() -> impl Strategy<Value = Value> {
         4 => prop::sample::select(vec!["name", "start", "end", "description", "strategy"]).prop_map(str::to_owned),
         1 => ".{0,12}",
     ];
-    prop::collection::vec((field, json_value()), 0..6).prop_map(|fields| Value::from(serde_json::Map::from_iter(fields)))
+    prop::collection::vec((field, json_value()), 0..6)
+        .prop_map(|fields| Value::from(serde_json::Map::from_iter(fields)))
 }
 
 /// P13: no input whatever makes a 500. The client checks that every answer is one the OpenAPI document announces.
@@ -271,14 +275,20 @@ fn no_input_makes_a_500() {
         1 => "[A-Za-z0-9.~_-]{1,70}",
         1 => "(%[0-9A-F]{2}){1,8}",
     ];
-    let known = prop::sample::select(vec!["/v1/services", "/v1/services/a", "/v1/services/a/offers"]).prop_map(str::to_owned);
-    let paths = prop_oneof![known, prop::collection::vec(segment, 0..7).prop_map(|parts| format!("/{}", parts.join("/")))];
+    let known =
+        prop::sample::select(vec!["/v1/services", "/v1/services/a", "/v1/services/a/offers"]).prop_map(str::to_owned);
+    let paths =
+        prop_oneof![known, prop::collection::vec(segment, 0..7).prop_map(|parts| format!("/{}", parts.join("/")))];
     let bodies = prop_oneof![
         near_miss().prop_map(|body| body.to_string().into_bytes()),
         json_value().prop_map(|body| body.to_string().into_bytes()),
         prop::collection::vec(any::<u8>(), 0..64),
     ];
-    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig { failure_persistence: None, cases: 600, ..ProptestConfig::default() });
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
+        failure_persistence: None,
+        cases: 600,
+        ..ProptestConfig::default()
+    });
     runner
         .run(&(methods, paths, prop::option::of(bodies)), |(method, path, body)| {
             runtime.block_on(async {

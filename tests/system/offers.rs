@@ -249,9 +249,7 @@ async fn the_announced_lifetime_is_the_configured_one() {
     let world = World::with(crate::support::Setup { offer_seconds: 90, sweep: None }).await;
     world.api.service("django", 5000, 5099).await;
     let offer = world.api.ask("django", "web-01").await.expect(201);
-    let time = |member: &str| {
-        chrono_seconds(offer.body[member].as_str().unwrap())
-    };
+    let time = |member: &str| chrono_seconds(offer.body[member].as_str().unwrap());
     assert_eq!(time("expires_at") - time("created"), 90);
     world.pass(Duration::from_secs(88));
     world.api.accept("django", &offer.secret()).await.expect(201);

@@ -30,7 +30,8 @@ async fn accept_against_reject() {
         let (accept, reject) = if i % 2 == 0 {
             join(callers[0].accept("django", &secret), callers[1].reject("django", &secret)).await
         } else {
-            let (reject, accept) = join(callers[1].reject("django", &secret), callers[0].accept("django", &secret)).await;
+            let (reject, accept) =
+                join(callers[1].reject("django", &secret), callers[0].accept("django", &secret)).await;
             (accept, reject)
         };
         let path = format!("/v1/ports/{port}");
@@ -280,7 +281,9 @@ fn any_history_answers_as_a_plain_registry_does() {
                             match (held.live, held.accepted) {
                                 (true, false) => prop_assert_eq!(answer.status.as_u16(), 201),
                                 (true, true) => prop_assert_eq!(answer.status.as_u16(), 200),
-                                (false, _) => prop_assert!(["offer-expired", "offer-not-found"].contains(&answer.kind())),
+                                (false, _) => {
+                                    prop_assert!(["offer-expired", "offer-not-found"].contains(&answer.kind()))
+                                }
                             }
                             held.accepted |= held.live;
                         }

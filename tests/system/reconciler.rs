@@ -1,0 +1,214 @@
+//! The reconciler: it repairs what is damaged and touches nothing that is live (promise P16).
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use portmaster_shared::operations::Findings;
+use serde_json::json;
+
+use crate::support::{TABLE, World, call, fill};
+
+fn text(value: &str) -> AttributeValue {
+    AttributeValue::S(value.to_owned())
+}
+
+async fn keys(world: &World) -> Vec<String> {
+    let items = world.dynamodb().await.scan().table_name(TABLE).send().await.unwrap().items.unwrap();
+    let mut keys: Vec<_> =
+        items.iter().map(|item| format!("{} {}", item["pk"].as_s().unwrap(), item["sk"].as_s().unwrap())).collect();
+    keys.sort();
+    keys
+}
+
+/// P16.
+#[tokio::test]
+async fn what_has_expired_is_swept_and_what_is_live_stays() {
+    let world = World::new().await;
+    world.api.service("django", 5000, 5099).await;
+    for i in 0..3 {
+        world.api.offer("django", &format!("dead-{i}")).await;
+    }
+    world.api.ask_with_key("django", "dead-3", "k").await.expect(201);
+    world.api.allocate("django", "web-01").await;
+    world.pass(Duration::from_secs(24 * 3600 + 1));
+    let (_, secret) = world.api.offer("django", "web-02").await;
+
+    let found = world.registry.reconcile(&call()).await.unwrap();
+    // One of the dead had its port overwritten by the new offer, or not, as the lowest free port has it.
+    assert_eq!(found.expired_offers, 3, "{found:?}");
+    assert_eq!(found.expired_requests, 1);
+    assert!(found.is_healthy() && found.finished);
+    world.api.accept("django", &secret).await.expect(201);
+    assert_eq!(world.api.get("/v1/services/django/ports").await.expect(200).body.as_array().unwrap().len(), 2);
+
+    // Pointers of names that are gone stay for a week, so that names come back to their ports.
+    let pointers = |keys: Vec<String>| keys.iter().filter(|key| key.contains("#INSTANCE#")).count();
+    assert_eq!(pointers(keys(&world).await), 6);
+    world.registry.reconcile(&call()).await.unwrap();
+    world.pass(Duration::from_secs(7 * 24 * 3600 - 60));
+    assert_eq!(world.registry.reconcile(&call()).await.unwrap().stale_pointers, 0);
+    world.pass(Duration::from_secs(120));
+    assert_eq!(world.registry.reconcile(&call()).await.unwrap().stale_pointers, 4);
+    assert_eq!(pointers(keys(&world).await), 2);
+    world.assert_healthy().await;
+}
+
+/// P16, P2: a pointer whose claim is merely dead stays: a slower clock could still accept it, and the name would be free.
+#[tokio::test]
+async fn a_pointer_to_a_dead_claim_stays() {
+    let world = World::new().await;
+    world.api.service("django", 5000, 5099).await;
+    let (_, secret) = world.api.offer("django", "web-01").await;
+    // The reconciler's clock is a month ahead; but it removes the claim first, and only then, much later, the pointer.
+    let ahead = world.another(30 * 24 * 3600 * 1000).await;
+    let found = ahead.reconcile(&call()).await.unwrap();
+    assert_eq!((found.expired_offers, found.stale_pointers), (1, 0));
+    world.api.accept("django", &secret).await.expect_problem(404, "offer-not-found");
+    assert_eq!(world.api.offer("django", "web-01").await.0, 5000);
+    // A pointer that was noted as gone, and used again since, is a new one.
+    let found = ahead.reconcile(&call()).await.unwrap();
+    assert_eq!(found.stale_pointers, 0);
+}
+
+/// P16: each kind of damage is found, counted, and repaired as far as it may be.
+#[tokio::test]
+async fn a_damaged_table_is_repaired() {
+    let world = World::new().await;
+    world.api.service("django", 5000, 5099).await;
+    world.api.service("flask", 6000, 6099).await;
+    world.api.allocate("django", "web-01").await;
+    let (_, secret) = world.api.offer("flask", "web-01").await;
+    let dynamodb = world.dynamodb().await;
+    let put = |attributes: Vec<(&str, AttributeValue)>| {
+        let request = dynamodb.put_item().table_name(TABLE);
+        attributes.into_iter().fold(request, |request, (name, value)| request.item(name, value)).send()
+    };
+
+    // Allocations of a service that never was, an allocation outside its service's range, nonsense, a bitmap of nothing.
+    fill(&world, "nobody", 7000, 3).await;
+    fill(&world, "django", 8000, 1).await;
+    put(vec![("pk", text("N#default#PORT")), ("sk", text("09000")), ("state", text("confused"))]).await.unwrap();
+    put(vec![("pk", text("SOMETHING")), ("sk", text("ELSE"))]).await.unwrap();
+    let bits = AttributeValue::B(aws_sdk_dynamodb::primitives::Blob::new(vec![0; 6016]));
+    let ranges = vec![
+        ("pk", text("N#default")),
+        ("sk", text("RANGES")),
+        ("bits", bits),
+        ("version", AttributeValue::N("2".to_owned())),
+    ];
+    put(ranges).await.unwrap();
+
+    let found = world.registry.reconcile(&call()).await.unwrap();
+    let expected = Findings {
+        items: found.items,
+        orphaned_allocations: 3,
+        allocations_out_of_range: 1,
+        rebuilt_ranges: 1,
+        unreadable_items: 2,
+        finished: true,
+        ..Findings::default()
+    };
+    assert_eq!(found, expected);
+    assert!(!found.is_healthy());
+
+    // Repaired: the ranges are claimed again, the orphans gone; what is live was left alone.
+    let overlapping = json!({ "name": "c", "start": 5050, "end": 6050 });
+    world.api.post("/v1/services", overlapping).await.expect_problem(409, "range-overlap");
+    world.api.get("/v1/ports/7000").await.expect_problem(404, "port-not-found");
+    assert_eq!(world.api.get("/v1/ports/8000").await.expect(200).body["service"], "django");
+    assert_eq!(world.api.get("/v1/services/django/ports/web-01").await.expect(200).port(), 5000);
+    world.api.accept("flask", &secret).await.expect(201);
+    let again = world.registry.reconcile(&call()).await.unwrap();
+    assert_eq!((again.orphaned_allocations, again.rebuilt_ranges), (0, 0));
+    // What it cannot read it leaves, and works around: nobody is given that port.
+    world.api.service("wide", 8999, 9001).await;
+    let ports = [world.api.offer("wide", "a").await.0, world.api.offer("wide", "b").await.0];
+    assert_eq!(ports, [8999, 9001]);
+    world.api.ask("wide", "c").await.expect_problem(409, "range-exhausted");
+}
+
+/// P16: a deletion or a shrinking that died halfway is undone, once it is certain that it died.
+#[tokio::test]
+async fn a_mark_that_was_left_behind_is_taken_off() {
+    let world = World::new().await;
+    let dynamodb = world.dynamodb().await;
+    for (change, start) in [("delete", 5000), ("shrink", 6000)] {
+        world.api.service(change, start, start + 99).await;
+        let mark = AttributeValue::M(std::collections::HashMap::from([
+            ("change".to_owned(), text(change)),
+            ("since".to_owned(), AttributeValue::N(format!("{}", 1_000 * now_seconds()))),
+        ]));
+        dynamodb
+            .update_item()
+            .table_name(TABLE)
+            .key("pk", text("N#default"))
+            .key("sk", text(&format!("SERVICE#{change}")))
+            .update_expression("SET #mark = :mark")
+            .expression_attribute_names("#mark", "mark")
+            .expression_attribute_values(":mark", mark)
+            .send()
+            .await
+            .unwrap();
+        // While it stands, offers wait, and then are told to come again.
+        let answer = world.api.ask(change, "web-01").await.expect_problem(503, "service-closing");
+        assert_eq!(answer.header("retry-after"), "1");
+    }
+    assert_eq!(world.registry.reconcile(&call()).await.unwrap().abandoned_marks, 0, "they are young");
+    world.api.ask("delete", "web-01").await.expect_problem(503, "service-closing");
+    world.pass(Duration::from_secs(301));
+    assert_eq!(world.registry.reconcile(&call()).await.unwrap().abandoned_marks, 2);
+    for service in ["delete", "shrink"] {
+        world.api.ask(service, "web-01").await.expect(201);
+    }
+    world.assert_healthy().await;
+}
+
+/// A change of the service does not wait for the reconciler: it overtakes a mark that nobody is behind.
+#[tokio::test]
+async fn a_deletion_that_died_is_repeated() {
+    let world = World::new().await;
+    world.api.service("django", 5000, 5099).await;
+    let mark = AttributeValue::M(std::collections::HashMap::from([
+        ("change".to_owned(), text("delete")),
+        ("since".to_owned(), AttributeValue::N(format!("{}", 1_000 * now_seconds()))),
+    ]));
+    let update = world.dynamodb().await.update_item().table_name(TABLE).key("pk", text("N#default"));
+    let update = update.key("sk", text("SERVICE#django")).update_expression("SET #mark = :mark");
+    let update = update.expression_attribute_names("#mark", "mark").expression_attribute_values(":mark", mark);
+    update.send().await.unwrap();
+    world.api.get("/v1/services/django").await.expect(200);
+    world.api.delete("/v1/services/django").await.expect(204);
+    world.api.get("/v1/services/django").await.expect_problem(404, "service-not-found");
+    world.assert_healthy().await;
+}
+
+/// P16: it may stop anywhere, and goes on where it stopped.
+#[tokio::test]
+async fn a_run_that_is_stopped_is_resumed() {
+    let world = World::new().await;
+    world.api.service("django", 2000, 9999).await;
+    fill(&world, "django", 2000, 3_000).await;
+    // Two seconds are its reserve, so this is over at the first look at the clock.
+    let mut runs = 0;
+    let mut items = 0;
+    loop {
+        let found = world.registry.reconcile(&portmaster_shared::store::Call::within(Duration::from_millis(2_030))).await.unwrap();
+        assert!(found.is_healthy(), "{found:?}");
+        runs += 1;
+        items += found.items;
+        if found.finished {
+            break;
+        }
+        assert!(runs < 2_000, "it makes no progress");
+    }
+    assert!(runs > 1, "it never stopped");
+    // The service, the bitmap, the ports; nothing twice, nothing left out.
+    assert_eq!(items, 3_002);
+    // The next run starts from the beginning.
+    let found = world.registry.reconcile(&call()).await.unwrap();
+    assert_eq!((found.items, found.finished), (3_002, true));
+}
+
+fn now_seconds() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
+}

@@ -14,7 +14,8 @@ async fn a_service_is_created_read_and_deleted() {
     let new = json!({ "name": "django", "description": "Django service", "start": 5000, "end": 10000 });
     let created = world.api.post("/v1/services", new).await.expect(201);
     assert_eq!(created.header("location"), "/v1/services/django");
-    for (field, value) in [("name", json!("django")), ("description", json!("Django service")), ("start", json!(5000))] {
+    for (field, value) in [("name", json!("django")), ("description", json!("Django service")), ("start", json!(5000))]
+    {
         assert_eq!(created.body[field], value);
     }
     assert_eq!((&created.body["end"], &created.body["strategy"]), (&json!(10000), &json!("lowest")));
@@ -127,7 +128,11 @@ async fn put_makes_it_so() {
     world.api.service("other", 7000, 7999).await;
     put(json!({ "start": 4000, "end": 7000 })).await.expect_problem(409, "range-overlap");
     assert_eq!(world.api.get("/v1/services/django").await.expect(200).body, plain.body);
-    world.api.put("/v1/services/-bad-", json!({ "start": 8000, "end": 8999 })).await.expect_problem(400, "invalid-request");
+    world
+        .api
+        .put("/v1/services/-bad-", json!({ "start": 8000, "end": 8999 }))
+        .await
+        .expect_problem(400, "invalid-request");
     world.assert_healthy().await;
 }
 
@@ -175,7 +180,11 @@ async fn what_is_in_use_stays() {
     let refused = world.api.put("/v1/services/django", shrink.clone()).await.expect_problem(409, "range-in-use");
     assert_eq!(refused.body["ports"], json!([{ "port": 5000, "name": "web-01", "state": "allocated" }]));
     world.api.patch("/v1/services/django", json!({ "start": 5002 })).await.expect_problem(409, "range-in-use");
-    world.api.put("/v1/services/django", json!({ "start": 6000, "end": 6099 })).await.expect_problem(409, "range-in-use");
+    world
+        .api
+        .put("/v1/services/django", json!({ "start": 6000, "end": 6099 }))
+        .await
+        .expect_problem(409, "range-in-use");
     let after = world.api.get("/v1/services/django").await;
     assert_eq!((after.header("etag"), &after.body), (before.header("etag"), &before.body));
 

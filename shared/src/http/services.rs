@@ -67,6 +67,7 @@ pub(super) struct ServiceBody {
     /// What a GET gave; it is not changed by a PUT.
     #[deserr(default)]
     #[schema(value_type = Option<String>, read_only)]
+    #[allow(dead_code, reason = "it is accepted, and nothing more")]
     created: Option<String>,
 }
 

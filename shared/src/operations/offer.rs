@@ -256,14 +256,9 @@ impl Attempt<'_> {
         }
     }
 
-    async fn see_everything(
-        &self,
-        range: PortRange,
-        freshness: Freshness,
-    ) -> Result<(Vec<Claim>, Vec<Port>), Error> {
+    async fn see_everything(&self, range: PortRange, freshness: Freshness) -> Result<(Vec<Claim>, Vec<Port>), Error> {
         let asked = self.registry.clock.now();
-        let (claims, unreadable) =
-            self.registry.look_everywhere(self.call, self.namespace, range, freshness).await?;
+        let (claims, unreadable) = self.registry.look_everywhere(self.call, self.namespace, range, freshness).await?;
         let holders: Vec<_> =
             claims.iter().map(Holder::from).chain(unreadable.iter().map(|port| unknown(*port))).collect();
         let seen = self.registry.clock.now();

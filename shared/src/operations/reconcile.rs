@@ -104,7 +104,9 @@ impl Registry {
             let mut stopped = None;
             for (key, item) in page.items {
                 match run.look_at(item).await {
-                    Err(StoreError::Damaged { key, reason }) => run.look_at_unreadable(&StoreError::Damaged { key, reason }),
+                    Err(StoreError::Damaged { key, reason }) => {
+                        run.look_at_unreadable(&StoreError::Damaged { key, reason })
+                    }
                     Err(error) => {
                         // What was done stays done, and the next run goes on from here.
                         self.table.save_checkpoint(&call.extended(), from.as_ref()).await?;

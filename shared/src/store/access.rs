@@ -6,8 +6,8 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, Get, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure, TransactGetItem,
 };
 
-use super::item::{Item, Key};
 use super::claim::refused;
+use super::item::{Item, Key};
 use super::send::{Doubt, backoff, send, wait};
 use super::{Call, StoreError, Table};
 
@@ -72,7 +72,8 @@ impl Table {
             .await?;
             match result {
                 Ok(output) => {
-                    let item = output.responses.unwrap_or_default().into_iter().next().and_then(|response| response.item);
+                    let item =
+                        output.responses.unwrap_or_default().into_iter().next().and_then(|response| response.item);
                     return Ok(item.filter(|item| !item.is_empty()));
                 }
                 // A write is under way, or throttling; a read has no conditions that could fail.

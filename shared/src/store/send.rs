@@ -242,7 +242,11 @@ where
         SdkError::ConstructionFailure(_) => refused(),
         SdkError::DispatchFailure(failure) if failure.is_user() => refused(),
         SdkError::DispatchFailure(_) if was_never_sent(error) => Verdict::Again,
-        SdkError::DispatchFailure(failure) if failure.is_other() && failure.as_other().is_none() && io_source(error).is_none() => refused(),
+        SdkError::DispatchFailure(failure)
+            if failure.is_other() && failure.as_other().is_none() && io_source(error).is_none() =>
+        {
+            refused()
+        }
         SdkError::DispatchFailure(_) | SdkError::TimeoutError(_) | SdkError::ResponseError(_) => Verdict::AgainInDoubt,
         SdkError::ServiceError(context) => match context.err().code().unwrap_or_default() {
             "ConditionalCheckFailedException" | "TransactionCanceledException" => Verdict::Decide,
