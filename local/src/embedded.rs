@@ -113,8 +113,9 @@ fn open(folder: &Path) -> Result<(Database, File), StartError> {
 /// For the SDK's client of the embedded DynamoDB: takes the `ClientRequestToken` off each transaction.
 ///
 /// The embedded DynamoDB keeps every token for ten minutes and walks all of them at every call, so that a busy registry
-/// would slow down by an order of magnitude. The registry recognizes its own items where a reply was lost, by their
-/// secrets and versions, and does not depend on the token.
+/// would slow down by an order of magnitude. What the token is for, that a request sent twice is done once, holds here
+/// without it: a request that is late is waited for and not sent again, and where a connection broke, the registry
+/// recognizes its own items by their secrets and revisions.
 #[must_use]
 pub fn without_tokens() -> impl Intercept + 'static {
     WithoutTokens

@@ -1,1 +1,307 @@
+//! The local server as a process: its command line, its log, its data across restarts, and kill -9 (promise P7).
 
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::support::{Caller, World};
+
+fn portmaster() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_portmaster"));
+    for variable in ["LISTEN", "DATA", "IN_MEMORY", "OFFER_SECONDS", "DYNAMODB_ENDPOINT", "TABLE", "LOG_LEVEL"] {
+        command.env_remove(format!("PORTMASTER_{variable}"));
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
+/// A server that has said where it listens.
+struct Process {
+    child: Child,
+    api: Caller,
+    greeting: Vec<String>,
+    /// Read all the time: a server whose log nobody reads stops once the pipe is full.
+    log: tokio::task::JoinHandle<String>,
+}
+
+impl Process {
+    async fn start(arguments: &[&str]) -> Self {
+        let mut child = portmaster().args(["--listen", "127.0.0.1:0"]).args(arguments).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut greeting = Vec::new();
+        while greeting.len() < 4 {
+            greeting.push(lines.next_line().await.unwrap().expect("it greets in four lines"));
+        }
+        let url = greeting[0].strip_prefix("Portmaster listens on ").unwrap().to_owned();
+        let mut stderr = child.stderr.take().unwrap();
+        let log = tokio::spawn(async move {
+            let mut log = String::new();
+            stderr.read_to_string(&mut log).await.unwrap();
+            log
+        });
+        Self { child, api: Caller::new(url), greeting, log }
+    }
+
+    async fn on(data: &Path) -> Self {
+        Self::start(&["--data", data.to_str().unwrap()]).await
+    }
+
+    fn signal(&self, signal: &str) {
+        let id = self.child.id().unwrap().to_string();
+        assert!(std::process::Command::new("kill").args([signal, &id]).status().unwrap().success());
+    }
+
+    /// Stops it; gives whether it ended well, and its log.
+    async fn stop(mut self, signal: &str) -> (bool, String) {
+        self.signal(signal);
+        (self.child.wait().await.unwrap().success(), self.log.await.unwrap())
+    }
+}
+
+/// What a start that fails says.
+async fn refusal(command: &mut Command) -> String {
+    let output = tokio::time::timeout(Duration::from_secs(60), command.output()).await.unwrap().unwrap();
+    assert!(!output.status.success());
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(text.lines().count(), 1, "one clear line: {text}");
+    text
+}
+
+#[tokio::test]
+async fn it_keeps_its_data_across_restarts() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("made/by/it");
+    let first = Process::on(&data).await;
+    assert!(first.greeting[1].contains(data.canonicalize().unwrap().to_str().unwrap()));
+    assert!(first.greeting[2].contains("curl"));
+    first.api.service("django", 5000, 5099).await;
+    first.api.allocate("django", "web-01").await;
+    let (port, secret) = first.api.offer("django", "web-02").await;
+    for signal in ["-TERM", "-INT"] {
+        let again = Process::on(&folder.path().join(signal)).await;
+        assert!(again.stop(signal).await.0, "it stops cleanly on {signal}");
+    }
+    assert!(first.stop("-TERM").await.0);
+
+    let second = Process::on(&data).await;
+    assert_eq!(second.api.get("/v1/services/django/ports/web-01").await.expect(200).port(), 5000);
+    assert_eq!(second.api.accept("django", &secret).await.expect(201).port(), port);
+    assert_eq!(second.api.offer("django", "web-03").await.0, 5002);
+    assert!(second.stop("-INT").await.0);
+}
+
+/// P7: whatever was acknowledged is there after kill -9, and no port twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kill_9_in_the_middle_of_a_load_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut process = Process::on(folder.path()).await;
+    process.api.service("django", 2000, 9999).await;
+    // Acknowledged: allocations by name, offers by name with their secrets, and names that were released.
+    let allocated = Arc::new(Mutex::new(BTreeMap::<String, u16>::new()));
+    let offered = Arc::new(Mutex::new(BTreeMap::<String, (u16, String)>::new()));
+    let next = Arc::new(AtomicUsize::new(0));
+    for round in 0..3 {
+        let workers: Vec<_> = (0..8)
+            .map(|_| {
+                let url = process.api.url.clone();
+                let (allocated, offered, next) = (Arc::clone(&allocated), Arc::clone(&offered), Arc::clone(&next));
+                tokio::spawn(async move {
+                    let client = reqwest::Client::new();
+                    let offers = format!("{url}/v1/services/django/offers");
+                    // Until the server is gone.
+                    loop {
+                        let name = format!("web-{}", next.fetch_add(1, Ordering::Relaxed));
+                        let Ok(answer) = client.post(&offers).json(&json!({ "name": name })).send().await else {
+                            return;
+                        };
+                        let Ok(offer) = answer.json::<Value>().await else { return };
+                        let secret = offer["secret"].as_str().unwrap().to_owned();
+                        let port = u16::try_from(offer["port"].as_u64().unwrap()).unwrap();
+                        offered.lock().unwrap().insert(name.clone(), (port, secret.clone()));
+                        let accept = format!("{offers}/{secret}/accept");
+                        let Ok(answer) = client.post(accept).send().await else { return };
+                        if answer.status() == 201 {
+                            offered.lock().unwrap().remove(&name);
+                            allocated.lock().unwrap().insert(name, port);
+                        }
+                    }
+                })
+            })
+            .collect();
+        let enough = 100 * (round + 1);
+        while allocated.lock().unwrap().len() < enough {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        process.child.kill().await.unwrap();
+        for worker in workers {
+            worker.await.unwrap();
+        }
+
+        process = Process::on(folder.path()).await;
+        let allocated = allocated.lock().unwrap().clone();
+        let mut seen = BTreeMap::new();
+        let mut path = Some("/v1/services/django/ports?limit=1000".to_owned());
+        while let Some(next) = path {
+            let page = process.api.get(&next).await.expect(200);
+            for item in page.body.as_array().unwrap() {
+                let port = u16::try_from(item["port"].as_u64().unwrap()).unwrap();
+                let name = item["name"].as_str().unwrap().to_owned();
+                assert!(seen.insert(port, name).is_none(), "a port twice");
+            }
+            path = page.next();
+        }
+        for (name, port) in &allocated {
+            assert_eq!(seen.get(port), Some(name), "acknowledged and lost");
+        }
+        let names: std::collections::BTreeSet<_> = seen.values().collect();
+        assert_eq!(names.len(), seen.len(), "a name twice");
+        // An offer whose acceptance was cut off was accepted, or can be; either way it is its holder's.
+        let offers: Vec<_> = offered.lock().unwrap().clone().into_iter().collect();
+        for (name, (port, secret)) in offers {
+            let answer = process.api.accept("django", &secret).await;
+            assert!(answer.status.is_success(), "{name}: {answer:?}");
+            assert_eq!((answer.port(), answer.body["name"].as_str()), (port, Some(name.as_str())));
+        }
+        offered.lock().unwrap().clear();
+    }
+    assert!(process.stop("-TERM").await.0);
+}
+
+#[tokio::test]
+async fn it_says_in_one_line_why_it_cannot_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let running = Process::on(folder.path()).await;
+    let address = running.api.url.strip_prefix("http://").unwrap();
+    let taken = refusal(portmaster().args(["--in-memory", "--listen", address])).await;
+    assert!(taken.contains(address) && taken.contains("--listen"), "{taken}");
+    let in_use = refusal(portmaster().args(["--data", data, "--listen", "127.0.0.1:0"])).await;
+    assert!(in_use.contains("in use") && in_use.contains(data), "{in_use}");
+
+    let file = folder.path().join("a-file");
+    std::fs::write(&file, "x").unwrap();
+    let inside = file.join("data");
+    let unusable = refusal(portmaster().args(["--data", inside.to_str().unwrap(), "--listen", "127.0.0.1:0"])).await;
+    assert!(unusable.contains("a-file/data") && unusable.contains("--data"), "{unusable}");
+    let broken = folder.path().join("broken");
+    std::fs::create_dir(&broken).unwrap();
+    std::fs::write(broken.join("portmaster.db"), "this is no database, and long enough to be seen to be none").unwrap();
+    let broken = refusal(portmaster().args(["--data", broken.to_str().unwrap(), "--listen", "127.0.0.1:0"])).await;
+    assert!(broken.contains("broken"), "{broken}");
+
+    let world = World::new().await;
+    let aws = |command: &mut Command, endpoint: &str| {
+        command.args(["--listen", "127.0.0.1:0", "--dynamodb-endpoint", endpoint]);
+        for (name, value) in [("REGION", "eu-west-1"), ("ACCESS_KEY_ID", "x"), ("SECRET_ACCESS_KEY", "x")] {
+            command.env(format!("AWS_{name}"), value);
+        }
+    };
+    let mut command = portmaster();
+    aws(&mut command, world.embedded.url());
+    let missing = refusal(command.args(["--table", "elsewhere"])).await;
+    assert!(missing.contains("\"elsewhere\"") && missing.contains("create-table"), "{missing}");
+    let mut command = portmaster();
+    // Port 1 of the loopback interface: nobody listens there.
+    aws(&mut command, "http://127.0.0.1:1");
+    let unreachable = refusal(&mut command).await;
+    assert!(unreachable.contains("127.0.0.1:1") && unreachable.contains("--dynamodb-endpoint"), "{unreachable}");
+    assert!(running.stop("-TERM").await.0);
+}
+
+#[tokio::test]
+async fn it_serves_another_dynamodb() {
+    let world = World::new().await;
+    world.api.service("django", 5000, 5099).await;
+    let mut command = portmaster();
+    command.args(["--listen", "127.0.0.1:0", "--dynamodb-endpoint", world.embedded.url()]);
+    for (name, value) in [("REGION", "eu-west-1"), ("ACCESS_KEY_ID", "x"), ("SECRET_ACCESS_KEY", "x")] {
+        command.env(format!("AWS_{name}"), value);
+    }
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let first = lines.next_line().await.unwrap().unwrap();
+    let there = Caller::new(first.strip_prefix("Portmaster listens on ").unwrap().to_owned());
+    let (port, secret) = there.offer("django", "web-01").await;
+    assert_eq!(port, 5000);
+    assert_eq!(world.api.accept("django", &secret).await.expect(201).port(), port);
+}
+
+#[tokio::test]
+async fn wrong_options_are_refused_and_help_names_them_all() {
+    for wrong in [
+        vec!["--offer-seconds", "0"],
+        vec!["--offer-seconds", "ten"],
+        vec!["--listen", "nowhere"],
+        vec!["--log-level", "loud"],
+        vec!["--frobnicate"],
+        vec!["--in-memory", "--dynamodb-endpoint", "http://127.0.0.1:1"],
+    ] {
+        let output = portmaster().args(&wrong).output().await.unwrap();
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}");
+        assert!(String::from_utf8(output.stderr).unwrap().contains(wrong[0]), "{wrong:?}");
+    }
+    let help = String::from_utf8(portmaster().arg("--help").output().await.unwrap().stdout).unwrap();
+    for option in ["listen", "data", "in-memory", "offer-seconds", "dynamodb-endpoint", "table", "log-level"] {
+        assert!(help.contains(&format!("--{option}")), "{option}");
+        let variable = format!("PORTMASTER_{}", option.replace('-', "_").to_uppercase());
+        assert!(help.contains(&variable), "{variable}");
+    }
+}
+
+/// P18: one structured line per request, and no secret in any of them.
+#[tokio::test]
+async fn the_log_has_a_line_per_request_and_no_secrets() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let process = Process::start(&["--data", data, "--log-level", "trace", "--offer-seconds", "600"]).await;
+    let api = &process.api;
+    api.service("django", 5000, 5001).await;
+    let offer = api.ask_with_key("django", "web-01", "my-idempotency-key").await.expect(201);
+    let secret = offer.secret();
+    api.ask_with_key("django", "web-01", "my-idempotency-key").await.expect(201);
+    api.get(&format!("/v1/services/django/offers/{secret}")).await.expect(200);
+    api.get(&format!("/v1/services/django/offers/{secret}/")).await.expect_problem(404, "not-found");
+    api.get(&format!("/v1/services/{secret}/offers")).await.expect_problem(404, "service-not-found");
+    api.get(&format!("/{secret}")).await.expect_problem(404, "not-found");
+    api.send(reqwest::Method::PUT, &format!("/v1/services/django/offers/{secret}"), None, &[]).await.expect(405);
+    api.accept("django", &secret).await.expect(201);
+    api.reject("django", &secret).await.expect_problem(409, "offer-accepted");
+    api.ask("django", "web-01").await.expect_problem(409, "name-taken");
+    let id = [("x-request-id", "build-4711")];
+    api.send(reqwest::Method::GET, "/v1/ports/5000", None, &id).await.expect(200);
+    let (well, log) = process.stop("-TERM").await;
+    assert!(well);
+
+    let tail = secret.split_once('-').unwrap().1;
+    let service_in_path = log.lines().filter(|line| line.contains(&secret)).collect::<Vec<_>>();
+    // As a service's name in the path it is a name like any other, and the only place where it may stand.
+    assert!(
+        service_in_path
+            .iter()
+            .all(|line| line.contains("\"route\":\"/v1/services/{service}/offers\"")
+                && line.contains("service-not-found")),
+        "{service_in_path:?}"
+    );
+    assert!(log.matches(tail).count() <= 1 && !log.contains("my-idempotency-key"), "{log}");
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let requests: Vec<_> = lines.iter().filter(|line| line["target"] == "portmaster::request").collect();
+    assert_eq!(requests.len(), 12);
+    for line in &requests {
+        for member in ["timestamp", "request_id", "method", "route", "status", "dynamodb_requests", "duration_ms"] {
+            assert!(!line[member].is_null(), "no {member}: {line}");
+        }
+    }
+    let made = &requests[1];
+    assert_eq!((&made["route"], &made["service"]), (&json!("/v1/services/{service}/offers"), &json!("django")));
+    assert_eq!((&made["status"], &made["tries"], &made["write_units"]), (&json!(201), &json!(1), &json!(6.0)));
+    let last = requests.last().unwrap();
+    assert_eq!((&last["request_id"], &last["route"]), (&json!("build-4711"), &json!("/v1/ports/{port}")));
+    assert_eq!(requests.iter().filter(|line| line["problem"] == "name-taken").count(), 1);
+}

@@ -192,7 +192,11 @@ async fn a_run_that_is_stopped_is_resumed() {
     let mut runs = 0;
     let mut items = 0;
     loop {
-        let found = world.registry.reconcile(&portmaster_shared::store::Call::within(Duration::from_millis(2_030))).await.unwrap();
+        let found = world
+            .registry
+            .reconcile(&portmaster_shared::store::Call::within(Duration::from_millis(2_030)))
+            .await
+            .unwrap();
         assert!(found.is_healthy(), "{found:?}");
         runs += 1;
         items += found.items;

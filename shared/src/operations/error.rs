@@ -3,7 +3,8 @@
 use crate::domain::{Claim, InvalidRange, Port, PortRange, ServiceName};
 use crate::store::StoreError;
 
-/// Why an operation was not done. None of them changed anything, but for [`StoreError::Unknown`], which says so.
+/// Why an operation was not done. None of them changed anything, as far as anybody was told; where a reply was lost for
+/// good ([`StoreError::Unavailable`], [`StoreError::Unknown`]), a write may have taken effect all the same.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// No service of this name.

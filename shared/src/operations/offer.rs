@@ -57,8 +57,8 @@ struct Attempt<'a> {
 enum Choice {
     /// A port to claim.
     Port(Reservation),
-    /// No port is free, but another request with this key has made its offer before.
-    Replayed(Box<Holding>),
+    /// No port is free, but the request's offer was made before, by another one with its key or by this very one.
+    Found { holding: Box<Holding>, replayed: bool },
 }
 
 /// What follows from a claim that was not made.
@@ -68,6 +68,16 @@ enum Next {
     Ours(Box<Holding>),
     /// Another request with this key has made it.
     Replayed(Box<Holding>),
+}
+
+impl Next {
+    fn found(self) -> Option<Choice> {
+        match self {
+            Self::Again => None,
+            Self::Ours(holding) => Some(Choice::Found { holding, replayed: false }),
+            Self::Replayed(holding) => Some(Choice::Found { holding, replayed: true }),
+        }
+    }
 }
 
 impl Registry {
@@ -121,10 +131,10 @@ impl Attempt<'_> {
             };
             let candidate = match candidate {
                 Choice::Port(candidate) => candidate,
-                Choice::Replayed(holding) if self.confirm(&holding, true).await? => {
-                    return Ok(Offered { holding: *holding, replayed: true });
+                Choice::Found { holding, replayed } if self.confirm(&holding, replayed).await? => {
+                    return Ok(Offered { holding: *holding, replayed });
                 }
-                Choice::Replayed(_) => continue,
+                Choice::Found { .. } => continue,
             };
             let holding = self.new_claim(candidate.port);
             self.made.push(holding.clone());
@@ -248,8 +258,8 @@ impl Attempt<'_> {
                     self.see_everything(range, Freshness::Eventual).await?;
                 }
                 Some(Proposal::Full) => {
-                    if let Some(holding) = self.make_sure_of_exhaustion().await? {
-                        return Ok(Choice::Replayed(holding));
+                    if let Some(found) = self.make_sure_of_exhaustion().await? {
+                        return Ok(found);
                     }
                 }
             }
@@ -269,7 +279,7 @@ impl Attempt<'_> {
     /// "Exhausted" is never answered from memory: the service and its whole range are read consistently.
     ///
     /// The name may hold one of the ports itself, or the key may have made one of the offers; then that is the answer.
-    async fn make_sure_of_exhaustion(&mut self) -> Result<Option<Box<Holding>>, Error> {
+    async fn make_sure_of_exhaustion(&mut self) -> Result<Option<Choice>, Error> {
         let range = self.read_whole_service().await?;
         let (claims, unreadable) = self.see_everything(range, Freshness::Consistent).await?;
         let now = self.registry.clock.now();
@@ -283,13 +293,13 @@ impl Attempt<'_> {
             tokio::time::sleep(pause).await;
             return Ok(None);
         }
-        if let Some(Next::Replayed(holding) | Next::Ours(holding)) = self.made_by_key().await? {
-            return Ok(Some(holding));
+        if let Some(found) = self.made_by_key().await?.and_then(Next::found) {
+            return Ok(Some(found));
         }
         if let Some(pointer) = self.registry.table.pointer(self.call, self.namespace, self.service, self.name).await? {
-            match self.judge_old_claim(pointer).await? {
-                Some(Next::Replayed(holding) | Next::Ours(holding)) => return Ok(Some(holding)),
-                Some(Next::Again) | None => {}
+            let judged = self.judge_old_claim(pointer).await?;
+            if let Some(found) = judged.and_then(Next::found) {
+                return Ok(Some(found));
             }
         }
         let own = |state| live().filter(|claim| claim.service == *self.service && claim.state == state).count();
@@ -355,7 +365,7 @@ impl Attempt<'_> {
                     self.pause().await;
                 }
             }
-            Reason::Failed(None) => self.lost(|_| {}),
+            Reason::Failed(None) => self.lost(|knowledge| knowledge.learn(unknown(port), now)),
             Reason::Failed(Some(holding)) => {
                 let affinity = self.affinity.filter(|pointer| pointer.port == port && !name_failed);
                 if affinity.is_some_and(|pointer| pointer.secret == holding.secret) {
@@ -462,9 +472,15 @@ impl Attempt<'_> {
             if service.may_offer(port) {
                 return Ok(true);
             }
-            if !service.range.contains(port) && !replayed {
-                self.withdraw(holding).await?;
-                return Ok(false);
+            if !service.range.contains(port) {
+                if replayed && service.mark.is_none() {
+                    // Its maker has died, or is about to take it back.
+                    return Err(Error::NameTaken { claim: Box::new(holding.claim.clone()) });
+                }
+                if !replayed {
+                    self.withdraw(holding).await?;
+                    return Ok(false);
+                }
             }
             // The port is being given up. If the claim came before the other's look, the mark will go.
             if let Err(error) = self.wait_for_change(patience).await {

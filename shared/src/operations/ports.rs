@@ -87,6 +87,11 @@ impl Registry {
                 let Some(pointer) = pointer else { return Err(not_found(Some(service), wanted)) };
                 let place = (pointer.port, pointer.secret);
                 let removed = self.table.release_claim(call, namespace, service, name, place, self.now()).await?;
+                // In doubt, and another's by now: then the earlier send has done it.
+                let removed = match removed {
+                    Removed::Not(Some(found), Doubt::Earlier) if found.secret != pointer.secret => Removed::Now,
+                    removed => removed,
+                };
                 (pointer.port, removed)
             }
         };

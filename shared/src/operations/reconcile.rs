@@ -180,16 +180,11 @@ impl Run<'_> {
             // A live offer outside a service is about to be withdrawn, or will expire: nobody was told of it.
             return Ok(());
         }
-        let service = (namespace.clone(), claim.service.clone());
-        let range = match self.services.get(&service) {
-            Some(range) => *range,
-            None => {
-                let range = table.service(self.call, namespace, &claim.service).await?.map(|service| service.range);
-                self.services.insert(service, range);
-                range
-            }
-        };
-        match range {
+        if self.range_of(namespace, &claim.service, false).await?.is_some_and(|range| range.contains(claim.port)) {
+            return Ok(());
+        }
+        // Not as far as is remembered; then it is looked up.
+        match self.range_of(namespace, &claim.service, true).await? {
             None => {
                 let removed = table.remove_orphan(self.call, namespace, &holding).await?;
                 self.findings.orphaned_allocations += u64::from(removed);
@@ -201,6 +196,22 @@ impl Run<'_> {
             Some(_) => {}
         }
         Ok(())
+    }
+
+    /// The range of a service, if it exists, as it was in this run, or as it is now.
+    async fn range_of(
+        &mut self,
+        namespace: &Namespace,
+        name: &ServiceName,
+        now: bool,
+    ) -> Result<Option<PortRange>, StoreError> {
+        let key = (namespace.clone(), name.clone());
+        if let Some(range) = self.services.get(&key).filter(|_| !now) {
+            return Ok(*range);
+        }
+        let range = self.registry.table.service(self.call, namespace, name).await?.map(|service| service.range);
+        self.services.insert(key, range);
+        Ok(range)
     }
 
     async fn pointer(&mut self, namespace: &Namespace, key: &Key, pointer: Pointer) -> Result<(), StoreError> {
@@ -238,8 +249,8 @@ impl Run<'_> {
         let Some(mark) = &service.mark else { return };
         if self.registry.now().millis() - mark.since.millis() >= ABANDONED_MILLIS {
             tracing::warn!(service = %service.name, change = ?mark.change, "a mark was left behind");
-            self.findings.abandoned_marks += 1;
-            self.registry.unmark(self.call, namespace, service).await;
+            let taken_off = self.registry.unmark(self.call, namespace, service).await;
+            self.findings.abandoned_marks += u64::from(taken_off);
         }
     }
 

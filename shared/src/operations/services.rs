@@ -50,8 +50,10 @@ impl Content {
     }
 
     fn put_into(self, old: &Service) -> Service {
+        // The same content, where only a mark is to be overtaken, is the same version.
+        let version = if self == Self::of(old) { old.version } else { Version::unique() };
         let Self { description, range, strategy } = self;
-        let (version, revision) = (Version::unique(), Version::unique());
+        let revision = Version::unique();
         Service { description, range, strategy, version, revision, mark: None, ..old.clone() }
     }
 }
@@ -254,7 +256,7 @@ impl Registry {
             }
             let new = content.put_into(&old);
             let done = if new.range == old.range {
-                matches!(self.table.rewrite_service(call, namespace, &old, &new).await?, Marked::Done)
+                self.table.rewrite_service(call, namespace, &old, &new).await? == Marked::Done
             } else if new.range.covers(old.range) {
                 self.resize(call, namespace, &old, &new).await?
             } else {
@@ -305,7 +307,7 @@ impl Registry {
         let ranges = self.table.ranges(call, namespace).await?;
         self.check_overlap(call, namespace, &ranges, old, new).await?;
         let marked = self.marked(old, Change::Shrink, old.range.intersection(new.range));
-        if matches!(self.table.rewrite_service(call, namespace, old, &marked).await?, Marked::Changed) {
+        if !self.mark(call, namespace, old, &marked).await? {
             return Ok(false);
         }
         let outcome = async {
@@ -343,7 +345,7 @@ impl Registry {
                 continue;
             }
             let marked = self.marked(&old, Change::Delete, None);
-            if matches!(self.table.rewrite_service(call, namespace, &old, &marked).await?, Marked::Changed) {
+            if !self.mark(call, namespace, &old, &marked).await? {
                 contest.pause().await?;
                 continue;
             }
@@ -386,12 +388,27 @@ impl Registry {
         Service { mark: Some(mark), revision: Version::unique(), ..service.clone() }
     }
 
-    /// Takes a mark off again, if it is this one still. If that fails, the next change of the service or the reconciler
-    /// does it.
-    pub(super) async fn unmark(&self, call: &Call, namespace: &Namespace, marked: &Service) {
+    /// Sets a mark; gives false where the service has changed. In doubt whether it stands, it is taken off.
+    async fn mark(&self, call: &Call, namespace: &Namespace, old: &Service, marked: &Service) -> Result<bool, Error> {
+        match self.table.rewrite_service(call, namespace, old, marked).await {
+            Ok(set) => Ok(set == Marked::Done),
+            Err(error) => {
+                self.unmark(call, namespace, marked).await;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Takes a mark off again, if it is this one still; gives whether it was. If that fails, the next change of the
+    /// service or the reconciler does it.
+    pub(super) async fn unmark(&self, call: &Call, namespace: &Namespace, marked: &Service) -> bool {
         let plain = Service { mark: None, revision: Version::unique(), ..marked.clone() };
-        if let Err(error) = self.table.rewrite_service(&call.extended(), namespace, marked, &plain).await {
-            tracing::warn!(service = %marked.name, %error, "a mark was left behind");
+        match self.table.rewrite_service(&call.extended(), namespace, marked, &plain).await {
+            Ok(taken_off) => taken_off == Marked::Done,
+            Err(error) => {
+                tracing::warn!(service = %marked.name, %error, "a mark was left behind");
+                false
+            }
         }
     }
 

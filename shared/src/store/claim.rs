@@ -36,7 +36,7 @@ pub(crate) struct ClaimWrite<'a> {
 /// Why a claim was not made, item by item.
 #[derive(Debug)]
 pub(crate) struct Losses {
-    /// The port: who holds it.
+    /// The port: who holds it; nobody knows, if the item cannot be read.
     pub(crate) port: Reason<Holding>,
     /// The name: where it points to.
     pub(crate) name: Reason<Pointer>,
@@ -149,7 +149,14 @@ impl Table {
             Transacted::Cancelled(reasons) => reasons.into_iter(),
         };
         let mut next = || reasons.next().unwrap_or(Reason::None);
-        let port = next().try_map(ports::holding)?;
+        let port = match next().try_map(ports::holding) {
+            // Whoever it is that holds the port, it is not this claim.
+            Err(error @ StoreError::Damaged { .. }) => {
+                tracing::warn!(%error, "an unreadable item");
+                Reason::Failed(None)
+            }
+            port => port?,
+        };
         if matches!(&port, Reason::Failed(Some(holding)) if holding.secret == *secret) {
             return Ok(Claimed::Made);
         }

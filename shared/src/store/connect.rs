@@ -32,6 +32,13 @@ pub async fn connect(endpoint: &Endpoint) -> Client {
 
 /// The configuration of that client, for who wants to add to it.
 pub async fn sdk_config(endpoint: &Endpoint) -> Builder {
+    let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT);
+    let timeouts = match endpoint {
+        // It runs in this process, without tokens (see `without_tokens` of the local server): a request that is late is
+        // waited for, so that no second one is on its way at the same time.
+        Endpoint::Embedded(_) => timeouts,
+        Endpoint::Aws | Endpoint::Url(_) => timeouts.operation_attempt_timeout(ATTEMPT),
+    };
     let builder = match endpoint {
         Endpoint::Aws => Builder::from(&environment().await),
         Endpoint::Url(url) => {
@@ -48,7 +55,7 @@ pub async fn sdk_config(endpoint: &Endpoint) -> Builder {
     builder
         // Ours are better informed; see `send`.
         .retry_config(RetryConfig::disabled())
-        .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(ATTEMPT).build())
+        .timeout_config(timeouts.build())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
 }
 

@@ -111,7 +111,7 @@ impl Metered for TransactWriteItemsOutput {
 
 /// What to do about a failed send.
 enum Verdict {
-    /// It is the caller's to decide: a condition failed.
+    /// It is the caller's to decide: a condition failed, or what is to be made is there.
     Decide,
     /// Nothing happened; send again.
     Again,
@@ -249,7 +249,9 @@ where
         }
         SdkError::DispatchFailure(_) | SdkError::TimeoutError(_) | SdkError::ResponseError(_) => Verdict::AgainInDoubt,
         SdkError::ServiceError(context) => match context.err().code().unwrap_or_default() {
-            "ConditionalCheckFailedException" | "TransactionCanceledException" => Verdict::Decide,
+            "ConditionalCheckFailedException" | "TransactionCanceledException" | "ResourceInUseException" => {
+                Verdict::Decide
+            }
             "ResourceNotFoundException" => Verdict::Hopeless(StoreError::NoTable { table: table.to_owned() }),
             "TransactionConflictException"
             | "TransactionInProgressException"

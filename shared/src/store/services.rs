@@ -48,7 +48,7 @@ pub(crate) fn service(item: Item) -> Result<Service, StoreError> {
 }
 
 /// What became of a write of a Service alone.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Marked {
     /// It stands.
     Done,
