@@ -163,7 +163,10 @@ async fn every_function_serves_its_endpoint() {
     let put = json!({ "start": 5000, "end": 5199 });
     assert_eq!(cloud.call("put-service", "PUT", "/v1/services/django", Some(put)).await.0, 200);
     let patch = json!({ "description": "Django" });
-    assert_eq!(cloud.call("patch-service", "PATCH", "/v1/services/django", Some(patch)).await.1["description"], "Django");
+    assert_eq!(
+        cloud.call("patch-service", "PATCH", "/v1/services/django", Some(patch)).await.1["description"],
+        "Django"
+    );
 
     let path = "/v1/services/django/offers";
     let (status, offer) = cloud.call("create-offer", "POST", path, Some(json!({ "name": "web-01" }))).await;
@@ -267,7 +270,10 @@ async fn wrong_settings_are_told_in_one_line() {
         for function in ["create-offer", "pages", "reconcile"] {
             let output = Command::new(binary(function)).env_clear().envs(variables.clone()).output().await.unwrap();
             let text = String::from_utf8(output.stderr).unwrap();
-            assert!(!output.status.success() && text.lines().count() == 1 && text.contains(named), "{function}: {text}");
+            assert!(
+                !output.status.success() && text.lines().count() == 1 && text.contains(named),
+                "{function}: {text}"
+            );
         }
     }
 }

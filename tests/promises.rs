@@ -18,8 +18,10 @@ fn promises(text: &str) -> BTreeSet<u32> {
 #[test]
 fn every_promise_is_checked() {
     let document = std::fs::read_to_string(root().join("docs/semantics.md")).unwrap();
-    let made: BTreeSet<u32> =
-        document.lines().filter_map(|line| promises(line.strip_prefix("**")?.split('.').next()?).into_iter().next()).collect();
+    let made: BTreeSet<u32> = document
+        .lines()
+        .filter_map(|line| promises(line.strip_prefix("**")?.split('.').next()?).into_iter().next())
+        .collect();
     assert_eq!(made, (1..=u32::try_from(made.len()).unwrap()).collect::<BTreeSet<_>>());
     let mut named = BTreeSet::new();
     for file in std::fs::read_dir(root().join("tests/system")).unwrap() {

@@ -145,7 +145,7 @@ impl Fault {
 }
 
 /// A problem document in the making (RFC 9457). As a response it has no body yet: the one place that knows the request's
-/// id, [`super::observe`], writes it.
+/// id, `observe`, writes it.
 #[derive(Clone, Debug)]
 pub struct Problem(Box<Content>);
 
