@@ -15,6 +15,8 @@ mod crowd;
 mod errors;
 #[path = "system/examples.rs"]
 mod examples;
+#[path = "system/faults.rs"]
+mod faults;
 #[path = "system/idempotency.rs"]
 mod idempotency;
 #[path = "system/lists.rs"]

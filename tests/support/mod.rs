@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+mod faults;
 mod meter;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
+pub use faults::{Fault, Plan};
 pub use meter::Meter;
 
 /// How a registry under test differs from the usual one.
@@ -73,6 +75,14 @@ impl World {
     pub async fn another(&self, shift_millis: i64) -> Registry {
         let clock = Clock::Shifted(Arc::new(AtomicI64::new(shift_millis)));
         Registry::new(Table::new(client(&self.embedded, None).await, TABLE), clock, self.offer_seconds)
+    }
+
+    /// Another process, whose requests meet faults.
+    pub async fn faulty(&self, plan: &Plan) -> Registry {
+        let endpoint = Endpoint::Embedded(self.embedded.url().to_owned());
+        let config = sdk_config(&endpoint).await.interceptor(without_tokens()).http_client(plan.client());
+        let clock = Clock::Shifted(Arc::clone(&self.shift));
+        Registry::new(Table::new(Client::from_conf(config.build()), TABLE), clock, self.offer_seconds)
     }
 
     /// Another process, with a meter on its wire.

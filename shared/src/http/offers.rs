@@ -145,12 +145,7 @@ pub(super) async fn list(
     Segments(service): Segments<String>,
     page: Page<Port>,
 ) -> Result<Response, Problem> {
-    let service = path::service(&service)?;
-    let namespace = Namespace::default();
-    let listed =
-        api.registry.list_claims(&call, &namespace, &service, ClaimState::Offered, page.cursor, page.limit).await?;
-    let items: Vec<_> = listed.items.iter().map(ListedOffer::from).collect();
-    Ok(page::answer(&format!("/v1/services/{service}/offers"), page.limit, items, listed.next))
+    page::of_claims::<ListedOffer>(&api, &call, &service, &page, ClaimState::Offered, "offers").await
 }
 
 /// Read an offer.

@@ -12,9 +12,10 @@ use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{RefOr, Required, Schema};
 
-use super::Problem;
 use super::problem::Fault;
-use crate::domain::{Port, ServiceName};
+use super::{Api, Problem, path};
+use crate::domain::{Claim, ClaimState, Namespace, Port, ServiceName};
+use crate::store::Call;
 
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1_000;
@@ -134,6 +135,22 @@ pub(super) fn answer<T: Serialize, C: Cursor>(path: &str, limit: usize, items: V
         }
     }
     response
+}
+
+/// A page of the claims of a service in one state: `noun` is the list's name in the path.
+pub(super) async fn of_claims<T: Serialize + for<'a> From<&'a Claim>>(
+    api: &Api,
+    call: &Call,
+    service: &str,
+    page: &Page<Port>,
+    state: ClaimState,
+    noun: &str,
+) -> Result<Response, Problem> {
+    let service = path::service(service)?;
+    let namespace = Namespace::default();
+    let listed = api.registry.list_claims(call, &namespace, &service, state, page.cursor, page.limit).await?;
+    let items: Vec<T> = listed.items.iter().map(T::from).collect();
+    Ok(answer(&format!("/v1/services/{service}/{noun}"), page.limit, items, listed.next))
 }
 
 #[cfg(test)]

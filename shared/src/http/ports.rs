@@ -63,12 +63,7 @@ pub(super) async fn list(
     Segments(service): Segments<String>,
     page: Page<Port>,
 ) -> Result<Response, Problem> {
-    let service = path::service(&service)?;
-    let namespace = Namespace::default();
-    let listed =
-        api.registry.list_claims(&call, &namespace, &service, ClaimState::Allocated, page.cursor, page.limit).await?;
-    let items: Vec<_> = listed.items.iter().map(PortAnswer::from).collect();
-    Ok(page::answer(&format!("/v1/services/{service}/ports"), page.limit, items, listed.next))
+    page::of_claims::<PortAnswer>(&api, &call, &service, &page, ClaimState::Allocated, "ports").await
 }
 
 /// Find an allocated port of a service, by its number or by its holder's name.

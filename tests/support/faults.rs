@@ -1,0 +1,170 @@
+//! What real DynamoDB does and the embedded one does not: conflicts, throttling, internal errors, replies that are lost
+//! after the commit. A layer under the SDK, where the wire would be.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use aws_sdk_dynamodb::config::http::{HttpRequest, HttpResponse};
+use aws_sdk_dynamodb::config::{HttpClient, RuntimeComponents, SharedHttpClient};
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_types::body::SdkBody;
+use rand::rngs::SmallRng;
+use rand::{RngExt as _, SeedableRng as _};
+
+/// What happens to one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It arrives and is answered.
+    None,
+    /// It is done, and the connection breaks before the answer.
+    LoseReply,
+    /// It is done, and answered with an internal error.
+    DoneButError,
+    /// It is not done, and answered with an internal error.
+    InternalError,
+    /// It is not done: throttled.
+    Throttle,
+    /// It is not done: somebody else is writing to an item of it.
+    Conflict,
+}
+
+/// Which requests meet which fault.
+#[derive(Clone, Debug, Default)]
+pub struct Plan(Arc<Mutex<Faults>>);
+
+#[derive(Debug, Default)]
+struct Faults {
+    /// For the next requests of an operation, in order.
+    scripted: VecDeque<(&'static str, Fault)>,
+    /// For all others: how many in a hundred, and from what.
+    random: Option<(u32, SmallRng)>,
+    met: usize,
+}
+
+impl Plan {
+    /// These faults for the next requests of these operations, in order; nothing else.
+    pub fn script(faults: &[(&'static str, Fault)]) -> Self {
+        Self(Arc::new(Mutex::new(Faults { scripted: faults.iter().copied().collect(), ..Faults::default() })))
+    }
+
+    /// So many in a hundred, from a seed.
+    pub fn random(percent: u32, seed: u64) -> Self {
+        let random = Some((percent, SmallRng::seed_from_u64(seed)));
+        Self(Arc::new(Mutex::new(Faults { random, ..Faults::default() })))
+    }
+
+    /// How many requests met a fault.
+    pub fn met(&self) -> usize {
+        self.0.lock().unwrap().met
+    }
+
+    /// Whether every scripted fault was met.
+    pub fn is_done(&self) -> bool {
+        self.0.lock().unwrap().scripted.is_empty()
+    }
+
+    fn next(&self, operation: &str) -> Fault {
+        let mut faults = self.0.lock().unwrap();
+        let fault = match faults.scripted.front().copied() {
+            Some((scripted, fault)) if scripted == operation => {
+                faults.scripted.pop_front();
+                fault
+            }
+            Some(_) => Fault::None,
+            None => match &mut faults.random {
+                Some((percent, random)) => match (random.random_range(0..100) < *percent, random.random_range(0..5)) {
+                    (false, _) => Fault::None,
+                    (true, 0) => Fault::LoseReply,
+                    (true, 1) => Fault::DoneButError,
+                    (true, 2) => Fault::InternalError,
+                    (true, 3) => Fault::Throttle,
+                    (true, _) => Fault::Conflict,
+                },
+                None => Fault::None,
+            },
+        };
+        faults.met += usize::from(fault != Fault::None);
+        fault
+    }
+
+    /// An HTTP client that behaves so.
+    pub fn client(&self) -> SharedHttpClient {
+        let inner = aws_smithy_http_client::Builder::new().build_http();
+        SharedHttpClient::new(Client { inner, plan: self.clone() })
+    }
+}
+
+#[derive(Debug)]
+struct Client {
+    inner: SharedHttpClient,
+    plan: Plan,
+}
+
+impl HttpClient for Client {
+    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
+        let inner = self.inner.http_connector(settings, components);
+        SharedHttpConnector::new(Connector { inner, plan: self.plan.clone() })
+    }
+}
+
+#[derive(Debug)]
+struct Connector {
+    inner: SharedHttpConnector,
+    plan: Plan,
+}
+
+impl HttpConnector for Connector {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let target = request.headers().get("x-amz-target").unwrap_or_default();
+        let operation = target.split('.').next_back().unwrap_or_default().to_owned();
+        let fault = self.plan.next(&operation);
+        let answer = self.inner.clone();
+        match fault {
+            Fault::None => answer.call(request),
+            Fault::LoseReply => HttpConnectorFuture::new(async move {
+                answer.call(request).await?;
+                Err(ConnectorError::io("the connection broke before the answer".into()))
+            }),
+            Fault::DoneButError => HttpConnectorFuture::new(async move {
+                answer.call(request).await?;
+                Ok(error(500, "InternalServerError"))
+            }),
+            Fault::InternalError => HttpConnectorFuture::ready(Ok(error(500, "InternalServerError"))),
+            Fault::Throttle => HttpConnectorFuture::ready(Ok(error(400, "ThrottlingException"))),
+            Fault::Conflict => {
+                // A transaction says it in its reasons, item by item; a single write as an exception; a read has none.
+                let response = match operation.as_str() {
+                    "TransactWriteItems" => cancelled(&request),
+                    "TransactGetItems" => error_with(
+                        400,
+                        "TransactionCanceledException",
+                        r#""CancellationReasons":[{"Code":"TransactionConflict"}]"#,
+                    ),
+                    "PutItem" | "UpdateItem" | "DeleteItem" => error(400, "TransactionConflictException"),
+                    _ => return answer.call(request),
+                };
+                HttpConnectorFuture::ready(Ok(response))
+            }
+        }
+    }
+}
+
+/// All of a transaction's items in conflict.
+fn cancelled(request: &HttpRequest) -> HttpResponse {
+    let body: serde_json::Value = serde_json::from_slice(request.body().bytes().unwrap_or_default()).unwrap();
+    let items = body["TransactItems"].as_array().map_or(0, Vec::len);
+    let reasons = vec![r#"{"Code":"TransactionConflict","Message":"Transaction is ongoing for the item"}"#; items];
+    error_with(400, "TransactionCanceledException", &format!(r#""CancellationReasons":[{}]"#, reasons.join(",")))
+}
+
+fn error(status: u16, code: &str) -> HttpResponse {
+    error_with(status, code, r#""x":0"#)
+}
+
+fn error_with(status: u16, code: &str, more: &str) -> HttpResponse {
+    let body = format!(r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{code}","message":"injected",{more}}}"#);
+    HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body))
+}
