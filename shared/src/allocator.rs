@@ -13,8 +13,9 @@
 //!   Full                     every port is believed taken: read the whole range consistently, then answer
 //! ```
 //!
-//! What it costs: a warm function that finds its candidate in memory reads nothing. A cold one reads one window of at
-//! most [`WINDOW`] items, and where the range is dense, once, the whole of it. Neither depends on the size of the range.
+//! What it costs: a warm function finds its candidate in memory and reads nothing. A cold one reads one window of at most
+//! [`WINDOW`] items, which shows everything where fewer ports are taken; else another one, or the whole range at once.
+//! None of it depends on the size of the range. An unknown port is never tried: a lost race costs more than a look.
 //!
 //! The three strategies, and when each is good:
 //! - `lowest` keeps the ports in use dense and is what a person expects. Everybody wants the same port, so a crowd of

@@ -85,11 +85,19 @@ impl World {
         Registry::new(Table::new(Client::from_conf(config.build()), TABLE), clock, self.offer_seconds)
     }
 
-    /// Another process, with a meter on its wire.
+    /// Another process with the first one's clock.
+    pub async fn forgetful(&self) -> Registry {
+        let client = client(&self.embedded, None).await;
+        Registry::new(Table::new(client, TABLE), Clock::Shifted(Arc::clone(&self.shift)), self.offer_seconds)
+    }
+
+    /// Another process, with a meter on its wire. Its clock stands still, so that what it does does not depend on how
+    /// fast this machine is.
     pub async fn metered(&self) -> (Registry, Meter) {
         let meter = Meter::default();
         let client = client(&self.embedded, Some(meter.clone())).await;
-        (Registry::new(Table::new(client, TABLE), Clock::Shifted(Arc::clone(&self.shift)), self.offer_seconds), meter)
+        let clock = Clock::Fixed(Clock::System.now());
+        (Registry::new(Table::new(client, TABLE), clock, self.offer_seconds), meter)
     }
 
     /// The table as a plain client sees it, to look at items and to damage them.

@@ -313,8 +313,7 @@ fn any_history_answers_as_a_plain_registry_does() {
                             }
                         }
                         Step::Forget => {
-                            let (registry, _) = world.metered().await;
-                            api = serve(registry).await;
+                            api = serve(world.forgetful().await).await;
                         }
                     }
                 }

@@ -19,9 +19,6 @@ pub const REFRESH_MILLIS: i64 = 5_000;
 /// After so long without an offer, what is remembered is worth nothing.
 const FORGET_MILLIS: i64 = 60_000;
 
-/// Where at most one seen port in this many is taken, an unseen port is worth a try without a look.
-const SPARSE: usize = 16;
-
 /// A round trip in milliseconds as long as none was measured.
 const FIRST_ROUND_TRIP: f64 = 15.0;
 
@@ -64,7 +61,9 @@ pub struct Search {
     losses: u32,
     /// Where `random` starts, drawn once between two losses.
     drawn: Option<Port>,
-    /// Whether a window was read already: one that did not help is followed by the whole range.
+    /// Whether the window that was due has been read.
+    refreshed: bool,
+    /// Whether a window was read at an unknown candidate: one that did not help is followed by the whole range.
     looked: bool,
     /// Whether to try even the ports that other calls in this process are trying: set once the table itself has been
     /// read as a whole and showed nothing else.
@@ -75,7 +74,7 @@ impl Search {
     /// The search of an offer for this name.
     #[must_use]
     pub fn new(strategy: Strategy, name: InstanceName) -> Self {
-        Self { strategy, name, losses: 0, drawn: None, looked: false, desperate: false }
+        Self { strategy, name, losses: 0, drawn: None, refreshed: false, looked: false, desperate: false }
     }
 
     /// Another caller was faster.
@@ -107,8 +106,10 @@ pub struct Knowledge {
     recent: HashMap<Port, Timestamp>,
     /// Claims of this process, which are no crowd: when they were made, and when that was known.
     own: HashMap<Port, (Timestamp, Timestamp)>,
-    /// Where the next refreshing window of `lowest` and `random` starts.
+    /// Where the next window that is due starts.
     cursor: Port,
+    /// Whether those windows need only go as far as the lowest free port: with `lowest`.
+    from_the_bottom: bool,
     /// Whether a call has met unknown ports in a dense range before.
     looked_in_vain: bool,
     /// When the last window was read, and when this was last of use.
@@ -132,6 +133,7 @@ impl Knowledge {
             recent: HashMap::new(),
             own: HashMap::new(),
             cursor: range.start(),
+            from_the_bottom: false,
             looked_in_vain: false,
             refreshed: None,
             used: None,
@@ -160,6 +162,7 @@ impl Knowledge {
     /// name, another one after each loss, and takes the first free port from there. `random` draws among all free ports.
     pub fn propose(&mut self, search: &mut Search, random: &mut impl Rng, now: Timestamp) -> Proposal {
         self.advance(now);
+        self.from_the_bottom = search.strategy == Strategy::Lowest;
         let none = PortSet::default();
         let reserved = if search.desperate { &none } else { &self.reserved };
         let free = self.taken.count_in_neither(reserved, self.range);
@@ -187,20 +190,17 @@ impl Knowledge {
         let Some(candidate) = candidate else { return Proposal::Full };
         search.drawn = Some(candidate);
 
-        // A window that is due is read before the choice, once: afterwards the clock has been set anew.
-        if self.refreshed.is_none_or(|at| now.millis() - at.millis() >= REFRESH_MILLIS) && !search.looked {
-            let start = match search.strategy {
-                Strategy::Hashed => self.hashed(search),
-                Strategy::Random if self.refreshed.is_none() => candidate,
-                Strategy::Lowest | Strategy::Random => self.cursor,
-            };
-            search.looked = true;
-            return Proposal::Look(self.range.starting_at(start).unwrap_or(self.range));
+        // A window that is due is read before the choice, once: afterwards the clock has been set anew. The first one
+        // starts at the beginning, and where fewer than `WINDOW` ports are taken it shows all of them.
+        if self.refreshed.is_none_or(|at| now.millis() - at.millis() >= REFRESH_MILLIS) && !search.refreshed {
+            search.refreshed = true;
+            return Proposal::Look(self.range.starting_at(self.cursor).unwrap_or(self.range));
         }
-        if !self.seen.contains(candidate) && !self.is_sparse() {
-            // A dense range, and nothing known here. One window helps this call; needing windows again and again
-            // (each `hashed` name starts elsewhere) would cost every call a read, so the second time it is everything.
-            let escalate = search.looked || self.looked_in_vain;
+        if !self.seen.contains(candidate) {
+            // Many ports are taken, and nothing is known here. One window helps this call; needing windows again and
+            // again (each `hashed` name starts elsewhere) would cost every call a read, so the second time it is
+            // everything. For `lowest` that window was the first one, and it was all taken.
+            let escalate = search.looked || self.looked_in_vain || (self.from_the_bottom && search.refreshed);
             search.looked = true;
             self.looked_in_vain = true;
             return match self.range.starting_at(candidate) {
@@ -234,12 +234,10 @@ impl Knowledge {
         self.ends.retain(|port, _| !covered.contains(*port) || self.taken.contains(*port));
         self.refreshed = Some(now);
         self.used = Some(now);
-        // The next refresh goes on where this one ended, as far as `lowest` has any use for it: up to its own frontier.
-        let frontier = self.taken.nth_in_neither(&self.reserved, self.range, 0).unwrap_or(self.range.end());
-        self.cursor = match covered.end().next() {
-            Some(next) if next <= frontier => next,
-            _ => self.range.start(),
-        };
+        // The next one goes on where this one ended.
+        let lowest_free = self.taken.nth_in_neither(&self.reserved, self.range, 0);
+        let last = lowest_free.filter(|_| self.from_the_bottom).unwrap_or(self.range.end());
+        self.cursor = covered.end().next().filter(|next| *next <= last).unwrap_or(self.range.start());
     }
 
     /// A claim stands on the port.
@@ -287,7 +285,9 @@ impl Knowledge {
             }
         }
         self.taken.insert(holder.port);
-        let own = self.own.get(&holder.port).is_some_and(|(created, _)| *created == holder.created);
+        // What this process is trying at this moment is its own as well, though it has not been told so yet.
+        let own = self.own.get(&holder.port).is_some_and(|(created, _)| *created == holder.created)
+            || self.reserved.contains(holder.port);
         if !own && self.is_recent(holder.created, now) {
             self.recent.insert(holder.port, holder.created);
         }
@@ -328,11 +328,6 @@ impl Knowledge {
 
     fn width(&self, losses: u32) -> usize {
         8usize.saturating_pow(losses).max(4 * self.recent.len()).max(1)
-    }
-
-    fn is_sparse(&self) -> bool {
-        let seen = self.seen.count(self.range);
-        seen >= 64 && self.taken.count(self.range) * SPARSE <= seen
     }
 
     /// Where `hashed` starts: the first eight bytes of SHA-256 over the name (and, after losses, their number), modulo

@@ -96,6 +96,8 @@ pub enum Clock {
     System,
     /// The system's clock, moved by this many milliseconds: a test's way to let time pass, or to disagree.
     Shifted(Arc<AtomicI64>),
+    /// A clock that stands still: for what must not depend on how fast a machine is.
+    Fixed(Timestamp),
 }
 
 impl Clock {
@@ -106,6 +108,7 @@ impl Clock {
         match self {
             Self::System => Timestamp(system),
             Self::Shifted(shift) => Timestamp(system.saturating_add(shift.load(Ordering::Relaxed))),
+            Self::Fixed(now) => *now,
         }
     }
 }

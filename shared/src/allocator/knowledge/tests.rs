@@ -84,8 +84,8 @@ fn strategy() -> impl proptest::strategy::Strategy<Value = Strategy> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
-    /// A cold search ends with a port that is free, or with `Full` where none is, after at most one window and one
-    /// whole read.
+    /// A cold search ends with a port that is free, or with `Full` where none is, after at most two windows and one whole
+    /// read; after one window where it shows everything.
     #[test]
     fn a_cold_search_finds_a_free_port(
         start in 1024u16..40_000,
@@ -99,22 +99,16 @@ proptest! {
         let table = Table::holding((start..start + size).filter(|_| random.random_range(0..100) < density));
         let mut knowledge = Knowledge::new(range);
         let mut search = Search::new(strategy, name("web-01"));
-        let (mut found, mut windows, mut wholes) = table.search(&mut knowledge, &mut search, &mut random, NOW);
-        // A sparse range is worth a gamble, and a gamble can be lost, rarely twice.
-        for _ in 0..20 {
-            let Some(holder) = found.and_then(|port| table.0.get(&port)) else { break };
-            knowledge.release(holder.port);
-            knowledge.learn(*holder, NOW);
-            search.lost();
-            let (next, more, all) = table.search(&mut knowledge, &mut search, &mut random, NOW);
-            (found, windows, wholes) = (next, windows + more, wholes + all);
+        let (found, windows, wholes) = table.search(&mut knowledge, &mut search, &mut random, NOW);
+        if table.0.len() < WINDOW {
+            prop_assert_eq!((windows, wholes), (1, 0));
         }
         prop_assert_eq!(found.is_none(), table.0.len() == usize::from(size));
         if let Some(port) = found {
             prop_assert!(range.contains(port));
             prop_assert!(!table.0.contains_key(&port));
         }
-        prop_assert!(windows <= 1 && wholes <= 1, "{} windows, {} whole reads", windows, wholes);
+        prop_assert!(windows <= 2 && wholes <= 1, "{} windows, {} whole reads", windows, wholes);
     }
 
     /// However wrong the memory, a proposal is inside the range, believed free, and nobody else's in this process.
