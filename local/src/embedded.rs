@@ -1,8 +1,9 @@
 //! The embedded DynamoDB: dynoxide, which serves the real wire protocol from inside this process, so that what runs
 //! here is what runs in the cloud, down to the SDK's requests.
 
-use std::fs::{File, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -98,15 +99,24 @@ impl Drop for Embedded {
 
 fn open(folder: &Path) -> Result<(Database, File), StartError> {
     let unusable = |error: &dyn ToString| StartError::Data { folder: folder.to_owned(), reason: error.to_string() };
-    std::fs::create_dir_all(folder).map_err(|error| unusable(&error))?;
+    // The secrets of live offers are in there.
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| unusable(&error))?;
     let lock = File::create(folder.join("lock")).map_err(|error| unusable(&error))?;
     lock.try_lock().map_err(|error| match error {
         TryLockError::WouldBlock => StartError::DataInUse { folder: folder.to_owned() },
         TryLockError::Error(error) => unusable(&error),
     })?;
     let path = folder.join("portmaster.db");
+    // Made here, empty, if it is not there: what SQLite makes beside it gets its mode.
+    let made = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
+    made.map_err(|error| unusable(&error))?;
     let path = path.to_str().ok_or_else(|| unusable(&"its name is not UTF-8"))?;
-    let database = Database::new(path).map_err(|error| unusable(&error))?;
+    // Its first sentence; the rest is advice to whoever links the library.
+    let cannot_open = |error: &dyn ToString| {
+        let text = error.to_string();
+        unusable(&format!("portmaster.db cannot be opened, {}", text.split(". ").next().unwrap_or_default()))
+    };
+    let database = Database::new(path).map_err(|error| cannot_open(&error))?;
     Ok((database, lock))
 }
 

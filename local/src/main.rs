@@ -1,5 +1,6 @@
 //! `portmaster`: the registry on one machine, with one command.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -26,14 +27,20 @@ async fn run(options: Options) -> ExitCode {
         Ok(server) => server,
         Err(error) => return refuse(&error),
     };
-    println!("{}", server.greeting());
+    // If nobody is there to read it, that is no reason not to serve.
+    let _ = writeln!(std::io::stdout(), "{}", server.greeting());
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
-    match server.stop().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => refuse(&error),
+    tokio::select! {
+        stopped = server.stop() => match stopped {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => refuse(&error),
+        },
+        // Asked a second time: at once. What was acknowledged is on the disk.
+        _ = interrupt.recv() => ExitCode::FAILURE,
+        _ = terminate.recv() => ExitCode::FAILURE,
     }
 }
 

@@ -1,6 +1,5 @@
 //! The command line.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Parser;
@@ -14,18 +13,18 @@ use portmaster_shared::operations::Registry;
 #[command(name = "portmaster", version, about, long_about)]
 pub struct Options {
     /// Where to listen. Whoever reaches this address may do everything: there is no authentication here.
-    #[arg(long, env = "PORTMASTER_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080")]
-    pub listen: SocketAddr,
+    #[arg(long, env = "PORTMASTER_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = address)]
+    pub listen: String,
 
     /// The folder for the data; made if it is not there.
     #[arg(long, env = "PORTMASTER_DATA", value_name = "DIR", default_value = "./.portmaster")]
     pub data: PathBuf,
 
     /// Keep the data in memory only.
-    #[arg(long, env = "PORTMASTER_IN_MEMORY", value_parser = clap::builder::FalseyValueParser::new())]
+    #[arg(long, env = "PORTMASTER_IN_MEMORY", value_parser = clap::builder::BoolishValueParser::new())]
     pub in_memory: bool,
 
-    /// How many seconds an offer lives.
+    /// How many seconds an offer lives, at least; up to 2592000, which is 30 days.
     #[arg(
         long,
         env = "PORTMASTER_OFFER_SECONDS",
@@ -36,7 +35,13 @@ pub struct Options {
     pub offer_seconds: u32,
 
     /// Another DynamoDB, real or emulated. Region and credentials come from the environment, as for every AWS tool.
-    #[arg(long, env = "PORTMASTER_DYNAMODB_ENDPOINT", value_name = "URL", conflicts_with = "in_memory")]
+    #[arg(
+        long,
+        env = "PORTMASTER_DYNAMODB_ENDPOINT",
+        value_name = "URL",
+        conflicts_with = "in_memory",
+        value_parser = endpoint,
+    )]
     pub dynamodb_endpoint: Option<String>,
 
     /// The table there. It must exist.
@@ -49,9 +54,27 @@ pub struct Options {
         env = "PORTMASTER_LOG_LEVEL",
         value_name = "LEVEL",
         default_value = "info",
+        ignore_case = true,
         value_parser = clap::builder::PossibleValuesParser::new(portmaster_shared::log::LEVELS),
     )]
     pub log_level: String,
+}
+
+fn address(text: &str) -> Result<String, String> {
+    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
+    match port {
+        Some(Ok(_)) => Ok(text.to_owned()),
+        _ => Err("an address is a host and a port, for example 127.0.0.1:8080".to_owned()),
+    }
+}
+
+fn endpoint(text: &str) -> Result<String, String> {
+    let uri = text.parse::<axum::http::Uri>().ok();
+    let usable = |uri: &axum::http::Uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some();
+    match uri.filter(usable) {
+        Some(_) => Ok(text.to_owned()),
+        None => Err("an endpoint is a URL, for example http://127.0.0.1:8000".to_owned()),
+    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
 use portmaster_shared::domain::Clock;
 use portmaster_shared::http::{self, Api};
 use portmaster_shared::operations::Registry;
@@ -26,8 +31,11 @@ const START: Duration = Duration::from_secs(10);
 const RECONCILE: Duration = Duration::from_secs(15 * 60);
 const RECONCILE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
-/// How long requests that have begun may take to end.
+/// How long requests that have begun may take to end: an operation's time, and what its answer takes.
 const STOP: Duration = Duration::from_secs(15);
+
+/// How long a client may take to send a request's head.
+const HEAD: Duration = Duration::from_secs(5);
 
 /// Why there is no registry; one line each.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +44,7 @@ pub enum StartError {
     #[error("cannot listen on {address}: {error}; choose another address with --listen")]
     Listen {
         /// The address asked for.
-        address: SocketAddr,
+        address: String,
         /// What the system said.
         error: io::Error,
     },
@@ -60,8 +68,11 @@ pub enum StartError {
     /// The other DynamoDB has no such table.
     #[error(
         "there is no table {table:?} at {endpoint}; name another with --table, or make it: aws dynamodb create-table \
-         --table-name {table} --billing-mode PAY_PER_REQUEST --attribute-definitions AttributeName=pk,AttributeType=S \
-         AttributeName=sk,AttributeType=S --key-schema AttributeName=pk,KeyType=HASH AttributeName=sk,KeyType=RANGE"
+         --endpoint-url {endpoint} --table-name {table} --billing-mode PAY_PER_REQUEST --attribute-definitions \
+         AttributeName=pk,AttributeType=S AttributeName=sk,AttributeType=S --key-schema AttributeName=pk,KeyType=HASH \
+         AttributeName=sk,KeyType=RANGE && aws dynamodb wait table-exists --endpoint-url {endpoint} --table-name {table} \
+         && aws dynamodb update-time-to-live --endpoint-url {endpoint} --table-name {table} \
+         --time-to-live-specification Enabled=true,AttributeName=expires_at"
     )]
     NoTable {
         /// The table.
@@ -98,7 +109,7 @@ pub struct Server {
     address: SocketAddr,
     greeting: String,
     stop: oneshot::Sender<()>,
-    serving: JoinHandle<io::Result<()>>,
+    serving: JoinHandle<()>,
     reconciling: JoinHandle<()>,
     embedded: Option<Embedded>,
 }
@@ -110,8 +121,8 @@ impl Server {
     /// [`StartError`].
     pub async fn start(options: Options) -> Result<Self, StartError> {
         // First, since it is what most often fails, and nothing has been touched yet.
-        let listen = |error| StartError::Listen { address: options.listen, error };
-        let listener = TcpListener::bind(options.listen).await.map_err(listen)?;
+        let listen = |error| StartError::Listen { address: options.listen.clone(), error };
+        let listener = TcpListener::bind(&options.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
 
         let (table, embedded) = table(&options).await?;
@@ -119,10 +130,10 @@ impl Server {
         let reconciling = tokio::spawn(reconcile(registry.clone()));
         let router = http::api(Api { registry, timeout: http::TIMEOUT });
         let (stop, stopped) = oneshot::channel::<()>();
-        let stopped = async {
-            let _ = stopped.await;
-        };
-        let serving = tokio::spawn(axum::serve(listener, router).with_graceful_shutdown(stopped).into_future());
+        let serving = tokio::spawn(serve(listener, router, stopped));
+        if !address.ip().is_loopback() {
+            tracing::warn!(target: "portmaster::serve", %address, "no authentication: whoever reaches this may do everything");
+        }
         let greeting = greeting(address, &options);
         Ok(Self { address, greeting, stop, serving, reconciling, embedded })
     }
@@ -149,13 +160,46 @@ impl Server {
         let result = match timeout(STOP, self.serving).await {
             Err(_) => Err(StartError::Stop("requests were still running".to_owned())),
             Ok(Err(error)) => Err(StartError::Stop(error.to_string())),
-            Ok(Ok(Err(error))) => Err(StartError::Stop(error.to_string())),
-            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Ok(())) => Ok(()),
         };
         // Joins its threads, which takes as long as their last request.
         let _ = tokio::task::spawn_blocking(move || drop(self.embedded)).await;
         result
     }
+}
+
+/// Serves until told to stop, then lets what has begun end.
+///
+/// Not `axum::serve`, which can do neither of two things: give up on a client that does not finish its request's head,
+/// and would keep the server from stopping; and answer one that has finished and said that it sends no more (a half-closed
+/// connection).
+async fn serve(listener: TcpListener, router: Router, mut stopped: oneshot::Receiver<()>) {
+    let mut http = auto::Builder::new(TokioExecutor::new()).http1_only();
+    http.http1().half_close(true).timer(TokioTimer::new()).header_read_timeout(HEAD);
+    let running = GracefulShutdown::new();
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Out of file descriptors, most likely: wait until some are free.
+                    tracing::warn!(target: "portmaster::serve", %error, "a connection was not accepted");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            },
+            _ = &mut stopped => break,
+        };
+        let _ = stream.set_nodelay(true);
+        let service = TowerToHyperService::new(router.clone());
+        let connection = running.watch(http.serve_connection(TokioIo::new(stream), service).into_owned());
+        tokio::spawn(async move {
+            // A connection that breaks is its client's affair.
+            let _ = connection.await;
+        });
+    }
+    drop(listener);
+    running.shutdown().await;
 }
 
 async fn table(options: &Options) -> Result<(Table, Option<Embedded>), StartError> {
@@ -202,8 +246,8 @@ fn greeting(address: SocketAddr, options: &Options) -> String {
     let _ = writeln!(text, "Its data is {data}");
     let _ = writeln!(
         text,
-        "Try:  curl --json '{{\"name\":\"web\",\"start\":5000,\"end\":5999}}' http://{address}/v1/services"
+        "Try:  curl --json '{{\"name\":\"demo\",\"start\":6000,\"end\":6999}}' http://{address}/v1/services"
     );
-    let _ = write!(text, "then: curl --json '{{\"name\":\"web-01\"}}' http://{address}/v1/services/web/offers");
+    let _ = write!(text, "then: curl --json '{{\"name\":\"demo-01\"}}' http://{address}/v1/services/demo/offers");
     text
 }

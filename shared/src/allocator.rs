@@ -8,13 +8,14 @@
 //!   range of the service   5000 ........................................................ 10000
 //!   seen                   [■■■■■■■□■□□□□]                        [■□□□□□]
 //!   Candidate(5007)               ↑ free as far as is known: claim it
-//!   Look(5013..=10000)                   ↑ would be next, but nothing is known here: read a window, ask again
+//!   Look(5013..=10000, …)                ↑ would be next, but nothing is known here: read a window, ask again
 //!   LookAll                  the window did not help either: read the whole range, ask again
 //!   Full                     every port is believed taken: read the whole range consistently, then answer
 //! ```
 //!
 //! What it costs: a warm function finds its candidate in memory and reads nothing. A cold one reads one window of at most
-//! [`WINDOW`] items, which shows everything where fewer ports are taken; else another one, or the whole range at once.
+//! [`WINDOW`] items, which shows everything where fewer ports are taken, and (but for `lowest`) another one around its
+//! candidate at the same time; if neither helps, the whole range at once.
 //! None of it depends on the size of the range. An unknown port is never tried: a lost race costs more than a look.
 //!
 //! The three strategies, and when each is good:

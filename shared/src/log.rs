@@ -2,7 +2,6 @@
 
 use std::str::FromStr as _;
 
-use tracing::Level;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::Targets;
@@ -12,18 +11,15 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 /// The words for a level, from nothing to everything.
 pub const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
-/// Starts the log. Only the registry's own events follow `level`, one of [`LEVELS`]; of the libraries only warnings are
-/// logged, since at their lower levels they print requests, and requests have secrets in them.
+/// Starts the log. Only the registry's own events follow `level`, one of [`LEVELS`]; of the libraries only errors are
+/// logged, since at their lower levels they print requests, and requests have secrets in them. What they warn of, the
+/// registry tells itself where it matters.
 ///
 /// Another log that has been started already stays; that is the case in tests.
 pub fn start(level: &str) {
     let level = LevelFilter::from_str(level).unwrap_or(LevelFilter::INFO);
-    let libraries = level.min(LevelFilter::from_level(Level::WARN));
-    // The embedded DynamoDB warns of every condition that fails, which is every race and every repeated request.
-    let targets = Targets::new()
-        .with_default(libraries)
-        .with_target("dynoxide", libraries.min(LevelFilter::ERROR))
-        .with_target("portmaster", level);
+    let libraries = level.min(LevelFilter::ERROR);
+    let targets = Targets::new().with_default(libraries).with_target("portmaster", level);
     let lines = tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)

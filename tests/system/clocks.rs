@@ -25,6 +25,7 @@ async fn an_expired_offer_is_as_if_it_had_never_been() {
         assert!(there >= 2, "nothing has swept");
         world.api.accept(strategy, &secret).await.expect_problem(410, "offer-expired");
         world.api.get(&format!("/v1/services/{strategy}/offers/{secret}")).await.expect_problem(404, "offer-not-found");
+        world.api.reject(strategy, &secret).await.expect_problem(404, "offer-not-found");
         assert_eq!(world.api.get(&format!("/v1/services/{strategy}/offers")).await.expect(200).body, json!([]));
         // Another name gets the port, then this one another; or the same, if the other did not.
         let (next, next_secret) = world.api.offer(strategy, "web-04").await;

@@ -197,9 +197,7 @@ async fn a_bad_page_is_refused() {
             let answer = world.api.get(&format!("{list}?{query}")).await.expect_problem(400, "invalid-request");
             assert_eq!(answer.faults(), faults, "{query}");
         }
-        world.api.get(&format!("{list}?limit=18446744073709551615&other=x")).await.expect(200);
-        let too_large = world.api.get(&format!("{list}?limit=99999999999999999999999")).await;
-        too_large.expect_problem(400, "invalid-request");
+        world.api.get(&format!("{list}?limit=99999999999999999999999&other=x")).await.expect(200);
     }
 }
 

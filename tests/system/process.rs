@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::support::{Caller, World};
@@ -234,12 +234,72 @@ async fn it_serves_another_dynamodb() {
     assert_eq!(world.api.accept("django", &secret).await.expect(201).port(), port);
 }
 
+/// What a client sends byte by byte, and what it gets back until the connection ends.
+async fn raw(api: &Caller, bytes: &[u8], half_close: bool) -> String {
+    let address = api.url.strip_prefix("http://").unwrap();
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    if half_close {
+        stream.shutdown().await.unwrap();
+    }
+    let mut answer = String::new();
+    let _ = tokio::time::timeout(Duration::from_secs(20), stream.read_to_string(&mut answer)).await;
+    answer
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_is_served_and_logged() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::on(folder.path()).await;
+    process.api.service("django", 5000, 5099).await;
+    let put = |id: &str| {
+        let body = r#"{"start":5000,"end":5098}"#;
+        format!(
+            "PUT /v1/services/django HTTP/1.1\r\nHost: x\r\nX-Request-Id: {id}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    // It has sent everything and says so; that is no reason not to answer.
+    assert!(raw(&process.api, put("half").as_bytes(), true).await.starts_with("HTTP/1.1 200"));
+    let mut stream = tokio::net::TcpStream::connect(process.api.url.strip_prefix("http://").unwrap()).await.unwrap();
+    stream.write_all(put("gone").as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    drop(stream);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    // A head that never ends does not keep it from stopping.
+    let mut stuck = tokio::net::TcpStream::connect(process.api.url.strip_prefix("http://").unwrap()).await.unwrap();
+    stuck.write_all(b"GET /heal").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let (well, log) = process.stop("-TERM").await;
+    assert!(well && log.contains("\"half\"") && log.contains("\"gone\""), "{log}");
+}
+
+#[tokio::test]
+async fn its_data_is_nobody_elses() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let process = Process::on(&data).await;
+    process.api.service("django", 5000, 5099).await;
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&data), 0o700);
+    for file in std::fs::read_dir(&data).unwrap() {
+        let path = file.unwrap().path();
+        let has_data = path.file_name().unwrap().to_str().unwrap().starts_with("portmaster.db");
+        assert!(!has_data || mode(&path) == 0o600, "{}", path.display());
+    }
+    assert!(process.stop("-TERM").await.0);
+}
+
 #[tokio::test]
 async fn wrong_options_are_refused_and_help_names_them_all() {
     for wrong in [
         vec!["--offer-seconds", "0"],
         vec!["--offer-seconds", "ten"],
         vec!["--listen", "nowhere"],
+        vec!["--listen", ":8080"],
+        vec!["--dynamodb-endpoint", "nonsense"],
+        vec!["--dynamodb-endpoint", "ftp://127.0.0.1"],
         vec!["--log-level", "loud"],
         vec!["--frobnicate"],
         vec!["--in-memory", "--dynamodb-endpoint", "http://127.0.0.1:1"],
@@ -248,6 +308,8 @@ async fn wrong_options_are_refused_and_help_names_them_all() {
         assert_eq!(output.status.code(), Some(2), "{wrong:?}");
         assert!(String::from_utf8(output.stderr).unwrap().contains(wrong[0]), "{wrong:?}");
     }
+    let output = portmaster().env("PORTMASTER_IN_MEMORY", "maybe").output().await.unwrap();
+    assert_eq!(output.status.code(), Some(2), "a typing error is no reason to forget everything");
     let help = String::from_utf8(portmaster().arg("--help").output().await.unwrap().stdout).unwrap();
     for option in ["listen", "data", "in-memory", "offer-seconds", "dynamodb-endpoint", "table", "log-level"] {
         assert!(help.contains(&format!("--{option}")), "{option}");

@@ -128,11 +128,15 @@ async fn put_makes_it_so() {
     world.api.service("other", 7000, 7999).await;
     put(json!({ "start": 4000, "end": 7000 })).await.expect_problem(409, "range-overlap");
     assert_eq!(world.api.get("/v1/services/django").await.expect(200).body, plain.body);
-    world
-        .api
-        .put("/v1/services/-bad-", json!({ "start": 8000, "end": 8999 }))
-        .await
-        .expect_problem(400, "invalid-request");
+    let bad = world.api.put("/v1/services/-bad-", json!({ "start": 8000, "x": 1 })).await;
+    assert_eq!(bad.expect_problem(400, "invalid-request").faults(), ["service", "#/x", "#/end"]);
+    // Only if there is none yet.
+    let only_if_new = [("if-none-match", "*")];
+    let body = Some(json!({ "start": 8000, "end": 8999 }));
+    let put = |name: &'static str| world.api.send(reqwest::Method::PUT, name, body.clone(), &only_if_new);
+    put("/v1/services/django").await.expect_problem(412, "precondition-failed");
+    put("/v1/services/new").await.expect(201);
+    put("/v1/services/new").await.expect_problem(412, "precondition-failed");
     world.assert_healthy().await;
 }
 

@@ -44,8 +44,9 @@ impl From<&Claim> for Holder {
 pub enum Proposal {
     /// Claim this port. It is reserved for the asker until [`Knowledge::release`].
     Candidate(Port),
-    /// Read up to [`WINDOW`] items from the start of this stretch, tell [`Knowledge::saw`], and ask again.
-    Look(PortRange),
+    /// Read up to [`WINDOW`] items from the start of this stretch, and of the other one at the same time if there is one;
+    /// tell [`Knowledge::saw`], and ask again.
+    Look(PortRange, Option<PortRange>),
     /// Read the whole range, tell [`Knowledge::saw`], and ask again.
     LookAll,
     /// Every port is believed taken. Only a consistent read of the whole range can say whether that is true.
@@ -194,7 +195,14 @@ impl Knowledge {
         // starts at the beginning, and where fewer than `WINDOW` ports are taken it shows all of them.
         if self.refreshed.is_none_or(|at| now.millis() - at.millis() >= REFRESH_MILLIS) && !search.refreshed {
             search.refreshed = true;
-            return Proposal::Look(self.range.starting_at(self.cursor).unwrap_or(self.range));
+            // Where little is taken the first window shows everything; where much is, it shows nothing of the candidate.
+            let other = if self.refreshed.is_none() && !self.from_the_bottom {
+                search.looked = true;
+                self.range.starting_at(candidate)
+            } else {
+                None
+            };
+            return Proposal::Look(self.range.starting_at(self.cursor).unwrap_or(self.range), other);
         }
         if !self.seen.contains(candidate) {
             // Many ports are taken, and nothing is known here. One window helps this call; needing windows again and
@@ -204,7 +212,7 @@ impl Knowledge {
             search.looked = true;
             self.looked_in_vain = true;
             return match self.range.starting_at(candidate) {
-                Some(part) if !escalate => Proposal::Look(part),
+                Some(part) if !escalate => Proposal::Look(part, None),
                 _ => Proposal::LookAll,
             };
         }

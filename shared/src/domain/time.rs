@@ -45,10 +45,10 @@ impl Timestamp {
 pub struct Expiry(i64);
 
 impl Expiry {
-    /// The expiry `seconds` after `now`.
+    /// The first expiry at least `seconds` after `now`.
     #[must_use]
     pub const fn after(now: Timestamp, seconds: i64) -> Self {
-        Self(now.seconds() + seconds)
+        Self(now.0.saturating_add(999).div_euclid(1000).saturating_add(seconds))
     }
 
     /// Seconds since the Unix epoch.
@@ -121,17 +121,18 @@ mod tests {
     fn an_expiry_passes_at_its_second() {
         let now = Timestamp::from_millis(10_999);
         let expiry = Expiry::after(now, 5);
-        assert_eq!(expiry.seconds(), 15);
-        assert!(!expiry.has_passed(Timestamp::from_millis(14_999)));
-        assert!(expiry.has_passed(Timestamp::from_millis(15_000)));
-        assert_eq!(expiry.seconds_left(now), 5);
+        assert_eq!(expiry.seconds(), 16);
+        assert_eq!(Expiry::after(Timestamp::from_millis(11_000), 5), expiry);
+        assert!(!expiry.has_passed(Timestamp::from_millis(15_999)));
+        assert!(expiry.has_passed(Timestamp::from_millis(16_000)));
+        assert_eq!(expiry.seconds_left(now), 6);
         assert_eq!(expiry.seconds_left(Timestamp::from_millis(99_000)), 0);
     }
 
     #[test]
     fn times_are_rfc3339_in_utc() {
         assert_eq!(Timestamp::from_millis(1_504_880_199_277).to_rfc3339(), "2017-09-08T14:16:39.277Z");
-        assert_eq!(Expiry::after(Timestamp::from_millis(1_504_880_199_277), 1).to_rfc3339(), "2017-09-08T14:16:40Z");
+        assert_eq!(Expiry::after(Timestamp::from_millis(1_504_880_199_277), 1).to_rfc3339(), "2017-09-08T14:16:41Z");
         assert_eq!(Timestamp::from_millis(i64::MAX).to_rfc3339(), "1970-01-01T00:00:00.000Z");
     }
 }

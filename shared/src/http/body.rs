@@ -18,6 +18,7 @@ use super::observe::too_large;
 use super::problem::Fault;
 use super::{Kind, Problem};
 use crate::domain::{Description, InstanceName, Port, ServiceName, Strategy};
+use crate::store::Call;
 
 /// How large a body may be.
 pub(super) const MAX_BYTES: usize = 16 * 1024;
@@ -47,7 +48,16 @@ where
             let detail = "Send the body as JSON, with the header Content-Type: application/json.";
             return Err(Problem::new(Kind::UnsupportedMediaType, detail).header(header::ACCEPT, "application/json"));
         }
-        let bytes = to_bytes(request.into_body(), MAX_BYTES).await.map_err(|error| {
+        let deadline = request.extensions().get::<Call>().map(Call::deadline);
+        let body = to_bytes(request.into_body(), MAX_BYTES);
+        let read = match deadline {
+            Some(deadline) => tokio::time::timeout_at(deadline, body).await,
+            None => Ok(body.await),
+        };
+        let Ok(read) = read else {
+            return Err(Problem::new(Kind::MalformedJson, "The body did not arrive in time. Send it again."));
+        };
+        let bytes = read.map_err(|error| {
             let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
             while let Some(error) = source {
                 if error.is::<http_body_util::LengthLimitError>() {
@@ -258,7 +268,9 @@ impl<E: DeserializeError> Deserr<E> for Port {
                 let port = u16::try_from(number).ok().and_then(|number| Self::new(number).ok());
                 port.ok_or_else(|| fault::<V, E>(crate::domain::InvalidPort, location))
             }
-            Deserialized::NegativeInteger(_) => Err(fault::<V, E>(crate::domain::InvalidPort, location)),
+            Deserialized::NegativeInteger(_) | Deserialized::Float(_) => {
+                Err(fault::<V, E>(crate::domain::InvalidPort, location))
+            }
             actual => {
                 let accepted = &[ValueKind::Integer];
                 let error = ErrorKind::IncorrectValueKind { actual, accepted };

@@ -68,6 +68,16 @@ pub(super) fn if_match(headers: &HeaderMap) -> Result<IfMatch, Problem> {
     Ok(IfMatch::OneOf(versions))
 }
 
+/// `If-None-Match: *` (RFC 9110, section 13.1.2): only if there is none yet. Nothing else is of use here.
+pub(super) fn only_if_new(headers: &HeaderMap) -> Result<bool, Problem> {
+    const SHOWN: &str = "If-None-Match";
+    match single(headers, &header::IF_NONE_MATCH, SHOWN)? {
+        None => Ok(false),
+        Some(b"*") => Ok(true),
+        Some(_) => Err(Problem::invalid(vec![Fault::in_header(SHOWN, "must be *, if it is there at all")])),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use axum::http::HeaderValue;

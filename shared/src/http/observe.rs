@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::body::MAX_BYTES;
 use super::{Api, Kind, Problem};
-use crate::domain::ServiceName;
+use crate::domain::{Secret, ServiceName};
 use crate::store::Call;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -27,7 +27,17 @@ impl<S: Sync> FromRequestParts<S> for Call {
 }
 
 /// The middleware. Whoever calls the router may have put a [`Call`] with its own deadline into the request.
-pub(super) async fn observe(State(api): State<Api>, mut request: Request, next: Next) -> Response {
+///
+/// All of it in a task of its own, so that an operation that has begun is not left halfway when its caller hangs up, and
+/// is logged all the same.
+pub(super) async fn observe(State(api): State<Api>, request: Request, next: Next) -> Response {
+    match tokio::spawn(observed(api, request, next)).await {
+        Ok(response) => response,
+        Err(_) => Problem::new(Kind::Internal, "The registry failed at this request.").into_response(),
+    }
+}
+
+async fn observed(api: Api, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = request_id(request.headers());
     let method = request.method().clone();
@@ -43,8 +53,7 @@ pub(super) async fn observe(State(api): State<Api>, mut request: Request, next: 
     let response = if declares_too_much(request.headers()) {
         too_large().into_response()
     } else {
-        // In a task of its own, so that an operation that has begun is not left halfway when its caller hangs up, and so
-        // that a panic is that request's alone.
+        // In a task of its own, so that a panic is that request's alone.
         match tokio::spawn(next.run(request)).await {
             Ok(response) => response,
             Err(_) => Problem::new(Kind::Internal, "The registry failed at this request.").into_response(),
@@ -89,7 +98,8 @@ fn request_id(headers: &HeaderMap) -> String {
 async fn service_of(request: &mut Request) -> Option<ServiceName> {
     let params = request.extract_parts::<RawPathParams>().await.ok()?;
     let (_, value) = params.iter().find(|(name, _)| *name == "service")?;
-    ServiceName::try_from(value).ok()
+    // Somebody's secret in the wrong place of a path is still a secret.
+    ServiceName::try_from(value).ok().filter(|_| Secret::parse(value).is_err())
 }
 
 fn declares_too_much(headers: &HeaderMap) -> bool {

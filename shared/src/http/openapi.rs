@@ -77,7 +77,7 @@ fn problem_schema() -> Schema {
     let status = ObjectBuilder::new().schema_type(Type::Integer).description(Some("The status of the answer.")).build();
     let fault: Object = ObjectBuilder::new()
         .property("pointer", text("Where in the body: a JSON Pointer as a URI fragment."))
-        .property("parameter", text("Or which query parameter."))
+        .property("parameter", text("Or which parameter of the query or the path."))
         .property("header", text("Or which header."))
         .property("detail", text("What it should be."))
         .required("detail")

@@ -1,5 +1,7 @@
 //! Pages of a list: `?limit=`, `?cursor=`, and the `Link` to the next one (RFC 8288).
 
+use std::num::IntErrorKind;
+
 use axum::Json;
 use axum::extract::{FromRequestParts, Query};
 use axum::http::{HeaderValue, header};
@@ -58,7 +60,7 @@ fn parse<C: Cursor>(pairs: &[(String, String)]) -> Result<Page<C>, Vec<Fault>> {
         let mut values = pairs.iter().filter(|(name, _)| name == parameter).map(|(_, value)| value.as_str());
         let first = values.next();
         if values.next().is_some() {
-            faults.push(Fault::in_query(parameter, "must be given once"));
+            faults.push(Fault::in_parameter(parameter, "must be given once"));
         }
         first
     };
@@ -66,8 +68,9 @@ fn parse<C: Cursor>(pairs: &[(String, String)]) -> Result<Page<C>, Vec<Fault>> {
     let limit = match limit.map(str::parse::<u64>) {
         None => DEFAULT_LIMIT,
         Some(Ok(limit @ 1..)) => usize::try_from(limit).unwrap_or(MAX_LIMIT).min(MAX_LIMIT),
+        Some(Err(error)) if *error.kind() == IntErrorKind::PosOverflow => MAX_LIMIT,
         Some(_) => {
-            faults.push(Fault::in_query(
+            faults.push(Fault::in_parameter(
                 "limit",
                 "must be a whole number of at least 1; more than 1,000 counts as 1,000",
             ));
@@ -76,7 +79,7 @@ fn parse<C: Cursor>(pairs: &[(String, String)]) -> Result<Page<C>, Vec<Fault>> {
     };
     let decode = |text: &str| C::decode(std::str::from_utf8(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()?);
     let cursor = cursor.map(|text| {
-        decode(text).ok_or_else(|| Fault::in_query("cursor", "must be one that a Link header gave, unchanged"))
+        decode(text).ok_or_else(|| Fault::in_parameter("cursor", "must be one that a Link header gave, unchanged"))
     });
     let cursor = match cursor.transpose() {
         Ok(cursor) => cursor,
@@ -170,6 +173,7 @@ mod tests {
         assert_eq!(query("limit=1").unwrap().limit, 1);
         assert_eq!(query("limit=1000").unwrap().limit, 1_000);
         assert_eq!(query("limit=18446744073709551615").unwrap().limit, 1_000);
+        assert_eq!(query("limit=99999999999999999999999").unwrap().limit, 1_000);
         for bad in ["limit=0", "limit=-1", "limit=x", "limit=", "limit=1.5", "limit=1&limit=2", "cursor=!", "cursor="] {
             assert_eq!(query(bad).err().unwrap().len(), 1, "{bad}");
         }

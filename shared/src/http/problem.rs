@@ -81,7 +81,7 @@ kinds! {
     OfferExpired "offer-expired" GONE "The offer has expired"
         "It was not accepted in time and its port may be somebody else's. Ask for a new offer, and accept it before its `expires_at`.";
     PreconditionFailed "precondition-failed" PRECONDITION_FAILED "The service has changed"
-        "The service is not the version that `If-Match` names. Read it again, decide again, and send its new `ETag`.";
+        "The service is not as `If-Match` or `If-None-Match` wants it: it is another version, or does not exist, or exists. Read it again, decide again, and send its new `ETag`.";
     PayloadTooLarge "payload-too-large" PAYLOAD_TOO_LARGE "The body is too large"
         "A body has at most 16 KiB.";
     UnsupportedMediaType "unsupported-media-type" UNSUPPORTED_MEDIA_TYPE "The body is not declared as JSON"
@@ -116,7 +116,7 @@ impl Kind {
 pub(super) enum At {
     /// In the body: a JSON Pointer as a URI fragment (RFC 6901, section 6).
     Pointer(String),
-    /// In the query.
+    /// In the query or in the path.
     Parameter(&'static str),
     /// In a header.
     Header(&'static str),
@@ -135,7 +135,7 @@ impl Fault {
         Self { at: At::Pointer(pointer.into()), detail: detail.into() }
     }
 
-    pub(super) fn in_query(parameter: &'static str, detail: impl Into<String>) -> Self {
+    pub(super) fn in_parameter(parameter: &'static str, detail: impl Into<String>) -> Self {
         Self { at: At::Parameter(parameter), detail: detail.into() }
     }
 
@@ -191,7 +191,7 @@ impl Problem {
             [Fault { at, detail }] => {
                 let place = match at {
                     At::Pointer(pointer) => format!("the field {pointer} of the body"),
-                    At::Parameter(parameter) => format!("the query parameter {parameter}"),
+                    At::Parameter(parameter) => format!("the parameter {parameter}"),
                     At::Header(header) => format!("the header {header}"),
                 };
                 format!("Correct {place}: {detail}.")
@@ -333,7 +333,7 @@ impl From<Error> for Problem {
             .retry_after(1),
             Error::PreconditionFailed => Self::new(
                 Kind::PreconditionFailed,
-                "The service is not the version that If-Match names. Read it again and send its new ETag.",
+                "The service does not exist, or is not the version that was asked for. Read it again and decide again.",
             ),
             Error::NameTaken { claim } => name_taken(&claim),
             Error::RangeExhausted { service, occupancy } => range_exhausted(&service, occupancy),
@@ -374,7 +374,7 @@ impl From<Error> for Problem {
 fn name_taken(claim: &Claim) -> Problem {
     let next = match claim.expires_at {
         Some(expiry) => format!("Accept or reject that offer, or wait until it expires at {}", expiry.to_rfc3339()),
-        None => format!("Release it with DELETE /v1/services/{}/ports/{}", claim.service, claim.port),
+        None => format!("Release it with DELETE /v1/services/{}/ports/{}", claim.service, claim.name),
     };
     let detail = format!(
         "{} has port {} of {} already ({}). {next}, or use another name.",

@@ -10,11 +10,11 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::body::{Body, Checked, Faults, Patch};
-use super::headers::if_match;
+use super::headers::{if_match, only_if_new};
 use super::page::{self, Page};
 use super::path::{self, Segments};
 use super::problem::{Fault, both, problems};
-use super::{Api, Kind, Problem};
+use super::{Api, Problem};
 use crate::domain::{Description, Namespace, Port, PortRange, Service, ServiceName, Strategy};
 use crate::operations::{Content, Error, NewService, Written};
 use crate::store::Call;
@@ -289,6 +289,7 @@ fn check_name(path: &ServiceName, body: Option<&ServiceName>) -> Result<(), Prob
     params(
         ("service" = String, Path, description = "The service's name."),
         ("If-Match" = Option<String>, Header, description = "Only if the service is this version (its `ETag`)."),
+        ("If-None-Match" = Option<String>, Header, description = "`*`: only if there is no such service yet."),
     ),
     request_body = ServiceBody,
     responses(
@@ -306,15 +307,22 @@ pub(super) async fn put(
     headers: HeaderMap,
     body: Result<Body<ServiceBody>, Problem>,
 ) -> Result<Response, Problem> {
-    let name = ServiceName::try_from(name).map_err(|error| {
-        Problem::new(Kind::InvalidRequest, format!("No service can have the name in the path: a name {error}."))
-    })?;
-    let (Body(body), if_match) = both(body, if_match(&headers))?;
+    let name = ServiceName::try_from(name)
+        .map_err(|error| Problem::invalid(vec![Fault::in_parameter("service", error.to_string())]));
+    let preconditions = both(if_match(&headers), only_if_new(&headers));
+    let (name, (Body(body), (if_match, only_if_new))) = both(name, both(body, preconditions))?;
     let ServiceBody { name: named, description, start, end, strategy, created: _ } = body;
     check_name(&name, named.as_ref())?;
     let content = content(description, start, end, strategy)?;
-    let written =
-        api.registry.put_service(&call, &Namespace::default(), NewService { name, content }, &if_match).await?;
+    let new = NewService { name, content };
+    if only_if_new {
+        return match api.registry.create_service(&call, &Namespace::default(), new).await {
+            Ok(service) => Ok(answer(StatusCode::CREATED, &service)),
+            Err(Error::ServiceExists { .. }) => Err(Error::PreconditionFailed.into()),
+            Err(error) => Err(error.into()),
+        };
+    }
+    let written = api.registry.put_service(&call, &Namespace::default(), new, &if_match).await?;
     Ok(match written {
         Written::Created(service) => answer(StatusCode::CREATED, &service),
         Written::Replaced(service) => answer(StatusCode::OK, &service),

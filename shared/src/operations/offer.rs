@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use futures::future::try_join_all;
 use rand::RngExt as _;
 use tokio::time::{Instant, sleep_until};
 
@@ -249,10 +250,16 @@ impl Attempt<'_> {
             match self.place.with(|remembered| remembered.knowledge.propose(search, &mut rand::rng(), now)) {
                 None => {}
                 Some(Proposal::Candidate(port)) => return Ok(Choice::Port(self.place.reservation(port))),
-                Some(Proposal::Look(part)) => {
-                    let (covered, holders) = self.registry.look(self.call, self.namespace, part).await?;
+                Some(Proposal::Look(part, other)) => {
+                    let parts = std::iter::once(part).chain(other);
+                    let looks = parts.map(|part| self.registry.look(self.call, self.namespace, part));
+                    let windows = try_join_all(looks).await?;
                     let seen = self.registry.clock.now();
-                    self.place.learn(|knowledge| knowledge.saw(covered, &holders, now, seen));
+                    self.place.learn(|knowledge| {
+                        for (covered, holders) in &windows {
+                            knowledge.saw(*covered, holders, now, seen);
+                        }
+                    });
                 }
                 Some(Proposal::LookAll) => {
                     self.see_everything(range, Freshness::Eventual).await?;
@@ -496,7 +503,9 @@ impl Attempt<'_> {
     async fn withdraw(&mut self, holding: &Holding) -> Result<(), Error> {
         let port = holding.claim.port;
         let call = self.call.extended();
-        let removed = self.registry.table.reject(&call, self.namespace, self.service, port, holding.secret).await?;
+        let now = self.registry.clock.now();
+        let removed =
+            self.registry.table.reject(&call, self.namespace, self.service, port, holding.secret, now).await?;
         if let Removed::Not(Some(found), _) = removed
             && found.secret == holding.secret
         {

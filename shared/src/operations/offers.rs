@@ -70,10 +70,14 @@ impl Registry {
         secret: Secret,
     ) -> Result<(), Error> {
         let Some(port) = secret.port() else { return Err(no_offer(service)) };
-        match self.table.reject(call, namespace, service, port, secret).await? {
+        match self.table.reject(call, namespace, service, port, secret, self.clock.now()).await? {
             Removed::Now => {}
             Removed::Not(Some(found), _) if found.secret == secret && found.claim.service == *service => {
-                return Err(Error::OfferAccepted { port });
+                return Err(match found.claim.state {
+                    ClaimState::Allocated => Error::OfferAccepted { port },
+                    // Expired: as if it had never been.
+                    ClaimState::Offered => no_offer(service),
+                });
             }
             // Gone, and an earlier send of this call may have done it.
             Removed::Not(_, Doubt::Earlier) => {}

@@ -59,8 +59,22 @@ pub struct Findings {
 impl Findings {
     /// Writes one line to the log.
     pub fn log(&self) {
-        let findings = serde_json::to_string(self).unwrap_or_default();
-        tracing::info!(target: "portmaster::reconcile", healthy = self.is_healthy(), findings, "reconciled");
+        tracing::info!(
+            target: "portmaster::reconcile",
+            healthy = self.is_healthy(),
+            finished = self.finished,
+            items = self.items,
+            expired_offers = self.expired_offers,
+            expired_requests = self.expired_requests,
+            stale_pointers = self.stale_pointers,
+            abandoned_marks = self.abandoned_marks,
+            orphaned_allocations = self.orphaned_allocations,
+            allocations_out_of_range = self.allocations_out_of_range,
+            overlapping_services = self.overlapping_services,
+            rebuilt_ranges = self.rebuilt_ranges,
+            unreadable_items = self.unreadable_items,
+            "reconciled"
+        );
     }
 
     /// Whether anything was found that a healthy table never has.

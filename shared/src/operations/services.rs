@@ -276,7 +276,9 @@ impl Registry {
         let mut waits = backoff();
         loop {
             let ranges = self.table.ranges(call, namespace).await?;
-            self.check_overlap(call, namespace, &ranges, old, new).await?;
+            if !self.is_free(call, namespace, &ranges, old, new).await? {
+                return Ok(false);
+            }
             match self.table.resize_service(call, namespace, old, new, &ranges).await? {
                 Rewritten::Done => return Ok(true),
                 Rewritten::ServiceChanged(_) => return Ok(false),
@@ -285,27 +287,30 @@ impl Registry {
         }
     }
 
-    async fn check_overlap(
+    /// Whether nobody has the ports that a service is to get. Gives false where somebody has, and it is no other
+    /// service: then this one has them by now, and was changed since it was read.
+    async fn is_free(
         &self,
         call: &Call,
         namespace: &Namespace,
         ranges: &Ranges,
         old: &Service,
         new: &Service,
-    ) -> Result<(), Error> {
-        if new.range.without(old.range).into_iter().any(|part| ranges.claimed.intersects(part)) {
-            let services = self.table.all_services(call, namespace).await?;
-            let conflicts = conflicts(services, &new.name, new.range);
-            return Err(Error::RangeOverlap { range: new.range, conflicts });
+    ) -> Result<bool, Error> {
+        if !new.range.without(old.range).into_iter().any(|part| ranges.claimed.intersects(part)) {
+            return Ok(true);
         }
-        Ok(())
+        let conflicts = conflicts(self.table.all_services(call, namespace).await?, &new.name, new.range);
+        if conflicts.is_empty() { Ok(false) } else { Err(Error::RangeOverlap { range: new.range, conflicts }) }
     }
 
     /// Gives up a part of a range: mark, look, remove what is dead, resize.
     async fn shrink(&self, call: &Call, namespace: &Namespace, old: &Service, new: &Service) -> Result<bool, Error> {
         // An overlap is told before anything is marked; the last step looks again.
         let ranges = self.table.ranges(call, namespace).await?;
-        self.check_overlap(call, namespace, &ranges, old, new).await?;
+        if !self.is_free(call, namespace, &ranges, old, new).await? {
+            return Ok(false);
+        }
         let marked = self.marked(old, Change::Shrink, old.range.intersection(new.range));
         if !self.mark(call, namespace, old, &marked).await? {
             return Ok(false);

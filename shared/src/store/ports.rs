@@ -299,8 +299,8 @@ impl Table {
         })
     }
 
-    /// Removes an offer: one conditional write. Only its secret passes, and only while it is an offer, so an allocation
-    /// that a faster accept made of it stays.
+    /// Removes an offer: one conditional write. Only its secret passes, and only while it is a live offer, so an
+    /// allocation that a faster accept made of it stays.
     pub(crate) async fn reject(
         &self,
         call: &Call,
@@ -308,13 +308,16 @@ impl Table {
         service: &ServiceName,
         port: Port,
         secret: Secret,
+        now: Timestamp,
     ) -> Result<Removed, StoreError> {
-        let condition = "#secret = :secret AND #service = :service AND #state = :state";
-        let names = [("#secret", "secret"), ("#service", "service"), ("#state", "state")];
+        let condition = "#secret = :secret AND #service = :service AND #state = :state AND #expires_at > :now";
+        let names =
+            [("#secret", "secret"), ("#service", "service"), ("#state", "state"), ("#expires_at", "expires_at")];
         let values = [
             (":secret", text(secret.expose())),
             (":service", text(service.as_str())),
             (":state", text(ClaimState::Offered.as_str())),
+            (":now", number(now.seconds())),
         ];
         self.remove(call, &Key::port(namespace, port), Deletion { condition, names: &names, values: &values }).await
     }

@@ -291,8 +291,12 @@ where
     match error {
         SdkError::ServiceError(context) => {
             let error = context.err();
-            let (code, message) = (error.code().unwrap_or("an error"), error.message().unwrap_or_default());
-            format!("{code}: {message}").trim_end_matches([':', ' ']).to_owned()
+            let status = context.raw().status().as_u16();
+            match (error.code(), error.message()) {
+                (Some(code), Some(message)) => format!("{code}: {message}"),
+                (Some(code), None) => code.to_owned(),
+                (None, _) => format!("HTTP status {status}, and not in DynamoDB's words"),
+            }
         }
         SdkError::TimeoutError(_) => "a timeout".to_owned(),
         // What the causes say of themselves, and not how they look inside: a response that could not be read has an

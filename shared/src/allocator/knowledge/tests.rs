@@ -60,10 +60,12 @@ impl Table {
         for _ in 0..10 {
             match knowledge.propose(search, random, now) {
                 Proposal::Candidate(port) => return (Some(port), windows, wholes),
-                Proposal::Look(part) => {
-                    windows += 1;
-                    let (covered, found) = self.window(part);
-                    knowledge.saw(covered, &found, now, now);
+                Proposal::Look(part, other) => {
+                    for part in std::iter::once(part).chain(other) {
+                        windows += 1;
+                        let (covered, found) = self.window(part);
+                        knowledge.saw(covered, &found, now, now);
+                    }
                 }
                 Proposal::LookAll => {
                     wholes += 1;
@@ -85,7 +87,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     /// A cold search ends with a port that is free, or with `Full` where none is, after at most two windows and one whole
-    /// read; after one window where it shows everything.
+    /// read; without the whole where the first shows everything.
     #[test]
     fn a_cold_search_finds_a_free_port(
         start in 1024u16..40_000,
@@ -101,7 +103,7 @@ proptest! {
         let mut search = Search::new(strategy, name("web-01"));
         let (found, windows, wholes) = table.search(&mut knowledge, &mut search, &mut random, NOW);
         if table.0.len() < WINDOW {
-            prop_assert_eq!((windows, wholes), (1, 0));
+            prop_assert_eq!((windows, wholes), (if strategy == Strategy::Lowest { 1 } else { 2 }, 0));
         }
         prop_assert_eq!(found.is_none(), table.0.len() == usize::from(size));
         if let Some(port) = found {
@@ -138,7 +140,7 @@ proptest! {
                             prop_assert!(reserved.insert(port.get()), "{port} was reserved twice");
                         }
                         Proposal::Full => prop_assert_eq!(believed.union(&reserved).count(), 200),
-                        Proposal::Look(_) | Proposal::LookAll => prop_assert!(false, "everything was seen"),
+                        Proposal::Look(..) | Proposal::LookAll => prop_assert!(false, "everything was seen"),
                     }
                 }
             }
