@@ -15,7 +15,7 @@
 //!
 //! What it costs: a warm function finds its candidate in memory and reads nothing. A cold one reads one window of at most
 //! [`WINDOW`] items, which shows everything where fewer ports are taken, and (but for `lowest`) another one around its
-//! candidate at the same time; if neither helps, the whole range at once.
+//! candidate at the same time; if neither helps, or another offer follows, the whole range at once.
 //! None of it depends on the size of the range. An unknown port is never tried: a lost race costs more than a look.
 //!
 //! The three strategies, and when each is good:

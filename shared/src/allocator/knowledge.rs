@@ -66,6 +66,8 @@ pub struct Search {
     refreshed: bool,
     /// Whether a window was read at an unknown candidate: one that did not help is followed by the whole range.
     looked: bool,
+    /// Whether the whole range was read.
+    saw_all: bool,
     /// Whether to try even the ports that other calls in this process are trying: set once the table itself has been
     /// read as a whole and showed nothing else.
     desperate: bool,
@@ -75,7 +77,16 @@ impl Search {
     /// The search of an offer for this name.
     #[must_use]
     pub fn new(strategy: Strategy, name: InstanceName) -> Self {
-        Self { strategy, name, losses: 0, drawn: None, refreshed: false, looked: false, desperate: false }
+        Self {
+            strategy,
+            name,
+            losses: 0,
+            drawn: None,
+            refreshed: false,
+            looked: false,
+            saw_all: false,
+            desperate: false,
+        }
     }
 
     /// Another caller was faster.
@@ -111,8 +122,10 @@ pub struct Knowledge {
     cursor: Port,
     /// Whether those windows need only go as far as the lowest free port: with `lowest`.
     from_the_bottom: bool,
-    /// Whether a call has met unknown ports in a dense range before.
-    looked_in_vain: bool,
+    /// Whether a candidate has been found before.
+    is_known_to_some: bool,
+    /// When a call last went to read the whole range.
+    whole_asked: Option<Timestamp>,
     /// When the last window was read, and when this was last of use.
     refreshed: Option<Timestamp>,
     used: Option<Timestamp>,
@@ -135,7 +148,8 @@ impl Knowledge {
             own: HashMap::new(),
             cursor: range.start(),
             from_the_bottom: false,
-            looked_in_vain: false,
+            is_known_to_some: false,
+            whole_asked: None,
             refreshed: None,
             used: None,
             round_trip: FIRST_ROUND_TRIP,
@@ -204,20 +218,31 @@ impl Knowledge {
             };
             return Proposal::Look(self.range.starting_at(self.cursor).unwrap_or(self.range), other);
         }
+        // More is taken than windows show, and this process is asked again: each name, each draw may meet what is unknown,
+        // so now it is worth reading everything, once. `lowest` needs no more than what lies below its candidate.
+        let asked = self.whole_asked.is_some_and(|at| now.millis() - at.millis() < REFRESH_MILLIS);
+        let incomplete = !self.from_the_bottom && self.seen.count(self.range) < self.range.size();
+        if incomplete && self.is_known_to_some && !search.saw_all && !asked {
+            return self.look_all(search, now);
+        }
         if !self.seen.contains(candidate) {
-            // Many ports are taken, and nothing is known here. One window helps this call; needing windows again and
-            // again (each `hashed` name starts elsewhere) would cost every call a read, so the second time it is
-            // everything. For `lowest` that window was the first one, and it was all taken.
-            let escalate = search.looked || self.looked_in_vain || (self.from_the_bottom && search.refreshed);
+            // One window helps this call, unless it has had one. For `lowest` that was the first one, all of it taken.
+            let had_one = search.looked || (self.from_the_bottom && search.refreshed);
             search.looked = true;
-            self.looked_in_vain = true;
             return match self.range.starting_at(candidate) {
-                Some(part) if !escalate => Proposal::Look(part, None),
-                _ => Proposal::LookAll,
+                Some(part) if !had_one => Proposal::Look(part, None),
+                _ => self.look_all(search, now),
             };
         }
+        self.is_known_to_some = true;
         self.reserved.insert(candidate);
         Proposal::Candidate(candidate)
+    }
+
+    fn look_all(&mut self, search: &mut Search, now: Timestamp) -> Proposal {
+        search.saw_all = true;
+        self.whole_asked = Some(now);
+        Proposal::LookAll
     }
 
     /// A candidate's claim has been answered, one way or the other.
