@@ -152,7 +152,17 @@ impl Attempt<'_> {
                 request: self.request.as_ref(),
                 now: self.registry.clock.now(),
             };
-            let next = match self.registry.table.claim(self.call, &write).await? {
+            let claimed = match self.registry.table.claim(self.call, &write).await {
+                Ok(claimed) => claimed,
+                Err(error) => {
+                    // It may stand all the same. With a key it will be found again; without one, nobody can.
+                    if self.request.is_none() {
+                        let _ = self.withdraw(&holding).await;
+                    }
+                    return Err(error.into());
+                }
+            };
+            let next = match claimed {
                 Claimed::Made => {
                     let (holder, now) = (Holder::from(&holding.claim), self.registry.clock.now());
                     let round_trip = sent.elapsed().as_secs_f64() * 1000.0;
@@ -372,7 +382,14 @@ impl Attempt<'_> {
                     self.pause().await;
                 }
             }
-            Reason::Failed(None) => self.lost(|knowledge| knowledge.learn(unknown(port), now)),
+            Reason::Failed(None) => {
+                self.lost(|knowledge| knowledge.learn(unknown(port), now));
+                if let Some(pointer) = self.affinity.filter(|pointer| pointer.port == port)
+                    && let Some(next) = self.judge_old_claim(pointer).await?
+                {
+                    return Ok(next);
+                }
+            }
             Reason::Failed(Some(holding)) => {
                 let affinity = self.affinity.filter(|pointer| pointer.port == port && !name_failed);
                 if affinity.is_some_and(|pointer| pointer.secret == holding.secret) {
