@@ -252,20 +252,26 @@ async fn a_client_that_hangs_up_is_served_and_logged() {
     let folder = tempfile::tempdir().unwrap();
     let process = Process::on(folder.path()).await;
     process.api.service("django", 5000, 5099).await;
-    let put = |id: &str| {
-        let body = r#"{"start":5000,"end":5098}"#;
+    let put = |id: &str, service: &str, start: u16| {
+        let body = json!({ "start": start, "end": start + 9 }).to_string();
+        let length = body.len();
         format!(
-            "PUT /v1/services/django HTTP/1.1\r\nHost: x\r\nX-Request-Id: {id}\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
+            "PUT /v1/services/{service} HTTP/1.1\r\nHost: x\r\nX-Request-Id: {id}\r\nContent-Length: {length}\r\n\r\n{body}"
         )
     };
     // It has sent everything and says so; that is no reason not to answer.
-    assert!(raw(&process.api, put("half").as_bytes(), true).await.starts_with("HTTP/1.1 200"));
+    assert!(raw(&process.api, put("half", "half", 6000).as_bytes(), true).await.starts_with("HTTP/1.1 201"));
     let mut stream = tokio::net::TcpStream::connect(process.api.url.strip_prefix("http://").unwrap()).await.unwrap();
-    stream.write_all(put("gone").as_bytes()).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(2)).await;
+    stream.write_all(put("gone", "gone", 7000).as_bytes()).await.unwrap();
     drop(stream);
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    let mut looks = 0;
+    while process.api.get("/v1/services/gone").await.status != 200 {
+        looks += 1;
+        assert!(looks < 500, "it was not done");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // The line comes after the deed.
+    tokio::time::sleep(Duration::from_millis(500)).await;
     // A head that never ends does not keep it from stopping.
     let mut stuck = tokio::net::TcpStream::connect(process.api.url.strip_prefix("http://").unwrap()).await.unwrap();
     stuck.write_all(b"GET /heal").await.unwrap();
