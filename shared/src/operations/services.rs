@@ -324,7 +324,8 @@ impl Registry {
             }
         }
         .await;
-        if outcome.is_err() {
+        // Also where it was not resized, since then the mark may stand still; where it was overtaken, this does nothing.
+        if !matches!(outcome, Ok(true)) {
             self.unmark(call, namespace, &marked).await;
         }
         outcome
