@@ -122,8 +122,8 @@ pub struct Knowledge {
     cursor: Port,
     /// Whether those windows need only go as far as the lowest free port: with `lowest`.
     from_the_bottom: bool,
-    /// Whether a candidate has been found before.
-    is_known_to_some: bool,
+    /// Whether a candidate has been proposed before.
+    has_proposed: bool,
     /// When a call last went to read the whole range.
     whole_asked: Option<Timestamp>,
     /// When the last window was read, and when this was last of use.
@@ -148,7 +148,7 @@ impl Knowledge {
             own: HashMap::new(),
             cursor: range.start(),
             from_the_bottom: false,
-            is_known_to_some: false,
+            has_proposed: false,
             whole_asked: None,
             refreshed: None,
             used: None,
@@ -222,7 +222,7 @@ impl Knowledge {
         // so now it is worth reading everything, once. `lowest` needs no more than what lies below its candidate.
         let asked = self.whole_asked.is_some_and(|at| now.millis() - at.millis() < REFRESH_MILLIS);
         let incomplete = !self.from_the_bottom && self.seen.count(self.range) < self.range.size();
-        if incomplete && self.is_known_to_some && !search.saw_all && !asked {
+        if incomplete && self.has_proposed && !search.saw_all && !asked {
             return self.look_all(search, now);
         }
         if !self.seen.contains(candidate) {
@@ -234,7 +234,7 @@ impl Knowledge {
                 _ => self.look_all(search, now),
             };
         }
-        self.is_known_to_some = true;
+        self.has_proposed = true;
         self.reserved.insert(candidate);
         Proposal::Candidate(candidate)
     }

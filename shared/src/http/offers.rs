@@ -160,10 +160,9 @@ pub(super) async fn list(
 pub(super) async fn get(
     State(api): State<Api>,
     call: Call,
-    Segments((service, secret)): Segments<(String, String)>,
+    Segments(segments): Segments<(String, String)>,
 ) -> Result<Response, Problem> {
-    let service = path::service(&service)?;
-    let secret = path::secret(&service, &secret)?;
+    let (service, secret) = path::offer(&segments)?;
     let holding = api.registry.get_offer(&call, &Namespace::default(), &service, secret).await?;
     let headers = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
     Ok((headers, Json(OfferAnswer::from(&holding))).into_response())
@@ -187,10 +186,9 @@ pub(super) async fn get(
 pub(super) async fn accept(
     State(api): State<Api>,
     call: Call,
-    Segments((service, secret)): Segments<(String, String)>,
+    Segments(segments): Segments<(String, String)>,
 ) -> Result<Response, Problem> {
-    let service = path::service(&service)?;
-    let secret = path::secret(&service, &secret)?;
+    let (service, secret) = path::offer(&segments)?;
     let (claim, first) = api.registry.accept(&call, &Namespace::default(), &service, secret).await?;
     let status = if first { StatusCode::CREATED } else { StatusCode::OK };
     let mut response = (status, Json(PortAnswer::from(&claim))).into_response();
@@ -212,10 +210,9 @@ pub(super) async fn accept(
 pub(super) async fn reject(
     State(api): State<Api>,
     call: Call,
-    Segments((service, secret)): Segments<(String, String)>,
+    Segments(segments): Segments<(String, String)>,
 ) -> Result<StatusCode, Problem> {
-    let service = path::service(&service)?;
-    let secret = path::secret(&service, &secret)?;
+    let (service, secret) = path::offer(&segments)?;
     api.registry.reject(&call, &Namespace::default(), &service, secret).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -29,9 +29,14 @@ pub(super) fn service(text: &str) -> Result<ServiceName, Problem> {
     })
 }
 
-/// The text is not repeated: it may be somebody's secret with a typing error in it.
-pub(super) fn secret(service: &ServiceName, text: &str) -> Result<Secret, Problem> {
-    Secret::parse(text).map_err(|_| Error::OfferNotFound { service: service.clone(), accepted: None }.into())
+/// A service, and the secret of an offer of it. The text of what is no secret is not repeated: it may be somebody's with a
+/// typing error in it.
+pub(super) fn offer((name, secret): &(String, String)) -> Result<(ServiceName, Secret), Problem> {
+    let service = service(name)?;
+    match Secret::parse(secret) {
+        Ok(secret) => Ok((service, secret)),
+        Err(_) => Err(Error::OfferNotFound { service, accepted: None }.into()),
+    }
 }
 
 pub(super) fn port(text: &str) -> Result<Port, Problem> {
@@ -61,8 +66,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_segment_is_answered(text: String) {
-            let name = ServiceName::try_from("django").unwrap();
-            let _ = (service(&text), secret(&name, &text), port(&text), port_or_name(&text));
+            let _ = (service(&text), offer(&("django".to_owned(), text.clone())), port(&text), port_or_name(&text));
         }
 
         #[test]
