@@ -13,8 +13,6 @@ mod cost;
 mod crowd;
 #[path = "system/errors.rs"]
 mod errors;
-#[path = "system/examples.rs"]
-mod examples;
 #[path = "system/faults.rs"]
 mod faults;
 #[path = "system/idempotency.rs"]

@@ -1,22 +1,26 @@
 //! What every function does before and around its endpoint: settings from the environment, the DynamoDB client, the log,
-//! and Lambda's runtime. A function's own `main` names its endpoint and nothing else.
+//! the metrics, and Lambda's runtime. A function's own `main` names its endpoint and nothing else.
 
+mod metrics;
 mod settings;
 
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
-use axum::extract::Request;
-use axum::middleware::map_request;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
 use lambda_http::lambda_runtime::{Context, LambdaEvent};
+use lambda_http::request::RequestContext;
 use lambda_http::{Error, RequestExt as _, service_fn};
 use portmaster_shared::domain::Clock;
-use portmaster_shared::http::{self, Api, Routes, TIMEOUT};
+use portmaster_shared::http::{self, Api, Origin, Routes, TIMEOUT};
 use portmaster_shared::operations::{Findings, Registry};
-use portmaster_shared::store::{CLEAN_UP, Call, Endpoint, Table, connect};
+use portmaster_shared::store::{CLEAN_UP, Call, Table, connect};
 use serde_json::Value;
 
+use metrics::Metrics;
 pub use settings::{Settings, SettingsError};
 
 /// What an answer needs after an operation's deadline, before Lambda kills the function: time to clean up, and to answer.
@@ -28,26 +32,27 @@ const WARM_UP: Duration = Duration::from_secs(2);
 /// Serves one endpoint.
 #[must_use]
 pub fn serve(routes: fn() -> Routes) -> ExitCode {
-    start(async move |api| run(http::one(routes(), api)).await)
+    start(async move |api, metrics| run(http::one(routes(), api), metrics).await)
 }
 
 /// Serves what belongs to no other function.
 #[must_use]
 pub fn serve_pages_and_the_rest() -> ExitCode {
-    start(async |api| run(http::pages_and_the_rest(api)).await)
+    start(async |api, metrics| run(http::pages_and_the_rest(api), metrics).await)
 }
 
 /// Runs the reconciler at every event, whatever is in it.
 #[must_use]
 pub fn reconcile() -> ExitCode {
-    start(async |api: Api| {
+    start(async |api: Api, metrics: Metrics| {
         let registry = api.registry;
         let handle = |event: LambdaEvent<Value>| {
             let registry = registry.clone();
             async move {
                 let call = Call::within(time_left(&event.context).unwrap_or(TIMEOUT));
                 let findings = registry.reconcile(&call).await?;
-                findings.log();
+                findings.report();
+                metrics.flush();
                 Ok::<Findings, Error>(findings)
             }
         };
@@ -56,7 +61,7 @@ pub fn reconcile() -> ExitCode {
 }
 
 /// Sets up, and hands over. What is wrong with the settings is said in one line, and the function does not start.
-fn start(serve: impl AsyncFnOnce(Api) -> Result<(), Error>) -> ExitCode {
+fn start(serve: impl AsyncFnOnce(Api, Metrics) -> Result<(), Error>) -> ExitCode {
     let settings = match Settings::from_environment() {
         Ok(settings) => settings,
         Err(error) => return refuse(&error),
@@ -68,13 +73,14 @@ fn start(serve: impl AsyncFnOnce(Api) -> Result<(), Error>) -> ExitCode {
         Err(error) => return refuse(&error),
     };
     let served = runtime.block_on(async {
-        let table = Table::new(connect(&Endpoint::Aws).await, settings.table);
+        let metrics = Metrics::start(settings.stack);
+        let table = Table::new(connect(&settings.endpoint).await, settings.table);
         let registry = Registry::new(table, Clock::System, settings.offer_seconds);
         // Opens the connection while Lambda gives the function a whole processor. If that fails, requests will say why.
         if let Err(error) = registry.ping(&Call::within(WARM_UP)).await {
             tracing::warn!(target: "portmaster::start", %error, "the table does not answer yet");
         }
-        serve(Api { registry, timeout: TIMEOUT }).await
+        serve(Api { registry, timeout: TIMEOUT }, metrics).await
     });
     match served {
         Ok(()) => ExitCode::SUCCESS,
@@ -82,15 +88,31 @@ fn start(serve: impl AsyncFnOnce(Api) -> Result<(), Error>) -> ExitCode {
     }
 }
 
-/// Hands a router to Lambda. Each request's own deadline follows Lambda's.
-async fn run(router: Router) -> Result<(), Error> {
-    let with_deadline = map_request(async |mut request: Request| {
-        if let Some(left) = request.lambda_context_ref().and_then(time_left) {
-            request.extensions_mut().insert(Call::within(left.min(TIMEOUT)));
-        }
-        request
-    });
-    lambda_http::run(router.layer(with_deadline)).await
+/// Hands a router to Lambda.
+async fn run(router: Router, metrics: Metrics) -> Result<(), Error> {
+    lambda_http::run(router.layer(from_fn_with_state(metrics, around))).await
+}
+
+/// Around every request: its deadline follows Lambda's, it is known by the names that AWS has for it, and what it counted
+/// is written before the answer is given.
+async fn around(State(metrics): State<Metrics>, mut request: Request, next: Next) -> Response {
+    let mut origin = Origin::default();
+    if let Some(RequestContext::ApiGatewayV2(gateway)) = request.request_context_ref() {
+        origin.gateway_request_id = gateway.request_id.clone();
+    }
+    let mut call = None;
+    if let Some(context) = request.lambda_context_ref() {
+        origin.invocation_id = Some(context.request_id.clone());
+        origin.trace_id = context.xray_trace_id.clone();
+        call = time_left(context).map(|left| Call::within(left.min(TIMEOUT)));
+    }
+    request.extensions_mut().insert(origin);
+    if let Some(call) = call {
+        request.extensions_mut().insert(call);
+    }
+    let response = next.run(request).await;
+    metrics.flush();
+    response
 }
 
 /// How long an operation may take, by Lambda's deadline.

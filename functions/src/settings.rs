@@ -1,7 +1,9 @@
 //! A function's settings.
 
+use axum::http::Uri;
 use portmaster_shared::log::LEVELS;
 use portmaster_shared::operations::Registry;
+use portmaster_shared::store::Endpoint;
 
 /// What a function is told by its environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +14,10 @@ pub struct Settings {
     pub offer_seconds: u32,
     /// `LOG_LEVEL`: how much to log; `info` if it is not set.
     pub log_level: String,
+    /// `STACK_NAME`: what tells this deployment's metrics from another's. Without it no metrics are written.
+    pub stack: Option<String>,
+    /// `DYNAMODB_ENDPOINT`: another DynamoDB than AWS's.
+    pub endpoint: Endpoint,
 }
 
 /// What is wrong with a setting, in one line.
@@ -29,6 +35,11 @@ pub enum SettingsError {
     /// Not a level.
     #[error("the environment variable LOG_LEVEL must be one of {levels}, not {0:?}", levels = LEVELS.join(", "))]
     LogLevel(String),
+    /// Not a URL.
+    #[error(
+        "the environment variable DYNAMODB_ENDPOINT must be a URL such as http://127.0.0.1:8000, or empty for AWS, not {0:?}"
+    )]
+    Endpoint(String),
 }
 
 impl Settings {
@@ -58,7 +69,15 @@ impl Settings {
             Some(level) if LEVELS.contains(&level.to_ascii_lowercase().as_str()) => level.to_ascii_lowercase(),
             Some(level) => return Err(SettingsError::LogLevel(level)),
         };
-        Ok(Self { table, offer_seconds, log_level })
+        let stack = variable("STACK_NAME").filter(|stack| !stack.is_empty());
+        let endpoint = match variable("DYNAMODB_ENDPOINT").filter(|url| !url.is_empty()) {
+            None => Endpoint::Aws,
+            Some(url) => match url.parse::<Uri>() {
+                Ok(uri) if matches!(uri.scheme_str(), Some("http" | "https")) => Endpoint::Url(url),
+                _ => return Err(SettingsError::Endpoint(url)),
+            },
+        };
+        Ok(Self { table, offer_seconds, log_level, stack, endpoint })
     }
 }
 
@@ -76,6 +95,7 @@ mod tests {
     fn only_the_table_has_no_default() {
         let settings = parse(&[("TABLE_NAME", "portmaster")]).unwrap();
         assert_eq!((settings.offer_seconds, settings.log_level.as_str()), (1800, "info"));
+        assert_eq!((settings.stack, settings.endpoint), (None, Endpoint::Aws));
         assert_eq!(parse(&[]), Err(SettingsError::NoTable));
         assert_eq!(parse(&[("TABLE_NAME", "")]), Err(SettingsError::NoTable));
     }
@@ -90,6 +110,8 @@ mod tests {
             ("OFFER_SECONDS", ""),
             ("OFFER_SECONDS", "2592001"),
             ("LOG_LEVEL", "loud"),
+            ("DYNAMODB_ENDPOINT", "localhost:8000"),
+            ("DYNAMODB_ENDPOINT", "ftp://localhost"),
         ] {
             let line = parse(&[(name, value), ("TABLE_NAME", "portmaster")]).unwrap_err().to_string();
             assert!(line.contains(name) && line.contains(value) && !line.contains('\n'), "{line}");

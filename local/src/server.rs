@@ -226,7 +226,7 @@ async fn reconcile(registry: Registry) {
     loop {
         ticks.tick().await;
         match registry.reconcile(&Call::within(RECONCILE_TIMEOUT)).await {
-            Ok(findings) => findings.log(),
+            Ok(findings) => findings.report(),
             Err(error) => tracing::warn!(target: "portmaster::reconcile", %error, "not reconciled"),
         }
     }

@@ -9,6 +9,7 @@ mod headers;
 mod observe;
 mod offers;
 mod openapi;
+mod outcome;
 mod page;
 mod pages;
 mod path;
@@ -23,6 +24,7 @@ use axum::middleware::from_fn_with_state;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub use observe::Origin;
 pub use openapi::document;
 pub use problem::{Kind, Problem};
 

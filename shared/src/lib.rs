@@ -8,5 +8,6 @@ pub mod allocator;
 pub mod domain;
 pub mod http;
 pub mod log;
+pub mod metrics;
 pub mod operations;
 pub mod store;

@@ -1,9 +1,11 @@
 //! A registry to test against, and a client that holds every answer against the OpenAPI document.
 
-#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses a part of it")]
 
 mod faults;
 mod meter;
+mod sigv4;
+mod stage;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -19,8 +21,11 @@ use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use sigv4::Signer;
+
 pub use faults::{Fault, Plan};
 pub use meter::Meter;
+pub use stage::Stage;
 
 /// How a registry under test differs from the usual one.
 pub struct Setup {
@@ -141,6 +146,7 @@ pub struct Caller {
     pub url: String,
     client: reqwest::Client,
     document: Arc<Value>,
+    signer: Option<Signer>,
 }
 
 /// What came back.
@@ -155,7 +161,12 @@ pub struct Answer {
 impl Caller {
     pub fn new(url: String) -> Self {
         let document = serde_json::from_str(portmaster_shared::http::document()).unwrap();
-        Self { url, client: reqwest::Client::new(), document: Arc::new(document) }
+        Self { url, client: reqwest::Client::new(), document: Arc::new(document), signer: None }
+    }
+
+    /// A caller that signs its requests with the credentials of the environment.
+    pub fn signing(url: String) -> Self {
+        Self { signer: Some(Signer::from_environment()), ..Self::new(url) }
     }
 
     pub async fn get(&self, path: &str) -> Answer {
@@ -199,7 +210,11 @@ impl Caller {
         if let Some(body) = body {
             request = request.body(body);
         }
-        let response = request.send().await.unwrap();
+        let mut request = request.build().unwrap();
+        if let Some(signer) = &self.signer {
+            signer.sign(&mut request);
+        }
+        let response = self.client.execute(request).await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
         let text = response.text().await.unwrap();
         let body = match text.as_str() {
@@ -250,6 +265,19 @@ impl Caller {
                 && template.iter().zip(&segments).all(|(t, s)| (t.starts_with('{') && !s.is_empty()) || t == s);
             matches.then_some(item)
         })
+    }
+
+    /// Follows the links to the end: what is listed, and on how many pages.
+    pub async fn pages(&self, path: &str) -> (Vec<Value>, usize) {
+        let (mut items, mut pages, mut next) = (Vec::new(), 0, Some(path.to_owned()));
+        while let Some(path) = next {
+            let page = self.get(&path).await.expect(200);
+            items.extend(page.body.as_array().unwrap().iter().cloned());
+            pages += 1;
+            next = page.next();
+            assert!(pages < 1_000, "the links go round in circles");
+        }
+        (items, pages)
     }
 
     /// Creates a service.

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use serde_json::json;
-
 use crate::support::World;
 
 /// P8.
@@ -28,24 +26,6 @@ async fn the_same_key_gives_the_same_offer() {
     assert_eq!((&after.body, after.header("idempotent-replayed")), (&first.body, "true"));
     world.api.accept("django", &after.secret()).await.expect(200);
     world.assert_healthy().await;
-}
-
-/// P8.
-#[tokio::test]
-async fn a_key_belongs_to_one_request() {
-    let world = World::new().await;
-    world.api.service("django", 5000, 5099).await;
-    world.api.service("flask", 6000, 6099).await;
-    world.api.ask_with_key("django", "web-01", "k").await.expect(201);
-    world.api.ask_with_key("django", "web-02", "k").await.expect_problem(422, "idempotency-key-reused");
-    // Without the key, or with another, the name is simply taken.
-    world.api.ask("django", "web-01").await.expect_problem(409, "name-taken");
-    world.api.ask_with_key("django", "web-01", "other").await.expect_problem(409, "name-taken");
-    // Keys are per service.
-    world.api.ask_with_key("flask", "web-02", "k").await.expect(201);
-    // The refusals held nothing.
-    assert_eq!(world.api.get("/v1/services/django/offers").await.expect(200).body.as_array().unwrap().len(), 1);
-    assert_eq!(world.api.offer("django", "web-02").await.0, 5001);
 }
 
 /// P8: a key whose claim is dead is as good as new.
@@ -109,26 +89,4 @@ async fn a_crowd_with_one_key_gets_one_offer() {
         assert_eq!(offers.body.as_array().unwrap().len(), 1);
     }
     world.assert_healthy().await;
-}
-
-#[tokio::test]
-async fn a_malformed_key_is_refused_together_with_the_body() {
-    let world = World::new().await;
-    world.api.service("django", 5000, 5099).await;
-    let long = "k".repeat(256);
-    for key in ["", "\"open", &long] {
-        let answer = world.api.ask_with_key("django", "web-01", key).await.expect_problem(400, "invalid-request");
-        assert_eq!(answer.faults(), ["Idempotency-Key"]);
-    }
-    let path = "/v1/services/django/offers";
-    let both = [("idempotency-key", "\"open")];
-    let answer = world.api.send(reqwest::Method::POST, path, Some(json!({ "nam": 1 })), &both).await;
-    let answer = answer.expect_problem(400, "invalid-request");
-    assert_eq!(answer.faults(), ["#/nam", "#/name", "Idempotency-Key"]);
-    let twice = [("idempotency-key", "a"), ("idempotency-key", "b")];
-    let answer = world.api.send(reqwest::Method::POST, path, Some(json!({ "name": "x" })), &twice).await;
-    assert_eq!(answer.expect_problem(400, "invalid-request").faults(), ["Idempotency-Key"]);
-    assert_eq!(world.api.get(path).await.expect(200).body, json!([]));
-    let long = "k".repeat(255);
-    world.api.ask_with_key("django", "web-01", &long).await.expect(201);
 }

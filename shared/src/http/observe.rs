@@ -11,11 +11,24 @@ use http::request::Parts;
 use uuid::Uuid;
 
 use super::body::MAX_BYTES;
+use super::outcome::{self, Outcome};
 use super::{Api, Kind, Problem};
 use crate::domain::{Secret, ServiceName};
 use crate::store::Call;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What the transport calls a request, so that it is found again in other logs than ours. Whoever calls the router may
+/// put one into the request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// API Gateway's id (`$context.requestId` in its access log): also ours, where the caller gave none.
+    pub gateway_request_id: Option<String>,
+    /// Lambda's id of the invocation, which its own lines have.
+    pub invocation_id: Option<String>,
+    /// X-Ray's id of the trace.
+    pub trace_id: Option<String>,
+}
 
 impl<S: Sync> FromRequestParts<S> for Call {
     type Rejection = Problem;
@@ -39,7 +52,8 @@ pub(super) async fn observe(State(api): State<Api>, request: Request, next: Next
 
 async fn observed(api: Api, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let id = request_id(request.headers());
+    let origin = request.extensions().get::<Origin>().cloned().unwrap_or_default();
+    let id = request_id(request.headers(), &origin);
     let method = request.method().clone();
     // The pattern, not the path: the path of an offer has its secret in it.
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
@@ -65,14 +79,20 @@ async fn observed(api: Api, mut request: Request, next: Next) -> Response {
     }
 
     let meter = call.meter();
+    let outcome = response.extensions().get::<Outcome>().copied();
+    let kind = problem.as_ref().map(Problem::kind);
+    outcome::count(outcome, kind, &meter);
     tracing::info!(
         target: "portmaster::request",
         request_id = id,
+        gateway_request_id = origin.gateway_request_id,
+        invocation_id = origin.invocation_id,
+        trace_id = origin.trace_id,
         method = method.as_str(),
         route = route.as_deref().unwrap_or("(none)"),
         service = service.as_ref().map(ServiceName::as_str),
         status = response.status().as_u16(),
-        problem = problem.as_ref().map(|problem| problem.kind().slug()),
+        outcome = kind.map(Kind::slug).or(outcome.map(Outcome::word)).unwrap_or("ok"),
         cause = problem.as_ref().and_then(Problem::cause),
         tries = meter.tries,
         lost_races = meter.lost_races,
@@ -86,13 +106,14 @@ async fn observed(api: Api, mut request: Request, next: Next) -> Response {
     response
 }
 
-/// The caller's id, if it is one that can go anywhere an id goes; else a new one.
-fn request_id(headers: &HeaderMap) -> String {
+/// The caller's id, if it is one that can go anywhere an id goes; else the transport's; else a new one.
+fn request_id(headers: &HeaderMap, origin: &Origin) -> String {
     let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
     let plain = |id: &&str| {
         (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
     };
-    given.filter(plain).map_or_else(|| Uuid::new_v4().to_string(), str::to_owned)
+    let given = given.filter(plain).map(str::to_owned);
+    given.or_else(|| origin.gateway_request_id.clone()).unwrap_or_else(|| Uuid::new_v4().to_string())
 }
 
 async fn service_of(request: &mut Request) -> Option<ServiceName> {

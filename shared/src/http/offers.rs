@@ -1,15 +1,16 @@
 //! `/v1/services/{service}/offers`.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use deserr::Deserr;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::body::{Body, Checked, Faults};
 use super::headers::idempotency_key;
+use super::outcome::Outcome;
 use super::page::{self, Page};
 use super::path::{self, Segments};
 use super::ports::PortAnswer;
@@ -117,7 +118,9 @@ pub(super) async fn create(
     let (Body(NewOffer { name }), key) = both(body, idempotency_key(&headers))?;
     let offered = api.registry.offer(&call, &Namespace::default(), &service, &name, key.as_ref()).await?;
     let location = format!("/v1/services/{service}/offers/{}", offered.holding.secret.expose());
-    let mut response = (StatusCode::CREATED, Json(OfferAnswer::from(&offered.holding))).into_response();
+    let outcome = if offered.replayed { Outcome::Replayed } else { Outcome::Offered };
+    let answer = OfferAnswer::from(&offered.holding);
+    let mut response = (StatusCode::CREATED, Extension(outcome), Json(answer)).into_response();
     let headers = response.headers_mut();
     if let Ok(location) = HeaderValue::from_str(&location) {
         headers.insert(header::LOCATION, location);
@@ -190,8 +193,9 @@ pub(super) async fn accept(
 ) -> Result<Response, Problem> {
     let (service, secret) = path::offer(&segments)?;
     let (claim, first) = api.registry.accept(&call, &Namespace::default(), &service, secret).await?;
-    let status = if first { StatusCode::CREATED } else { StatusCode::OK };
-    let mut response = (status, Json(PortAnswer::from(&claim))).into_response();
+    let (status, outcome) =
+        if first { (StatusCode::CREATED, Outcome::Accepted) } else { (StatusCode::OK, Outcome::AcceptedAgain) };
+    let mut response = (status, Extension(outcome), Json(PortAnswer::from(&claim))).into_response();
     if let Ok(location) = HeaderValue::from_str(&format!("/v1/services/{service}/ports/{}", claim.port)) {
         response.headers_mut().insert(header::LOCATION, location);
     }
@@ -211,10 +215,10 @@ pub(super) async fn reject(
     State(api): State<Api>,
     call: Call,
     Segments(segments): Segments<(String, String)>,
-) -> Result<StatusCode, Problem> {
+) -> Result<Response, Problem> {
     let (service, secret) = path::offer(&segments)?;
     api.registry.reject(&call, &Namespace::default(), &service, secret).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok((StatusCode::NO_CONTENT, Extension(Outcome::Rejected)).into_response())
 }
 
 /// Delete an offer: another way to reject it.
@@ -230,6 +234,6 @@ pub(super) async fn delete(
     api: State<Api>,
     call: Call,
     segments: Segments<(String, String)>,
-) -> Result<StatusCode, Problem> {
+) -> Result<Response, Problem> {
     reject(api, call, segments).await
 }

@@ -1,12 +1,13 @@
 //! `/v1/services/{service}/ports` and `/v1/ports/{port}`.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::outcome::Outcome;
 use super::page::{self, Page};
 use super::path::{self, Segments};
 use super::problem::problems;
@@ -98,10 +99,10 @@ pub(super) async fn release(
     State(api): State<Api>,
     call: Call,
     Segments((service, wanted)): Segments<(String, String)>,
-) -> Result<StatusCode, Problem> {
+) -> Result<Response, Problem> {
     let (service, wanted) = (path::service(&service)?, path::port_or_name(&wanted)?);
     api.registry.release(&call, &Namespace::default(), &service, &wanted).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok((StatusCode::NO_CONTENT, Extension(Outcome::Released)).into_response())
 }
 
 /// Find whose an allocated port is, across services.

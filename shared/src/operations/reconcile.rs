@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::Registry;
 use crate::allocator::PortSet;
 use crate::domain::{Holding, Namespace, Port, PortRange, Service, ServiceName};
+use crate::metrics;
 use crate::store::{Call, Found, Key, Pointer, Ranges, Removed, Replay, StoreError};
 
 /// How long a pointer whose claim is gone is kept: so long a name comes back to its port.
@@ -57,8 +58,23 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// Writes one line to the log.
-    pub fn log(&self) {
+    /// Writes one line to the log, and counts.
+    pub fn report(&self) {
+        for (name, count) in [
+            (metrics::RECONCILER_RUNS, 1),
+            (metrics::RECONCILER_INCONSISTENCIES, self.inconsistencies()),
+            (metrics::RECONCILER_ABANDONED_MARKS, self.abandoned_marks),
+            (metrics::RECONCILER_ORPHANED_ALLOCATIONS, self.orphaned_allocations),
+            (metrics::RECONCILER_ALLOCATIONS_OUT_OF_RANGE, self.allocations_out_of_range),
+            (metrics::RECONCILER_OVERLAPPING_SERVICES, self.overlapping_services),
+            (metrics::RECONCILER_REBUILT_RANGES, self.rebuilt_ranges),
+            (metrics::RECONCILER_UNREADABLE_ITEMS, self.unreadable_items),
+            (metrics::RECONCILER_EXPIRED_OFFERS, self.expired_offers),
+            (metrics::RECONCILER_EXPIRED_REQUESTS, self.expired_requests),
+            (metrics::RECONCILER_STALE_POINTERS, self.stale_pointers),
+        ] {
+            metrics::count(name, count);
+        }
         tracing::info!(
             target: "portmaster::reconcile",
             healthy = self.is_healthy(),
@@ -77,9 +93,14 @@ impl Findings {
         );
     }
 
-    /// Whether anything was found that a healthy table never has.
+    /// Whether nothing was found that a healthy table never has.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
+        self.inconsistencies() == 0
+    }
+
+    /// How much was found that a healthy table never has.
+    fn inconsistencies(&self) -> u64 {
         let Self {
             items: _,
             expired_offers: _,
@@ -99,7 +120,6 @@ impl Findings {
             + overlapping_services
             + rebuilt_ranges
             + unreadable_items
-            == 0
     }
 }
 

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{Builder, Credentials, Region, SharedHttpClient, StalledStreamProtectionConfig};
-use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
+use aws_smithy_http_client::tls::{self, TlsContext, TrustStore, rustls_provider::CryptoMode};
 
 /// How long one request may take before it is sent again. DynamoDB answers within milliseconds; a page of a megabyte
 /// within some hundred.
@@ -63,10 +63,59 @@ async fn environment() -> aws_config::SdkConfig {
     aws_config::defaults(BehaviorVersion::latest()).http_client(https()).load().await
 }
 
+/// The certificate authorities that every AWS endpoint's certificate comes from, outside China (*Amazon Trust Services*,
+/// "Certification authorities"; AWS asks that all five be trusted).
+const AMAZON_ROOTS: &str = include_str!("connect/amazon-roots.pem");
+
 fn https() -> SharedHttpClient {
-    aws_smithy_http_client::Builder::new().tls_provider(tls::Provider::Rustls(CryptoMode::Ring)).build_https()
+    let builder = aws_smithy_http_client::Builder::new().tls_provider(tls::Provider::Rustls(CryptoMode::Ring));
+    if !only_amazon(|name| std::env::var(name).ok().filter(|value| !value.is_empty())) {
+        return builder.build_https();
+    }
+    let roots = TrustStore::empty().with_pem_certificate(AMAZON_ROOTS);
+    match TlsContext::builder().with_trust_store(roots).build() {
+        Ok(context) => builder.tls_context(context).build_https(),
+        Err(_) => builder.build_https(),
+    }
+}
+
+/// Whether nobody but AWS is talked to: in Lambda, outside China, with no other endpoint and no other certificates in the
+/// environment. Then the system's certificates, some 144 of them, are not worth the 5 ms that a cold start needs to parse
+/// them. `SSL_CERT_FILE`, the way to name other authorities to every program, switches this off.
+fn only_amazon(variable: impl Fn(&str) -> Option<String>) -> bool {
+    let elsewhere =
+        ["SSL_CERT_FILE", "SSL_CERT_DIR", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB", "DYNAMODB_ENDPOINT"];
+    variable("AWS_LAMBDA_RUNTIME_API").is_some()
+        && elsewhere.iter().all(|name| variable(name).is_none())
+        && variable("AWS_REGION").is_some_and(|region| !region.starts_with("cn-"))
 }
 
 fn plain_http() -> SharedHttpClient {
     aws_smithy_http_client::Builder::new().build_http()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn only_amazon_in(environment: &[(&str, &str)]) -> bool {
+        only_amazon(|name| environment.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
+    }
+
+    #[test]
+    fn amazons_certificates_are_enough_in_lambda_alone() {
+        let lambda = ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001");
+        assert!(only_amazon_in(&[lambda, ("AWS_REGION", "eu-west-1")]));
+        assert!(!only_amazon_in(&[("AWS_REGION", "eu-west-1")]), "on a laptop there may be a proxy");
+        assert!(!only_amazon_in(&[lambda]), "without a region there may be a profile");
+        assert!(!only_amazon_in(&[lambda, ("AWS_REGION", "cn-north-1")]));
+        for elsewhere in ["SSL_CERT_FILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB", "DYNAMODB_ENDPOINT"] {
+            assert!(!only_amazon_in(&[lambda, ("AWS_REGION", "eu-west-1"), (elsewhere, "x")]), "{elsewhere}");
+        }
+    }
+
+    #[test]
+    fn there_are_five_of_them() {
+        assert_eq!(AMAZON_ROOTS.matches("BEGIN CERTIFICATE").count(), 5);
+    }
 }

@@ -7,69 +7,10 @@ use regex::Regex;
 use reqwest::Method;
 use serde_json::Value;
 
-use crate::support::World;
+use crate::support::Stage;
 
 fn page() -> String {
     std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/api.md")).unwrap()
-}
-
-#[tokio::test]
-async fn the_examples_are_what_the_registry_answers() {
-    let (page, world) = (page(), World::new().await);
-    let mut run = Run::default();
-    for (command, shown) in examples(&page) {
-        let Command { method, path, headers, body, includes_head } = Command::parse(&run.resolve(command));
-        let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let answer = world.api.send_bytes(method, &path, body, &headers).await;
-
-        let (head, body) = match includes_head {
-            true => shown.split_once("\n\n").unwrap_or((shown, "")),
-            false => ("HTTP/1.1 200 OK", shown),
-        };
-        let mut head = head.lines();
-        assert_eq!(head.next().unwrap(), format!("HTTP/1.1 {}", answer.status), "{command}\n{answer:#?}");
-        for line in head {
-            let (name, _) = line.split_once(": ").unwrap_or_else(|| panic!("{line:?} is no header: {command}"));
-            let real = format!("{name}: {}", answer.header(name));
-            run.bind(line, &real);
-            assert_eq!(without_times(&run.resolve(line)), without_times(&real), "{command}");
-        }
-        run.compare(body, answer.body, command);
-    }
-}
-
-#[test]
-fn every_problem_and_every_call_is_there() {
-    let page = page();
-    let row = Regex::new(r"(?m)^\| `([a-z-]+)` \| (\d{3}) \| (.+?) \|").unwrap();
-    let rows: BTreeSet<_> = row.captures_iter(&page).map(|row| row.extract::<3>().1.map(str::to_owned)).collect();
-    let kinds = Kind::ALL.iter().map(|kind| [kind.slug(), kind.status().as_str(), kind.title()].map(str::to_owned));
-    assert_eq!(rows, kinds.collect());
-
-    let document: Value = serde_json::from_str(document()).unwrap();
-    let operations = document["paths"].as_object().unwrap().iter().flat_map(|(path, item)| {
-        let name = move |method: &str| format!("{} {path}", method.to_uppercase());
-        item.as_object().unwrap().iter().map(move |(method, operation)| (name(method), operation))
-    });
-    let operations: HashMap<_, _> = operations.collect();
-    let call = Regex::new("^`([A-Z]+ /.+)`\n").unwrap();
-    let sections = page
-        .split("\n## ")
-        .flat_map(|part| part.split("\n### "))
-        .filter_map(|section| Some((call.captures(section)?[1].to_owned(), section)));
-    let sections: HashMap<_, _> = sections.collect();
-    assert_eq!(sections.keys().collect::<BTreeSet<_>>(), operations.keys().collect());
-
-    // What any call can answer is said once, before them all.
-    let common = [Kind::NotFound, Kind::PayloadTooLarge, Kind::Unavailable, Kind::Internal];
-    for (call, section) in sections {
-        assert!(section.contains("```console\n"), "no example of {call}");
-        let announced = operations[&call]["responses"].to_string();
-        for kind in Kind::ALL.iter().filter(|kind| !common.contains(kind)) {
-            let slug = format!("`{}`", kind.slug());
-            assert!(!announced.contains(&slug) || section.contains(&slug), "{call} does not tell of {slug}");
-        }
-    }
 }
 
 /// Each command of the page's console blocks, without its `$`, and what is shown below it.
@@ -180,5 +121,64 @@ impl Run {
         let parse = |json: String| serde_json::from_str::<Value>(&without_times(&json)).unwrap();
         let (shown, real) = (parse(self.resolve(&shown.to_string())), parse(real.to_string()));
         assert_eq!(shown, real, "{command}\nshown: {shown:#}\nreal: {real:#}");
+    }
+}
+
+#[tokio::test]
+async fn the_examples_are_what_the_registry_answers() {
+    let (page, api) = (page(), Stage::new().await);
+    let mut run = Run::default();
+    for (command, shown) in examples(&page) {
+        let Command { method, path, headers, body, includes_head } = Command::parse(&run.resolve(command));
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let answer = api.send_bytes(method, &path, body, &headers).await;
+
+        let (head, body) = match includes_head {
+            true => shown.split_once("\n\n").unwrap_or((shown, "")),
+            false => ("HTTP/1.1 200 OK", shown),
+        };
+        let mut head = head.lines();
+        assert_eq!(head.next().unwrap(), format!("HTTP/1.1 {}", answer.status), "{command}\n{answer:#?}");
+        for line in head {
+            let (name, _) = line.split_once(": ").unwrap_or_else(|| panic!("{line:?} is no header: {command}"));
+            let real = format!("{name}: {}", answer.header(name));
+            run.bind(line, &real);
+            assert_eq!(without_times(&run.resolve(line)), without_times(&real), "{command}");
+        }
+        run.compare(body, answer.body, command);
+    }
+}
+
+#[test]
+fn every_problem_and_every_call_is_there() {
+    let page = page();
+    let row = Regex::new(r"(?m)^\| `([a-z-]+)` \| (\d{3}) \| (.+?) \|").unwrap();
+    let rows: BTreeSet<_> = row.captures_iter(&page).map(|row| row.extract::<3>().1.map(str::to_owned)).collect();
+    let kinds = Kind::ALL.iter().map(|kind| [kind.slug(), kind.status().as_str(), kind.title()].map(str::to_owned));
+    assert_eq!(rows, kinds.collect());
+
+    let document: Value = serde_json::from_str(document()).unwrap();
+    let operations = document["paths"].as_object().unwrap().iter().flat_map(|(path, item)| {
+        let name = move |method: &str| format!("{} {path}", method.to_uppercase());
+        item.as_object().unwrap().iter().map(move |(method, operation)| (name(method), operation))
+    });
+    let operations: HashMap<_, _> = operations.collect();
+    let call = Regex::new("^`([A-Z]+ /.+)`\n").unwrap();
+    let sections = page
+        .split("\n## ")
+        .flat_map(|part| part.split("\n### "))
+        .filter_map(|section| Some((call.captures(section)?[1].to_owned(), section)));
+    let sections: HashMap<_, _> = sections.collect();
+    assert_eq!(sections.keys().collect::<BTreeSet<_>>(), operations.keys().collect());
+
+    // What any call can answer is said once, before them all.
+    let common = [Kind::NotFound, Kind::PayloadTooLarge, Kind::Unavailable, Kind::Internal];
+    for (call, section) in sections {
+        assert!(section.contains("```console\n"), "no example of {call}");
+        let announced = operations[&call]["responses"].to_string();
+        for kind in Kind::ALL.iter().filter(|kind| !common.contains(kind)) {
+            let slug = format!("`{}`", kind.slug());
+            assert!(!announced.contains(&slug) || section.contains(&slug), "{call} does not tell of {slug}");
+        }
     }
 }

@@ -1,0 +1,38 @@
+//! The metrics, in CloudWatch's embedded format: a line on standard output after a request that raised any.
+
+use metrics_cloudwatch_embedded::{Builder, Collector};
+use portmaster_shared::metrics;
+
+/// What CloudWatch finds them under.
+const NAMESPACE: &str = "Portmaster";
+
+/// Where the metrics go; nowhere, if the deployment has no name.
+#[derive(Clone, Copy)]
+pub(crate) struct Metrics(Option<&'static Collector>);
+
+impl Metrics {
+    /// Begins to collect. The one dimension is the deployment's name: fixed for a process, so it cannot explode.
+    pub(crate) fn start(stack: Option<String>) -> Self {
+        let Some(stack) = stack else { return Self(None) };
+        match Builder::new().cloudwatch_namespace(NAMESPACE).with_dimension("Stack", stack).init() {
+            Ok(collector) => {
+                metrics::describe();
+                metrics::cold_start();
+                Self(Some(collector))
+            }
+            Err(error) => {
+                tracing::warn!(target: "portmaster::start", %error, "no metrics will be written");
+                Self(None)
+            }
+        }
+    }
+
+    /// Writes what was counted since the last time. Lambda freezes the process between two requests, so this is to be
+    /// called before an answer is given.
+    pub(crate) fn flush(self) {
+        let Some(collector) = self.0 else { return };
+        if let Err(error) = collector.flush(std::io::stdout().lock()) {
+            tracing::warn!(target: "portmaster::metrics", %error, "metrics were lost");
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Allocations: found by number and by name, listed, released.
+
+use crate::support::Stage;
+
+#[tokio::test]
+async fn a_port_is_found_by_number_and_by_name() {
+    let api = Stage::new().await;
+    api.service("django", 5000, 5099).await;
+    api.service("flask", 6000, 6099).await;
+    let port = api.allocate("django", "web-01").await;
+    let by_number = api.get(&format!("/v1/services/django/ports/{port}")).await.expect(200);
+    assert_eq!(by_number.body["name"], "web-01");
+    for path in ["/v1/services/django/ports/web-01", "/v1/ports/5000", "/v1/services/django/ports/05000"] {
+        assert_eq!(api.get(path).await.expect(200).body, by_number.body);
+    }
+    // Only this service's.
+    for path in ["/v1/services/flask/ports/5000", "/v1/services/flask/ports/web-01", "/v1/services/nobody/ports/5000"] {
+        api.get(path).await.expect_problem(404, "port-not-found");
+        api.delete(path).await.expect_problem(404, "port-not-found");
+    }
+    // What can be no port and no name is not found either.
+    for wrong in ["80", "99999", "4294972296", "-x", "web%2001", "5000.0", "web-02", "5001"] {
+        api.get(&format!("/v1/services/django/ports/{wrong}")).await.expect_problem(404, "port-not-found");
+        api.delete(&format!("/v1/services/django/ports/{wrong}")).await.expect_problem(404, "port-not-found");
+    }
+    for wrong in ["80", "99999", "web-01", "-1", "5001"] {
+        api.get(&format!("/v1/ports/{wrong}")).await.expect_problem(404, "port-not-found");
+    }
+}
+
+#[tokio::test]
+async fn an_offer_is_no_port_yet() {
+    let api = Stage::new().await;
+    api.service("django", 5000, 5099).await;
+    let (_, secret) = api.offer("django", "web-01").await;
+    for path in ["/v1/services/django/ports/5000", "/v1/services/django/ports/web-01"] {
+        api.get(path).await.expect_problem(404, "port-not-found");
+        api.delete(path).await.expect_problem(404, "port-not-found");
+    }
+    api.get("/v1/ports/5000").await.expect_problem(404, "port-not-found");
+    api.accept("django", &secret).await.expect(201);
+    api.get("/v1/ports/5000").await.expect(200);
+}
