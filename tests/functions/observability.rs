@@ -1,0 +1,102 @@
+//! What a function tells of itself: its line in the log, and its metrics.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::runtime::{Deployment, INVOCATION, TRACE, event};
+
+/// The names in a line of CloudWatch's embedded metric format, which must be what its specification says.
+fn metrics(line: &Value) -> BTreeSet<String> {
+    let directives = line["_aws"]["CloudWatchMetrics"].as_array().unwrap();
+    assert!(line["_aws"]["Timestamp"].as_u64().is_some_and(|time| time > 1_700_000_000_000), "milliseconds: {line}");
+    let [directive] = directives.as_slice() else { panic!("one directive: {line}") };
+    assert_eq!(directive["Namespace"], "Portmaster");
+    // One dimension, with one value for each deployment: anything else could grow without bound.
+    assert_eq!((&directive["Dimensions"], &line["Stack"]), (&json!([["Stack"]]), &json!("test")));
+    let named: BTreeSet<_> = directive["Metrics"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|metric| metric["Name"].as_str().unwrap().to_owned())
+        .collect();
+    let members: BTreeSet<_> =
+        line.as_object().unwrap().keys().map(String::as_str).filter(|key| *key != "_aws").collect();
+    let expected: BTreeSet<_> = named.iter().map(String::as_str).chain(["Stack"]).collect();
+    assert_eq!(members, expected, "nothing but metrics and the dimension: {line}");
+    named
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_is_one_line_and_its_metrics_another() {
+    let mut cloud = Deployment::new().await;
+    let service = json!({ "name": "django", "start": 5000, "end": 5001 });
+    assert_eq!(cloud.call("create-service", "POST", "/v1/services", Some(service)).await.0, 201);
+    let path = "/v1/services/django/offers";
+    let (_, offer) = cloud.call("create-offer", "POST", path, Some(json!({ "name": "web-01" }))).await;
+    let secret = offer["secret"].as_str().unwrap();
+
+    let function = cloud.function("create-offer").await;
+    let line = function.log.next_request().await;
+    for (member, value) in [
+        ("request_id", json!("r")),
+        ("gateway_request_id", json!("r")),
+        ("invocation_id", json!(INVOCATION)),
+        ("trace_id", json!(TRACE)),
+        ("method", json!("POST")),
+        ("route", json!("/v1/services/{service}/offers")),
+        ("service", json!("django")),
+        ("status", json!(201)),
+        ("outcome", json!("offered")),
+        ("tries", json!(1)),
+        ("lost_races", json!(0)),
+        ("write_units", json!(4.0)),
+    ] {
+        assert_eq!(line[member], value, "{member} in {line}");
+    }
+    for member in ["dynamodb_requests", "dynamodb_retries", "read_units", "duration_ms", "timestamp", "level"] {
+        assert!(!line[member].is_null(), "{member} in {line}");
+    }
+    let counted = function.metrics.next().await;
+    let names = ["AttemptsPerOffer", "ColdStarts", "Offers"].map(str::to_owned);
+    assert_eq!(metrics(&counted), names.into());
+    assert_eq!((&counted["Offers"], &counted["AttemptsPerOffer"]), (&json!(1), &json!([1.0])));
+
+    // The second port, then none is left.
+    let own = format!("{path}/{secret}");
+    assert_eq!(cloud.call("create-offer", "POST", path, Some(json!({ "name": "web-02" }))).await.0, 201);
+    assert_eq!(cloud.call("create-offer", "POST", path, Some(json!({ "name": "web-03" }))).await.0, 409);
+    let function = cloud.function("create-offer").await;
+    assert_eq!(metrics(&function.metrics.next().await), ["AttemptsPerOffer", "Offers"].map(str::to_owned).into());
+    assert!(metrics(&function.metrics.next().await).contains("Exhaustions"));
+    let refused = [function.log.next_request().await, function.log.next_request().await];
+    assert_eq!(refused[1]["outcome"], "range-exhausted");
+
+    assert_eq!(cloud.call("accept-offer", "POST", &format!("{own}/accept"), None).await.0, 201);
+    assert_eq!(cloud.call("accept-offer", "POST", &format!("{own}/accept"), None).await.0, 200);
+    let accept = cloud.function("accept-offer").await;
+    assert_eq!(metrics(&accept.metrics.next().await), ["Accepts", "ColdStarts"].map(str::to_owned).into());
+    let lines = [accept.log.next_request().await, accept.log.next_request().await];
+    assert_eq!([&lines[0]["outcome"], &lines[1]["outcome"]], ["accepted", "accepted-again"]);
+    // A secret is in the path, and must not be in the log.
+    assert!(!lines.iter().any(|line| line.to_string().contains(secret)), "{lines:?}");
+    assert_eq!(cloud.call("release-port", "DELETE", "/v1/services/django/ports/web-01", None).await.0, 204);
+    let release = cloud.function("release-port").await;
+    assert_eq!(metrics(&release.metrics.next().await), ["ColdStarts", "Releases"].map(str::to_owned).into());
+
+    cloud.function("reconcile").await.invoke(json!({})).await;
+    let reconciled = cloud.function("reconcile").await.metrics.next().await;
+    assert_eq!(metrics(&reconciled), ["ColdStarts", "ReconcilerRuns"].map(str::to_owned).into());
+}
+
+/// The caller's own id goes before the gateway's, and both are in the log.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_callers_id_is_kept_beside_the_gateways() {
+    let mut cloud = Deployment::new().await;
+    let mut request = event("GET", "/health", None);
+    request["headers"]["x-request-id"] = json!("build-4711");
+    let answer = cloud.function("health").await.invoke(request).await;
+    assert_eq!(answer["headers"]["x-request-id"], "build-4711");
+    let line = cloud.function("health").await.log.next_request().await;
+    assert_eq!((&line["request_id"], &line["gateway_request_id"]), (&json!("build-4711"), &json!("r")));
+}
