@@ -17,7 +17,7 @@ use lambda_http::{Error, RequestExt as _, service_fn};
 use portmaster_shared::domain::Clock;
 use portmaster_shared::http::{self, Api, Origin, Routes, TIMEOUT};
 use portmaster_shared::operations::{Findings, Registry};
-use portmaster_shared::store::{CLEAN_UP, Call, Table, connect};
+use portmaster_shared::store::{CLEAN_UP, Call, Table, connect_within_lambda};
 use serde_json::Value;
 
 use metrics::Metrics;
@@ -74,7 +74,7 @@ fn start(serve: impl AsyncFnOnce(Api, Metrics) -> Result<(), Error>) -> ExitCode
     };
     let served = runtime.block_on(async {
         let metrics = Metrics::start(settings.stack);
-        let table = Table::new(connect(&settings.endpoint).await, settings.table);
+        let table = Table::new(connect_within_lambda(settings.endpoint.as_deref()), settings.table);
         let registry = Registry::new(table, Clock::System, settings.offer_seconds);
         // Opens the connection while Lambda gives the function a whole processor. If that fails, requests will say why.
         if let Err(error) = registry.ping(&Call::within(WARM_UP)).await {

@@ -3,7 +3,6 @@
 use axum::http::Uri;
 use portmaster_shared::log::LEVELS;
 use portmaster_shared::operations::Registry;
-use portmaster_shared::store::Endpoint;
 
 /// What a function is told by its environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +16,7 @@ pub struct Settings {
     /// `STACK_NAME`: what tells this deployment's metrics from another's. Without it no metrics are written.
     pub stack: Option<String>,
     /// `DYNAMODB_ENDPOINT`: another DynamoDB than AWS's.
-    pub endpoint: Endpoint,
+    pub endpoint: Option<String>,
 }
 
 /// What is wrong with a setting, in one line.
@@ -70,13 +69,12 @@ impl Settings {
             Some(level) => return Err(SettingsError::LogLevel(level)),
         };
         let stack = variable("STACK_NAME").filter(|stack| !stack.is_empty());
-        let endpoint = match variable("DYNAMODB_ENDPOINT").filter(|url| !url.is_empty()) {
-            None => Endpoint::Aws,
-            Some(url) => match url.parse::<Uri>() {
-                Ok(uri) if matches!(uri.scheme_str(), Some("http" | "https")) => Endpoint::Url(url),
-                _ => return Err(SettingsError::Endpoint(url)),
-            },
-        };
+        let endpoint = variable("DYNAMODB_ENDPOINT").filter(|url| !url.is_empty());
+        let is_url =
+            |url: &String| url.parse::<Uri>().is_ok_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")));
+        if let Some(url) = endpoint.as_ref().filter(|url| !is_url(url)) {
+            return Err(SettingsError::Endpoint(url.clone()));
+        }
         Ok(Self { table, offer_seconds, log_level, stack, endpoint })
     }
 }
@@ -95,7 +93,7 @@ mod tests {
     fn only_the_table_has_no_default() {
         let settings = parse(&[("TABLE_NAME", "portmaster")]).unwrap();
         assert_eq!((settings.offer_seconds, settings.log_level.as_str()), (1800, "info"));
-        assert_eq!((settings.stack, settings.endpoint), (None, Endpoint::Aws));
+        assert_eq!((settings.stack, settings.endpoint), (None, None));
         assert_eq!(parse(&[]), Err(SettingsError::NoTable));
         assert_eq!(parse(&[("TABLE_NAME", "")]), Err(SettingsError::NoTable));
     }

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use aws_config::BehaviorVersion;
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
-use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::config::timeout::{TimeoutConfig, TimeoutConfigBuilder};
 use aws_sdk_dynamodb::config::{Builder, Credentials, Region, SharedHttpClient, StalledStreamProtectionConfig};
 use aws_smithy_http_client::tls::{self, TlsContext, TrustStore, rustls_provider::CryptoMode};
 
@@ -52,6 +53,19 @@ pub async fn sdk_config(endpoint: &Endpoint) -> Builder {
             .region(Region::from_static("local"))
             .credentials_provider(Credentials::new("local", "local", None, None, "embedded")),
     };
+    finish(builder, timeouts)
+}
+
+/// A client from within Lambda, for AWS or another URL: region and credentials are environment variables, and nothing else
+/// is asked. What [`connect`] tries as well (profiles, single sign-on, other roles) would be a tenth of a function's binary,
+/// so this must not share a path with it.
+#[must_use]
+pub fn connect_within_lambda(url: Option<&str>) -> Client {
+    let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(ATTEMPT);
+    Client::from_conf(finish(within_lambda(url), timeouts).build())
+}
+
+fn finish(builder: Builder, timeouts: TimeoutConfigBuilder) -> Builder {
     builder
         // Ours are better informed; see `send`.
         .retry_config(RetryConfig::disabled())
@@ -59,34 +73,54 @@ pub async fn sdk_config(endpoint: &Endpoint) -> Builder {
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
 }
 
+fn within_lambda(url: Option<&str>) -> Builder {
+    let builder = Builder::new()
+        .behavior_version(BehaviorVersion::latest())
+        .region(variable("AWS_REGION").map(Region::new))
+        .credentials_provider(EnvironmentVariableCredentialsProvider::new());
+    let elsewhere = || variable("AWS_ENDPOINT_URL_DYNAMODB").or_else(|| variable("AWS_ENDPOINT_URL"));
+    match url.map(str::to_owned).or_else(elsewhere) {
+        Some(url) if url.starts_with("http://") => builder.endpoint_url(url).http_client(plain_http()),
+        Some(url) => builder.endpoint_url(url).http_client(https()),
+        None if amazons_roots_are_enough(variable) => builder.http_client(https_to_amazon()),
+        None => builder.http_client(https()),
+    }
+}
+
+/// An environment variable, if it says anything.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
 async fn environment() -> aws_config::SdkConfig {
     aws_config::defaults(BehaviorVersion::latest()).http_client(https()).load().await
+}
+
+fn https() -> SharedHttpClient {
+    https_to(TrustStore::default())
+}
+
+fn https_to(authorities: TrustStore) -> SharedHttpClient {
+    let builder = aws_smithy_http_client::Builder::new().tls_provider(tls::Provider::Rustls(CryptoMode::Ring));
+    match TlsContext::builder().with_trust_store(authorities).build() {
+        Ok(context) => builder.tls_context(context).build_https(),
+        Err(_) => builder.build_https(),
+    }
 }
 
 /// The certificate authorities that every AWS endpoint's certificate comes from, outside China (*Amazon Trust Services*,
 /// "Certification authorities"; AWS asks that all five be trusted).
 const AMAZON_ROOTS: &str = include_str!("connect/amazon-roots.pem");
 
-fn https() -> SharedHttpClient {
-    let builder = aws_smithy_http_client::Builder::new().tls_provider(tls::Provider::Rustls(CryptoMode::Ring));
-    if !only_amazon(|name| std::env::var(name).ok().filter(|value| !value.is_empty())) {
-        return builder.build_https();
-    }
-    let roots = TrustStore::empty().with_pem_certificate(AMAZON_ROOTS);
-    match TlsContext::builder().with_trust_store(roots).build() {
-        Ok(context) => builder.tls_context(context).build_https(),
-        Err(_) => builder.build_https(),
-    }
+/// Trusts those alone: to parse the system's certificates, 144 of them, takes 5 ms of every cold start.
+fn https_to_amazon() -> SharedHttpClient {
+    https_to(TrustStore::empty().with_pem_certificate(AMAZON_ROOTS))
 }
 
-/// Whether nobody but AWS is talked to: in Lambda, outside China, with no other endpoint and no other certificates in the
-/// environment. Then the system's certificates, some 144 of them, are not worth the 5 ms that a cold start needs to parse
-/// them. `SSL_CERT_FILE`, the way to name other authorities to every program, switches this off.
-fn only_amazon(variable: impl Fn(&str) -> Option<String>) -> bool {
-    let elsewhere =
-        ["SSL_CERT_FILE", "SSL_CERT_DIR", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB", "DYNAMODB_ENDPOINT"];
-    variable("AWS_LAMBDA_RUNTIME_API").is_some()
-        && elsewhere.iter().all(|name| variable(name).is_none())
+/// Whether AWS is outside China, and nobody named other authorities in the way that works for every program.
+fn amazons_roots_are_enough(variable: impl Fn(&str) -> Option<String>) -> bool {
+    let others = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
+    others.iter().all(|name| variable(name).is_none())
         && variable("AWS_REGION").is_some_and(|region| !region.starts_with("cn-"))
 }
 
@@ -98,20 +132,15 @@ fn plain_http() -> SharedHttpClient {
 mod tests {
     use super::*;
 
-    fn only_amazon_in(environment: &[(&str, &str)]) -> bool {
-        only_amazon(|name| environment.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
-    }
-
     #[test]
-    fn amazons_certificates_are_enough_in_lambda_alone() {
-        let lambda = ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001");
-        assert!(only_amazon_in(&[lambda, ("AWS_REGION", "eu-west-1")]));
-        assert!(!only_amazon_in(&[("AWS_REGION", "eu-west-1")]), "on a laptop there may be a proxy");
-        assert!(!only_amazon_in(&[lambda]), "without a region there may be a profile");
-        assert!(!only_amazon_in(&[lambda, ("AWS_REGION", "cn-north-1")]));
-        for elsewhere in ["SSL_CERT_FILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB", "DYNAMODB_ENDPOINT"] {
-            assert!(!only_amazon_in(&[lambda, ("AWS_REGION", "eu-west-1"), (elsewhere, "x")]), "{elsewhere}");
-        }
+    fn amazons_certificates_are_enough_for_amazon_alone() {
+        let enough = |environment: &[(&str, &str)]| {
+            let find = |name: &str| environment.iter().find(|(known, _)| *known == name);
+            amazons_roots_are_enough(|name| find(name).map(|(_, value)| (*value).to_owned()))
+        };
+        assert!(enough(&[("AWS_REGION", "eu-west-1")]));
+        assert!(!enough(&[("AWS_REGION", "cn-north-1")]));
+        assert!(!enough(&[("AWS_REGION", "eu-west-1"), ("SSL_CERT_FILE", "/etc/pki/tls/certs/ca-bundle.crt")]));
     }
 
     #[test]
