@@ -2,7 +2,7 @@
 //! here is what runs in the cloud, down to the SDK's requests.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::TcpListener;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::mpsc;
@@ -40,11 +40,20 @@ impl Embedded {
     /// # Errors
     /// [`StartError`] where the folder cannot be used.
     pub fn start(data: Option<&Path>, sweep: Option<Duration>) -> Result<Self, StartError> {
+        Self::start_at("127.0.0.1:0", data, sweep)
+    }
+
+    /// Starts it at an address.
+    ///
+    /// # Errors
+    /// [`StartError`] where the address or the folder cannot be used.
+    pub fn start_at(address: &str, data: Option<&Path>, sweep: Option<Duration>) -> Result<Self, StartError> {
+        let listen = |error| StartError::Listen { address: address.to_owned(), option: "--database-listen", error };
+        let listener = TcpListener::bind(address).map_err(listen)?;
         let (database, lock) = match data {
             Some(folder) => open(folder).map(|(database, lock)| (database, Some(lock)))?,
             None => (Database::memory().map_err(StartError::database)?, None),
         };
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(StartError::embedded)?;
         listener.set_nonblocking(true).map_err(StartError::embedded)?;
         let url = format!("http://{}", listener.local_addr().map_err(StartError::embedded)?);
 

@@ -41,10 +41,12 @@ const HEAD: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Another program has the address, or it is not this machine's.
-    #[error("cannot listen on {address}: {error}; choose another address with --listen")]
+    #[error("cannot listen on {address}: {error}; choose another address with {option}")]
     Listen {
         /// The address asked for.
         address: String,
+        /// The option that asked for it.
+        option: &'static str,
         /// What the system said.
         error: io::Error,
     },
@@ -121,7 +123,7 @@ impl Server {
     /// [`StartError`].
     pub async fn start(options: Options) -> Result<Self, StartError> {
         // First, since it is what most often fails, and nothing has been touched yet.
-        let listen = |error| StartError::Listen { address: options.listen.clone(), error };
+        let listen = |error| StartError::Listen { address: options.listen.clone(), option: "--listen", error };
         let listener = TcpListener::bind(&options.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
 
@@ -134,7 +136,7 @@ impl Server {
         if !address.ip().is_loopback() {
             tracing::warn!(target: "portmaster::serve", %address, "no authentication: whoever reaches this may do everything");
         }
-        let greeting = greeting(address, &options);
+        let greeting = greeting(address, &options, embedded.as_ref());
         Ok(Self { address, greeting, stop, serving, reconciling, embedded })
     }
 
@@ -213,7 +215,7 @@ async fn table(options: &Options) -> Result<(Table, Option<Embedded>), StartErro
         return Ok((table, None));
     }
     let data = (!options.in_memory).then_some(options.data.as_path());
-    let embedded = Embedded::start(data, Some(SWEEP))?;
+    let embedded = Embedded::start_at(&options.database_listen, data, Some(SWEEP))?;
     let config = sdk_config(&Endpoint::Embedded(embedded.url().to_owned())).await.interceptor(without_tokens());
     let table = Table::new(Client::from_conf(config.build()), &options.table);
     table.create(&call).await.map_err(StartError::database)?;
@@ -232,7 +234,7 @@ async fn reconcile(registry: Registry) {
     }
 }
 
-fn greeting(address: SocketAddr, options: &Options) -> String {
+fn greeting(address: SocketAddr, options: &Options, embedded: Option<&Embedded>) -> String {
     let data = match (&options.dynamodb_endpoint, options.in_memory) {
         (Some(url), _) => format!("in the table {} at {url}", options.table),
         (None, true) => "in memory, until it stops".to_owned(),
@@ -244,6 +246,9 @@ fn greeting(address: SocketAddr, options: &Options) -> String {
     let mut text = String::new();
     let _ = writeln!(text, "Portmaster listens on http://{address}");
     let _ = writeln!(text, "Its data is {data}");
+    if let Some(embedded) = embedded.filter(|_| !options.database_listen.ends_with(":0")) {
+        let _ = writeln!(text, "Its DynamoDB listens on {}, without authentication", embedded.url());
+    }
     let _ = writeln!(
         text,
         "Try:  curl --json '{{\"name\":\"demo\",\"start\":6000,\"end\":6999}}' http://{address}/v1/services"

@@ -7,15 +7,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use portmaster_shared::domain::{Clock, ServiceName};
+use portmaster_shared::operations::Registry;
+use portmaster_shared::store::{Endpoint, Table, connect};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::support::{Caller, World};
+use crate::support::{Caller, TABLE, World, call, default_namespace};
 
 fn portmaster() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_portmaster"));
-    for variable in ["LISTEN", "DATA", "IN_MEMORY", "OFFER_SECONDS", "DYNAMODB_ENDPOINT", "TABLE", "LOG_LEVEL"] {
+    for variable in
+        ["LISTEN", "DATA", "IN_MEMORY", "OFFER_SECONDS", "DYNAMODB_ENDPOINT", "DATABASE_LISTEN", "TABLE", "LOG_LEVEL"]
+    {
         command.env_remove(format!("PORTMASTER_{variable}"));
     }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
@@ -235,6 +240,22 @@ async fn it_serves_another_dynamodb() {
 }
 
 /// What a client sends byte by byte, and what it gets back until the connection ends.
+/// Functions on this machine (`sam local`, `cargo lambda watch`) can share its database.
+#[tokio::test]
+async fn its_database_listens_where_it_is_told_to() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let first = Process::start(&["--in-memory", "--database-listen", &free]).await;
+    assert!(first.greeting[2].contains(&format!("http://{free}")), "{:?}", first.greeting);
+    first.api.service("django", 5000, 5099).await;
+    let taken =
+        refusal(portmaster().args(["--in-memory", "--listen", "127.0.0.1:0", "--database-listen", &free])).await;
+    assert!(taken.contains(&free) && taken.contains("--database-listen"), "{taken}");
+    let client = connect(&Endpoint::Embedded(format!("http://{free}"))).await;
+    let other = Registry::new(Table::new(client, TABLE), Clock::System, 1800);
+    let name = ServiceName::try_from("django").unwrap();
+    other.get_service(&call(), &default_namespace(), &name).await.unwrap();
+}
+
 async fn raw(api: &Caller, bytes: &[u8], half_close: bool) -> String {
     let address = api.url.strip_prefix("http://").unwrap();
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
@@ -372,5 +393,5 @@ async fn the_log_has_a_line_per_request_and_no_secrets() {
     assert_eq!((&made["status"], &made["tries"], &made["write_units"]), (&json!(201), &json!(1), &json!(6.0)));
     let last = requests.last().unwrap();
     assert_eq!((&last["request_id"], &last["route"]), (&json!("build-4711"), &json!("/v1/ports/{port}")));
-    assert_eq!(requests.iter().filter(|line| line["problem"] == "name-taken").count(), 1);
+    assert_eq!(requests.iter().filter(|line| line["outcome"] == "name-taken").count(), 1);
 }

@@ -1,0 +1,157 @@
+"""What each release binary weighs, what it needs, how fast it starts, and what it keeps in memory.
+
+Sizes, symbols and memory have limits. The times are only told: they depend on the machine and on what else it does.
+"""
+
+import io
+import json
+import re
+import socket
+import statistics
+import subprocess
+import threading
+import time
+import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import boto3
+
+from common import REGION, ROOT, ROOT_KEY, Checks, bootstrap, functions, make_table, ministack
+
+ZIPPED_BYTES = 2_500_000
+# Amazon Linux 2023's, which provided.al2023 is made from.
+GLIBC = (2, 34)
+REQUESTS = 1_000
+RESIDENT_MIB = 16
+STARTS = 15
+TABLE = "binaries"
+
+
+def zipped(path):
+    """Bytes of the archive that is deployed: the binary, deflated."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        archive.write(path, "bootstrap")
+    return buffer.getbuffer().nbytes
+
+
+def newest_glibc(path):
+    """The newest version of glibc that the binary's symbols ask for."""
+    symbols = subprocess.run(["objdump", "-T", path], capture_output=True, text=True, check=True).stdout
+    return max(tuple(map(int, version.split("."))) for version in re.findall(r"GLIBC_(\d+\.\d+)", symbols))
+
+
+def spawn(path, runtime, url):
+    """Starts a function under the Runtime API at this port, over the DynamoDB at this URL."""
+    environment = {
+        "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{runtime}",
+        "AWS_LAMBDA_FUNCTION_NAME": "f",
+        "AWS_LAMBDA_FUNCTION_VERSION": "1",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256",
+        "AWS_LAMBDA_LOG_GROUP_NAME": "g",
+        "AWS_LAMBDA_LOG_STREAM_NAME": "s",
+        "AWS_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_ENDPOINT_URL": url,
+        "TABLE_NAME": TABLE,
+        "STACK_NAME": TABLE,
+    }
+    return subprocess.Popen([path], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def starts(path, url):
+    """Milliseconds from spawning to the first call of the Runtime API, opening the connection to DynamoDB included."""
+    times = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        for _ in range(STARTS):
+            begun = time.perf_counter()
+            process = spawn(path, listener.getsockname()[1], url)
+            connection, _ = listener.accept()
+            request = connection.recv(4096)
+            times.append((time.perf_counter() - begun) * 1000)
+            assert b"invocation/next" in request, request
+            process.kill()
+            process.wait()
+            connection.close()
+    return times
+
+
+class Handler(BaseHTTPRequestHandler):
+    """A Runtime API that hands out a list of events (*Lambda Developer Guide*, "Using the Lambda runtime API")."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        body = next(self.server.events, None)
+        if body is None:
+            self.server.done.set()
+            time.sleep(3600)
+        self.send_response(200)
+        self.send_header("lambda-runtime-aws-request-id", "8476a536-e9f4-11e8-9739-2dfe598c3fcd")
+        self.send_header("lambda-runtime-deadline-ms", str(int(time.time() * 1000) + 30_000))
+        self.send_header("lambda-runtime-invoked-function-arn", "arn:aws:lambda:eu-west-1:123456789012:function:f")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self):
+        answer = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.server.statuses.append(answer.get("statusCode"))
+        self.send_response(202)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+def serve(path, url, events):
+    """Sends the events one after the other; gives the statuses, and the MiB that the process then has resident."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    server.events, server.done, server.statuses = iter(events), threading.Event(), []
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    process = spawn(path, server.server_port, url)
+    assert server.done.wait(300), f"{path} did not answer {len(events)} events in 300 s"
+    status = open(f"/proc/{process.pid}/status").read()
+    process.kill()
+    process.wait()
+    server.shutdown()
+    return server.statuses, int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024
+
+
+def requests(function):
+    """A thousand events for a function, its own sample each time; a new name for each offer."""
+    event = json.loads((ROOT / "events" / f"{function}.json").read_text())
+    for number in range(REQUESTS):
+        if function == "create-offer":
+            event["headers"].pop("idempotency-key", None)
+            event["body"] = json.dumps({"name": f"web-{number}"})
+        yield json.dumps(event).encode()
+
+
+def main():
+    checks = Checks("binaries")
+    with ministack("dynamodb") as url:
+        make_table(boto3.client("dynamodb", endpoint_url=url, **ROOT_KEY), TABLE)
+        service = (ROOT / "events" / "create-service.json").read_bytes()
+        statuses, _ = serve(bootstrap("create-service"), url, [service])
+        assert statuses == [201], statuses
+        print(f"{'function':16} {'bytes':>9} {'zipped':>9} {'glibc':>6} {'start ms, median (least)':>25} {'MiB after 1,000':>16}")
+        for function in functions():
+            path = bootstrap(function)
+            size, packed, glibc, times = path.stat().st_size, zipped(path), newest_glibc(path), starts(path, url)
+            # A run of the reconciler reads the whole table; a hundred of them are enough.
+            events = list(requests(function))[: 100 if function == "reconcile" else None]
+            _, resident = serve(path, url, events)
+            glibc_name = ".".join(map(str, glibc))
+            start = f"{statistics.median(times):.1f} ({min(times):.1f})"
+            print(f"{function:16} {size:9,} {packed:9,} {glibc_name:>6} {start:>25} {resident:16.1f}", flush=True)
+            checks.check(f"{function} is small", packed <= ZIPPED_BYTES, f"{packed:,} bytes zipped, limit {ZIPPED_BYTES:,}")
+            checks.check(f"{function} runs on Amazon Linux 2023", glibc <= GLIBC, glibc_name)
+            checks.check(f"{function} stays small in memory", resident <= RESIDENT_MIB, f"{resident:.1f} MiB, limit {RESIDENT_MIB}")
+    checks.finish()
+
+
+main()

@@ -1,0 +1,312 @@
+"""`sam deploy` of the built template to MiniStack, which enforces IAM (`AUTH=true`), and everything a user does with it:
+
+the README's tour, the tests of the API (the suite that runs against the local server), the two policies, the schedule, a
+function without a permission, wrong settings, a wrong parameter, and deleting the stack.
+
+MiniStack leaves three things out, which are done here by hand from the same template: the routes and CORS that SAM writes
+into the API's body, the table's TTL, and alarms on a sum of metrics (they are not deployed).
+"""
+
+import datetime
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import boto3
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from samcli.yamlhelper import yaml_dump, yaml_parse
+
+from common import REGION, ROOT, ROOT_KEY, Checks, ministack, translated, wait_for
+
+STACK = "portmaster"
+BUILT = ROOT / ".aws-sam" / "build"
+PARAMETERS = {
+    "ReconcileMinutes": "2",
+    "OfferSeconds": "1800",
+    "CorsOrigin": "https://tools.example.com",
+    "DeletionProtection": "false",
+    "GitHubSubjects": "repo:our-org/our-repo:ref:refs/heads/main",
+    "CreateOidcProviders": "true",
+    "AlarmTopicArn": f"arn:aws:sns:{REGION}:123456789012:alarms",
+}
+
+
+class Deployment:
+    """The stack in MiniStack, and its clients."""
+
+    def __init__(self, url):
+        self.url = url
+        client = lambda service: boto3.client(service, endpoint_url=url, **ROOT_KEY)
+        self.cloudformation, self.api, self.functions = client("cloudformation"), client("apigatewayv2"), client("lambda")
+        self.dynamodb, self.iam, self.logs, self.sts = client("dynamodb"), client("iam"), client("logs"), client("sts")
+
+    def sam(self, *arguments):
+        """Runs a command of SAM's against MiniStack."""
+        environment = {
+            **os.environ,
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": REGION,
+            "SAM_CLI_TELEMETRY": "0",
+        }
+        command = [str(ROOT / "target/venvs/aws/bin/sam"), *arguments]
+        return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
+
+    def deploy(self, parameters):
+        """Deploys what was built, without the alarms that MiniStack refuses."""
+        template = yaml_parse((BUILT / "template.yaml").read_text())
+        resources = template["Resources"]
+        for name in [name for name, resource in resources.items() if "Metrics" in resource.get("Properties", {})]:
+            del resources[name]
+        path = BUILT / "without-sums.yaml"
+        path.write_text(yaml_dump(template))
+        overrides = [f"{name}={value}" for name, value in parameters.items()]
+        return self.sam("deploy", "--template-file", str(path), "--stack-name", STACK, "--region", REGION, "--resolve-s3",
+            "--capabilities", "CAPABILITY_IAM", "--no-confirm-changeset", "--no-progressbar", "--parameter-overrides", *overrides)  # fmt: skip
+
+    def read(self):
+        """Reads what was deployed: physical names, outputs, and the API's URL here."""
+        described = self.cloudformation.describe_stack_resources(StackName=STACK)["StackResources"]
+        self.physical = {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in described}
+        outputs = self.cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]["Outputs"]
+        self.outputs = {output["OutputKey"]: output["OutputValue"] for output in outputs}
+        self.table = self.physical["Table"]
+        self.base = f"{self.url}/_aws/execute-api/{self.physical['Api']}"
+
+    def replay(self):
+        """What MiniStack leaves out, from the translated template."""
+        resources = translated()
+        body, api = resources["Api"]["Properties"]["Body"], self.physical["Api"]
+        cors = body["x-amazon-apigateway-cors"]["Fn::If"][1]
+        cors = {name[0].upper() + name[1:]: value for name, value in cors.items()}
+        cors["AllowOrigins"] = [PARAMETERS["CorsOrigin"]]
+        self.api.update_api(ApiId=api, CorsConfiguration=cors)
+        integrations = {}
+        for path, methods in body["paths"].items():
+            for method, operation in methods.items():
+                function = operation["x-amazon-apigateway-integration"]["uri"]["Fn::Sub"].split("${")[3].split(".")[0]
+                if function not in integrations:
+                    arn = self.functions.get_function(FunctionName=self.physical[function])["Configuration"]["FunctionArn"]
+                    integrations[function] = self.api.create_integration(ApiId=api, IntegrationType="AWS_PROXY", IntegrationUri=arn, PayloadFormatVersion="2.0", IntegrationMethod="POST")["IntegrationId"]  # fmt: skip
+                key = "$default" if path == "$default" else f"{method.upper()} {path}"
+                closed = operation["security"] == [{"AWS_IAM": []}]
+                self.api.create_route(ApiId=api, RouteKey=key, Target=f"integrations/{integrations[function]}", AuthorizationType="AWS_IAM" if closed else "NONE")  # fmt: skip
+        self.dynamodb.update_time_to_live(TableName=self.table, TimeToLiveSpecification=resources["Table"]["Properties"]["TimeToLiveSpecification"])  # fmt: skip
+
+    def user(self, name, policy):
+        """An IAM user with one policy; gives its credentials."""
+        self.iam.create_user(UserName=name)
+        self.iam.attach_user_policy(UserName=name, PolicyArn=policy)
+        key = self.iam.create_access_key(UserName=name)["AccessKey"]
+        return Credentials(key["AccessKeyId"], key["SecretAccessKey"])
+
+    def call(self, credentials, method, path, body=None):
+        """Calls the deployed API, signed; gives status and body."""
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"content-type": "application/json"} if data else {}
+        request = AWSRequest(method, self.base + path, headers=headers, data=data)
+        if credentials:
+            SigV4Auth(credentials, "execute-api", REGION).add_auth(request)
+        plain = urllib.request.Request(request.url, data, dict(request.headers), method=method)
+        try:
+            with urllib.request.urlopen(plain, timeout=60) as answer:
+                status, text = answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            status, text = error.code, error.read()
+        try:
+            return status, json.loads(text) if text else None
+        except ValueError:
+            return status, text.decode()
+
+    def restart(self, function, **variables):
+        """Has a function start anew, with these variables in its environment."""
+        name = self.physical[function]
+        known = self.functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+        fresh = {**known, **variables, "RESTARTED": str(time.time_ns())}
+        self.functions.update_function_configuration(FunctionName=name, Environment={"Variables": fresh})
+        return known
+
+    def empty(self):
+        """An empty table, and a function that remembers nothing of it."""
+        keys = {"ProjectionExpression": "pk, sk", "TableName": self.table}
+        for page in self.dynamodb.get_paginator("scan").paginate(**keys):
+            for item in page["Items"]:
+                self.dynamodb.delete_item(TableName=self.table, Key=item)
+        self.restart("CreateOfferFunction")
+
+    def logged(self, pattern):
+        """The lines of the functions' log that match."""
+        lines = []
+        for stream in self.logs.describe_log_streams(logGroupName=self.outputs["LogGroup"])["logStreams"]:
+            events = self.logs.get_log_events(logGroupName=self.outputs["LogGroup"], logStreamName=stream["logStreamName"], startFromHead=True)
+            lines += [event["message"] for event in events["events"]]
+        return [line for line in lines if re.search(pattern, line)]
+
+
+def tour(deployment, credentials, checks):
+    """The README's tour, as it stands there; curl signs because its settings file says so."""
+    page = (ROOT / "README.md").read_text()
+    commands = re.search(r"^<!-- tour:.*?-->\n+```\w*\n(.*?)^```$", page, re.M | re.S)[1]
+    with tempfile.TemporaryDirectory() as home:
+        settings = f'aws-sigv4 = "aws:amz:{REGION}:execute-api"\nuser = "{credentials.access_key}:{credentials.secret_key}"\n'
+        (pathlib.Path(home) / ".curlrc").write_text(settings)
+        environment = {**os.environ, "CURL_HOME": home, "PORTMASTER": deployment.base}
+        run = subprocess.run(["bash", "-euo", "pipefail", "-c", commands], env=environment, capture_output=True, text=True)
+    for expected in ('"start":5000,"end":5999', '"secret":"', '"port":5000,"created":"', "/problems/name-taken"):
+        checks.check(f"the tour shows {expected}", expected in run.stdout, run.stdout + run.stderr)
+    checks.check("the tour comes to its end", run.returncode == 0, run.stdout + run.stderr)
+    checks.check("and leaves nothing", deployment.call(credentials, "GET", "/v1/services") == (200, []))
+
+
+def suite(deployment, credentials, checks):
+    """The tests of the API, against this deployment."""
+
+    class Reset(BaseHTTPRequestHandler):
+        def do_POST(self):
+            deployment.empty()
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Reset)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    environment = {
+        **os.environ,
+        "PORTMASTER_TEST_URL": deployment.base,
+        "PORTMASTER_TEST_RESET_URL": f"http://127.0.0.1:{server.server_port}/",
+        "AWS_ACCESS_KEY_ID": credentials.access_key,
+        "AWS_SECRET_ACCESS_KEY": credentials.secret_key,
+        "AWS_REGION": REGION,
+    }
+    command = ["cargo", "test", "--locked", "-p", "portmaster", "--test", "api", "--", "--test-threads=1"]
+    run = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
+    print("\n".join(line for line in run.stdout.splitlines() if line.startswith("test ")))
+    checks.check("the tests of the API pass", run.returncode == 0, run.stdout[-6000:] + run.stderr[-2000:])
+    server.shutdown()
+    deployment.empty()
+
+
+def policies(deployment, admin, checks):
+    """Who may call what."""
+    user = deployment.user("user", deployment.outputs["UserPolicyArn"])
+    service = {"name": "django", "start": 5000, "end": 5009}
+    checks.check("nobody may call unsigned", deployment.call(None, "GET", "/v1/services")[0] == 403)
+    checks.check("but GET /health", deployment.call(None, "GET", "/health") == (200, {"status": "ok"}))
+    checks.check("a user makes no service", deployment.call(user, "POST", "/v1/services", service)[0] == 403)
+    checks.check("an admin does", deployment.call(admin, "POST", "/v1/services", service)[0] == 201)
+    checks.check("a user deletes no service", deployment.call(user, "DELETE", "/v1/services/django")[0] == 403)
+    status, offer = deployment.call(user, "POST", "/v1/services/django/offers", {"name": "web-01"})
+    checks.check("a user takes an offer", status == 201, offer)
+    own = f"/v1/services/django/offers/{offer['secret']}"
+    checks.check("reads it", deployment.call(user, "GET", own)[0] == 200)
+    checks.check("accepts it", deployment.call(user, "POST", own + "/accept")[0] == 201)
+    checks.check("finds it", deployment.call(user, "GET", "/v1/ports/5000")[1].get("name") == "web-01")
+    checks.check("and releases it", deployment.call(user, "DELETE", "/v1/services/django/ports/web-01")[0] == 204)
+    return user
+
+
+def permission(deployment, admin, checks):
+    """A function whose role lacks one action fails at that, and says so in the log: the roles are what counts."""
+    role = deployment.physical["AcceptOfferFunctionRole"]
+    [name] = deployment.iam.list_role_policies(RoleName=role)["PolicyNames"]
+    document = deployment.iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+    less = json.loads(json.dumps(document))
+    less["Statement"][0]["Action"].remove("dynamodb:UpdateItem")
+    _, offer = deployment.call(admin, "POST", "/v1/services/django/offers", {"name": "web-02"})
+    accept = f"/v1/services/django/offers/{offer['secret']}/accept"
+    deployment.iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(less))
+    status, answer = deployment.call(admin, "POST", accept)
+    checks.check("without dynamodb:UpdateItem nothing is accepted", (status, answer.get("type")) == (503, "/problems/unavailable"), answer)
+    deployment.iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(document))
+    checks.check("with it, it is", deployment.call(admin, "POST", accept)[0] == 201)
+    lines = wait_for("the refusal in the log", 30, lambda: deployment.logged("AccessDenied|not authorized"))
+    checks.check("the log names the missing action", any("dynamodb:UpdateItem" in line for line in lines), lines[:2])
+    checks.check("and no secret", not deployment.logged(offer["secret"]))
+
+
+def wrong_settings(deployment, admin, checks):
+    """A function that points to nothing says so."""
+    for variables, expected in (
+        ({"TABLE_NAME": "no-such-table"}, "no DynamoDB table \\\\?\"no-such-table"),
+        ({"DYNAMODB_ENDPOINT": "http://127.0.0.1:1"}, "did not answer in time.*(refused|dispatch failure)"),
+    ):
+        known = deployment.restart("GetServiceFunction", **variables)
+        status, answer = deployment.call(admin, "GET", "/v1/services/django")
+        checks.check(f"{variables}: 503", (status, answer.get("type")) == (503, "/problems/unavailable"), answer)
+        lines = wait_for("the cause in the log", 30, lambda: deployment.logged(expected))
+        checks.check(f"{variables}: the log says why", lines)
+        deployment.functions.update_function_configuration(FunctionName=deployment.physical["GetServiceFunction"], Environment={"Variables": known})
+    checks.check("right again", deployment.call(admin, "GET", "/v1/services/django")[0] == 200)
+
+
+def schedule(deployment, checks):
+    """The schedule fires the reconciler: what only it removes goes by itself."""
+    key = {"pk": {"S": "N#default#PORT"}, "sk": {"S": "06000"}}
+    orphan = {**key, "service": {"S": "nobody"}, "name": {"S": "web-01"}, "state": {"S": "allocated"}, "secret": {"S": "17700000-0000-8000-8000-000000000000"}, "created": {"N": "1"}, "accepted": {"N": "1"}}  # fmt: skip
+    deployment.dynamodb.put_item(TableName=deployment.table, Item=orphan)
+    started = time.monotonic()
+    gone = lambda: "Item" not in deployment.dynamodb.get_item(TableName=deployment.table, Key=key)
+    wait_for("the schedule to run the reconciler", 300, gone)
+    print(f"the reconciler came after {time.monotonic() - started:.0f} s")
+    lines = wait_for("the reconciler's line", 30, lambda: deployment.logged('"orphaned_allocations":1'))
+    checks.check("the reconciler tells what it found", lines)
+    checks.check("and counts it", deployment.logged('"ReconcilerInconsistencies":1.*"Stack":"portmaster"|"Stack":"portmaster".*"ReconcilerInconsistencies":1'))
+
+
+def pipeline(deployment, checks):
+    """The role for pipelines: whom it trusts, and what it may do. (A token of GitHub's cannot be had here.)"""
+    role = deployment.iam.get_role(RoleName=deployment.physical["PipelineRole"])["Role"]
+    [trust] = role["AssumeRolePolicyDocument"]["Statement"]
+    like = trust["Condition"]["StringLike"]["token.actions.githubusercontent.com:sub"]
+    checks.check("it trusts the subjects that were given", like in (PARAMETERS["GitHubSubjects"], [PARAMETERS["GitHubSubjects"]]), trust)
+    attached = deployment.iam.list_attached_role_policies(RoleName=role["RoleName"])["AttachedPolicies"]
+    checks.check("it may do what a user may", [policy["PolicyArn"] for policy in attached] == [deployment.outputs["UserPolicyArn"]], attached)
+
+
+def main():
+    checks = Checks("the deployment")
+    with ministack(auth=True) as url:
+        deployment = Deployment(url)
+        for parameters, named in (({"OfferSeconds": "0"}, "OfferSeconds"), ({"GitHubSubjects": "*"}, "GitHubSubjects")):
+            refused = deployment.deploy({**PARAMETERS, **parameters})
+            output = refused.stdout + refused.stderr
+            checks.check(f"{parameters} is refused and named", refused.returncode != 0 and named in output, output[-1500:])
+        started = time.monotonic()
+        deployed = deployment.deploy(PARAMETERS)
+        if deployed.returncode != 0:
+            sys.exit(deployed.stdout + deployed.stderr)
+        print(f"sam deploy: {time.monotonic() - started:.0f} s")
+        deployment.read()
+        deployment.replay()
+        expected = {"Url", "TableName", "UserPolicyArn", "AdminPolicyArn", "PipelineRoleArn", "LogGroup", "AccessLogGroup", "DashboardName"}
+        checks.check("the outputs", set(deployment.outputs) == expected, deployment.outputs)
+        admin = deployment.user("admin", deployment.outputs["AdminPolicyArn"])
+        tour(deployment, admin, checks)
+        policies(deployment, admin, checks)
+        permission(deployment, admin, checks)
+        wrong_settings(deployment, admin, checks)
+        pipeline(deployment, checks)
+        suite(deployment, admin, checks)
+        schedule(deployment, checks)
+        # Deleting the stack leaves the table.
+        deployment.sam("delete", "--stack-name", STACK, "--region", REGION, "--no-prompts")
+        tables = deployment.dynamodb.list_tables()["TableNames"]
+        checks.check("the table outlives the stack", deployment.table in tables, tables)
+    checks.finish()
+
+
+main()

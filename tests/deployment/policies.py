@@ -1,0 +1,79 @@
+"""The template, as CloudFormation gets it, allows nothing that could be narrower: no star in an action, no star for a
+resource where the action knows resources, no secret in it, and every function capped by the boundary.
+
+cfn-lint and `sam validate` do not look at that; this looks at the translated template, because half of the roles and
+permissions are SAM's own.
+"""
+
+from common import SAMS_OWN, Checks, translated
+
+# Actions that know no resource (AWS Service Authorization Reference, "AWS X-Ray").
+WITHOUT_RESOURCES = {"xray:GetSamplingRules", "xray:GetSamplingTargets", "xray:PutTelemetryRecords", "xray:PutTraceSegments"}
+
+
+def listed(value):
+    return value if isinstance(value, list) else [value]
+
+
+def statements(document):
+    for statement in listed(document["Statement"]):
+        # A statement that is there on a condition.
+        yield from (part for part in statement.get("Fn::If", [statement]) if isinstance(part, dict) and "Effect" in part)
+
+
+def is_too_wide(resource):
+    """Whether a resource is a star, or ends in one where something has a name. (A log group is named before its streams.)"""
+    text = resource if isinstance(resource, str) else str(resource.get("Fn::Sub", ""))
+    return text in ("*", "arn:*") or text.split(":")[-1] == "*" and "log-group" not in text
+
+
+def main():
+    checks, resources = Checks("policies"), translated()
+    check = checks.check
+    for name, resource in resources.items():
+        properties = resource.get("Properties", {})
+        kind = resource["Type"]
+        documents = []
+        if kind == "AWS::IAM::ManagedPolicy":
+            documents.append(properties["PolicyDocument"])
+        if kind == "AWS::IAM::Role":
+            documents += [policy["PolicyDocument"] for policy in properties.get("Policies", [])]
+            for trust in statements(properties["AssumeRolePolicyDocument"]):
+                check(f"{name} is assumed by somebody in particular", trust.get("Principal") not in ("*", {"AWS": "*"}), trust)
+                if "Federated" in trust["Principal"]:
+                    tests = trust["Condition"]
+                    keys = [key for test in tests.values() for key in test]
+                    check(f"{name} asks for audience and subject", {key.split(":")[-1] for key in keys} == {"aud", "sub"}, tests)
+            for arn in properties.get("ManagedPolicyArns", []):
+                own = isinstance(arn, dict) and "Ref" in arn
+                check(f"{name} has only our policies and SAM's", own or str(arn).split("/")[-1] in SAMS_OWN, arn)
+            if name.endswith("FunctionRole"):
+                check(f"{name} is capped", properties.get("PermissionsBoundary") == {"Ref": "FunctionBoundary"}, properties)
+        for document in documents:
+            for statement in statements(document):
+                check(f"{name} allows", statement["Effect"] == "Allow", statement)
+                actions = listed(statement["Action"])
+                check(f"{name}: no star in an action", not any("*" in action for action in actions), actions)
+                if not set(actions) <= WITHOUT_RESOURCES:
+                    wide = [arn for arn in listed(statement["Resource"]) if is_too_wide(arn)]
+                    check(f"{name}: no resource that could be narrower", not wide, wide)
+                if any(action.startswith("dynamodb:") for action in actions):
+                    check(f"{name}: this table alone", statement["Resource"] == {"Fn::GetAtt": ["Table", "Arn"]}, statement)
+        if kind == "AWS::Lambda::Permission":
+            check(f"{name}: for one API and one route", "SourceArn" in properties and "*/*" not in str(properties["SourceArn"]).split("}")[-1], properties)
+    # A function has no action that the boundary does not have: it would be allowed in vain.
+    boundary = {action for statement in statements(resources["FunctionBoundary"]["Properties"]["PolicyDocument"]) for action in listed(statement["Action"])}
+    for name, resource in resources.items():
+        if name.endswith("FunctionRole"):
+            own = {action for policy in resource["Properties"]["Policies"] for statement in statements(policy["PolicyDocument"]) for action in listed(statement["Action"])}
+            check(f"{name} stays within the boundary", own <= boundary, own - boundary)
+    table = resources["Table"]
+    check("the table outlives its stack", (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == ("Retain", "Retain"), table)
+    check("the table can be restored", table["Properties"]["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"], table)
+    routes = resources["Api"]["Properties"]["Body"]["paths"]
+    open_routes = [path for path, methods in routes.items() for operation in methods.values() if operation.get("security") != [{"AWS_IAM": []}]]
+    check("only GET /health is open", open_routes == ["/health"], open_routes)
+    checks.finish()
+
+
+main()
