@@ -43,7 +43,13 @@ pub fn check(world: &World, without: Option<Condition>, threads: usize) -> Check
 pub fn check_some(world: &World, without: Option<Condition>, threads: usize, at_most: usize) -> Checked {
     let began = Instant::now();
     let protocol = Protocol::new(world.clone(), without);
-    let checker = protocol.checker().threads(threads).finish_when(HasDiscoveries::Any).target_state_count(at_most).spawn_bfs().join();
+    let checker = protocol
+        .checker()
+        .threads(threads)
+        .finish_when(HasDiscoveries::Any)
+        .target_state_count(at_most)
+        .spawn_bfs()
+        .join();
     let shortest = checker.discoveries().into_values().min_by_key(|path| path.clone().into_actions().len());
     let counterexample = shortest.map(|path| {
         let protocol = checker.model();
@@ -56,10 +62,5 @@ pub fn check_some(world: &World, without: Option<Condition>, threads: usize, at_
             .collect();
         Counterexample { properties, steps }
     });
-    Checked {
-        states: checker.unique_state_count(),
-        depth: checker.max_depth(),
-        took: began.elapsed(),
-        counterexample,
-    }
+    Checked { states: checker.unique_state_count(), depth: checker.max_depth(), took: began.elapsed(), counterexample }
 }

@@ -120,11 +120,7 @@ impl Protocol {
 
     /// The revision of a new service, or of one written in place of another. Without randomness it counts.
     pub(crate) fn revision(&self, call: usize, fresh: u8, old: Option<u8>) -> u8 {
-        if self.has(Condition::RevisionRandom) {
-            16 + call as u8 * 8 + fresh
-        } else {
-            old.map_or(1, |old| old + 1)
-        }
+        if self.has(Condition::RevisionRandom) { 16 + call as u8 * 8 + fresh } else { old.map_or(1, |old| old + 1) }
     }
 
     fn start(&self) -> State {
@@ -290,10 +286,8 @@ impl Model for Protocol {
             }
             Action::Arrive(place) => self.arrive(&mut state, usize::from(place)),
             Action::Show(key) => {
-                state.veil = state
-                    .veil
-                    .map(|veil| Veil { keys: veil.keys & !key.bit(), ..veil })
-                    .filter(|veil| veil.keys != 0);
+                state.veil =
+                    state.veil.map(|veil| Veil { keys: veil.keys & !key.bit(), ..veil }).filter(|veil| veil.keys != 0);
                 true
             }
             Action::Ttl(key) => {

@@ -62,6 +62,48 @@ impl Property {
         }
     }
 
+    /// What it says.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Ports => {
+                "At most one holder per port: who has an item that is live by the slowest clock, or was told of \
+                            a claim that no clock can think dead."
+            }
+            Self::Names => "At most one such holder per name of a service.",
+            Self::Ranges => {
+                "Ranges do not overlap, and the Ranges item is what the services say (not asked where it \
+                             starts damaged)."
+            }
+            Self::Services => {
+                "Who was told of a claim that no clock can think dead, or that is accepted, has it in a \
+                               service that exists, inside its range."
+            }
+            Self::Secrets => {
+                "Only its secret, under its service, accepts or rejects an offer, and only while it is live \
+                              by the caller's clock. What was answered as accepted is not denied while it lasts, and \
+                              what was answered as rejected is not accepted."
+            }
+            Self::Survival => {
+                "What was told stands in the table under its secret, until it is rejected, released, or \
+                               some clock can think it expired. What nobody was told of has an expiry within an \
+                               offer's life."
+            }
+            Self::Reconciler => {
+                "No removal by the reconciler hits a claim that every clock finds live, a pointer whose \
+                                 claim some clock finds live, or an allocation whose service exists."
+            }
+            Self::Keys => {
+                "A key stands for at most one claim at a time, until that claim has expired by some clock or \
+                           the key's time is over; and it gives a claim only to who asks for the same name."
+            }
+            Self::Answers => {
+                "`name-taken` is about the name's own claim and not this call's, `service-exists` about a \
+                              service that this call did not make, and no offer is told that its teller found dead."
+            }
+        }
+    }
+
     pub(crate) fn bit(self) -> u16 {
         1 << self as u8
     }
@@ -137,9 +179,10 @@ fn told_in_service(protocol: &Protocol, state: &State) -> bool {
 
 fn told_stands(protocol: &Protocol, state: &State) -> bool {
     let told = &state.history.told;
-    let kept = told.iter().filter(|told| told.stands(protocol.fastest(state))).all(|told| {
-        state.table.port(told.port).is_some_and(|item| item.secret == told.secret)
-    });
+    let kept = told
+        .iter()
+        .filter(|told| told.stands(protocol.fastest(state)))
+        .all(|told| state.table.port(told.port).is_some_and(|item| item.secret == told.secret));
     let longest = protocol.fastest(state) + protocol.world.life;
     let ends = state.table.ports.iter().flatten().all(|item| {
         told.iter().any(|told| told.secret == item.secret) || item.expires.is_some_and(|expires| expires <= longest)

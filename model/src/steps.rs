@@ -92,14 +92,13 @@ impl Step<'_> {
             Pc::Done => 0,
             Pc::Idle => {
                 let order = &protocol.world.calls[call];
-                let begins = order.after.iter().all(|other| state.calls[*other].pc == Pc::Done);
                 let told = match order.script {
                     Script::Accept { of: Of::Call(of), .. } | Script::Reject { of: Of::Call(of), .. } => {
                         state.calls[of].got.is_some()
                     }
                     _ => true,
                 };
-                u8::from(begins && told)
+                u8::from(told)
             }
             Pc::Choose => protocol.world.ports + 1,
             Pc::NameUsed(..) => 2,

@@ -69,12 +69,6 @@ pub(crate) struct Service {
     pub(crate) keep: Option<Ports>,
 }
 
-impl Service {
-    pub(crate) fn offered(&self) -> Ports {
-        self.keep.unwrap_or(self.range)
-    }
-}
-
 /// The Ranges item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Ranges {

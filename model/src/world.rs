@@ -48,8 +48,6 @@ pub(crate) struct Call {
     pub(crate) script: Script,
     /// By how much its clock may be off: every one of these is tried.
     pub(crate) skews: &'static [Tick],
-    /// The calls that are over before this one begins.
-    pub(crate) after: Vec<usize>,
 }
 
 /// A claim that there is from the beginning, and who was told of it.
@@ -128,15 +126,7 @@ impl World {
     }
 
     pub(crate) fn with_clocks(mut self, script: Script, skews: &'static [Tick]) -> Self {
-        self.calls.push(Call { script, skews, after: Vec::new() });
-        self
-    }
-
-    /// The call added last begins when these are over.
-    pub(crate) fn after(mut self, calls: &[usize]) -> Self {
-        if let Some(last) = self.calls.last_mut() {
-            last.after = calls.to_vec();
-        }
+        self.calls.push(Call { script, skews });
         self
     }
 

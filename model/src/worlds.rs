@@ -78,7 +78,11 @@ pub fn worlds() -> Vec<World> {
             lost: 1,
             late: 1,
             claims: vec![held(0, 0, 0, Some(1))],
-            ..World::new("holders", "an old offer expires under its holders, and its port is offered again", [Some(A), None])
+            ..World::new(
+                "holders",
+                "an old offer expires under its holders, and its port is offered again",
+                [Some(A), None],
+            )
         }
         .with_clocks(accept_of(Of::Claim(0), 0), SLOW)
         .with(accept_of(Of::Claim(0), 0))
@@ -95,6 +99,7 @@ pub fn worlds() -> Vec<World> {
         .with(accept_of(Of::Claim(0), 0)),
         World {
             ports: 1,
+            life: 2,
             lost: 1,
             late: 1,
             claims: vec![held(0, 0, 0, None)],
@@ -105,23 +110,22 @@ pub fn worlds() -> Vec<World> {
         .with(offer(0))
         .with_clocks(accept(2), FAST),
         // Keys.
+        World { ticks: 1, key_life: 2, ..World::new("keys", "one key for two bodies, three times", [Some(AB), None]) }
+            .with(keyed(0))
+            .with(keyed(0))
+            .with(keyed(1))
+            .with(accept(0))
+            .with(reject(1)),
         World {
             ticks: 1,
-            key_life: 2,
-            ..World::new("keys", "one key for two bodies, three times", [Some(AB), None])
-        }
-        .with(keyed(0))
-        .with(keyed(0))
-        .with(keyed(1))
-        .with(accept(0))
-        .with(reject(1)),
-        World {
-            ticks: 2,
-            life: 1,
             key_life: 1,
             ttl: true,
             claims: vec![Claim { key: true, ..held(0, 0, 0, Some(1)) }],
-            ..World::new("old keys", "a key's time ends while it is used, and the reconciler removes it", [Some(AB), None])
+            ..World::new(
+                "old keys",
+                "a key's time ends while it is used, and the reconciler removes it",
+                [Some(AB), None],
+            )
         }
         .with(Script::SweepRequest)
         .with(keyed(0))
@@ -131,7 +135,11 @@ pub fn worlds() -> Vec<World> {
         World {
             ticks: 1,
             claims: vec![held(0, 0, 0, Some(1))],
-            ..World::new("deletion", "a service is deleted while an old offer expires and a new one is made", [Some(AB), None])
+            ..World::new(
+                "deletion",
+                "a service is deleted while an old offer expires and a new one is made",
+                [Some(AB), None],
+            )
         }
         .with_clocks(accept_old(), SLOW)
         .with_clocks(delete(), FAST)
@@ -153,14 +161,12 @@ pub fn worlds() -> Vec<World> {
         .with(keyed(0))
         .with(keyed(0))
         .with(accept(2)),
-        World {
-            ..World::new("flapping", "a range is shrunk and grown again while a key is used twice", [Some(AB), None])
-        }
-        .with(change(0, A))
-        .with(change(0, AB))
-        .with(keyed(0))
-        .with(keyed(0))
-        .with(accept(2)),
+        World::new("flapping", "a range is shrunk and grown again while a key is used twice", [Some(AB), None])
+            .with(change(0, A))
+            .with(change(0, AB))
+            .with(keyed(0))
+            .with(keyed(0))
+            .with(accept(2)),
         World {
             ports: 3,
             ..World::new("moves", "a port goes from one service to another, under a holder", [Some(AB), Some(C)])
@@ -187,8 +193,8 @@ pub fn worlds() -> Vec<World> {
             tokens: false,
             ..World::new("creation", "services are created at once, with ranges that overlap", [None, None])
         }
-        .with(create(0, AB))
         .with(create(0, A))
+        .with(create(0, B))
         .with(create(1, B | C))
         .with(offer(0)),
         World {
@@ -199,14 +205,20 @@ pub fn worlds() -> Vec<World> {
         .with(delete())
         .with(Script::SweepMark { service: 0 })
         .with(offer(0)),
-        World {
-            ..World::new("re-creation", "a service is deleted and created again under another deletion", [Some(A), None])
-        }
+        World::new(
+            "overtaking",
+            "a deletion is overtaken by a shrinking, which keeps a port on offer",
+            [Some(AB), None],
+        )
         .with(delete())
-        .with(delete())
-        .with(create(0, A))
-        .with(delete())
+        .with(change(0, A))
         .with(offer(0)),
+        World::new("re-creation", "a service is deleted and created again under another deletion", [Some(A), None])
+            .with(delete())
+            .with(delete())
+            .with(create(0, A))
+            .with(delete())
+            .with(offer(0)),
         // Faults.
         World {
             tokens: false,
@@ -216,14 +228,10 @@ pub fn worlds() -> Vec<World> {
         .with(offer(0))
         .with(offer(0))
         .with(offer(1)),
-        World {
-            tokens: false,
-            lost: 2,
-            ..World::new("replies with a key", "the same, with a key", [Some(AB), None])
-        }
-        .with(keyed(0))
-        .with(keyed(0))
-        .with(reject(1)),
+        World { tokens: false, lost: 2, ..World::new("replies with a key", "the same, with a key", [Some(AB), None]) }
+            .with(keyed(0))
+            .with(keyed(0))
+            .with(reject(1)),
         World {
             late: 1,
             ..World::new("copies", "a second copy of a request arrives at any time later", [Some(AB), None])
@@ -240,7 +248,11 @@ pub fn worlds() -> Vec<World> {
         .with(offer(0)),
         World {
             halves: true,
-            ..World::new("halves with a key", "transactions are half to be seen while others use the key", [Some(AB), None])
+            ..World::new(
+                "halves with a key",
+                "transactions are half to be seen while others use the key",
+                [Some(AB), None],
+            )
         }
         .with(keyed(0))
         .with(keyed(1))
@@ -259,12 +271,36 @@ pub fn worlds() -> Vec<World> {
             ticks: 2,
             ttl: true,
             claims: vec![held(0, 0, 0, Some(1))],
-            ..World::new("sweeps", "the reconciler comes to a name and to its port while both are used", [Some(AB), None])
+            ..World::new(
+                "sweeps",
+                "the reconciler comes to a name and to its port while both are used",
+                [Some(AB), None],
+            )
         }
         .with_clocks(accept_old(), SLOW)
         .with(Script::SweepPort { port: 0 })
         .with_clocks(Script::SweepName { service: 0, name: 0 }, FAST)
         .with(offer(0)),
+        World {
+            ticks: 1,
+            ttl: true,
+            claims: vec![held(0, 0, 0, Some(0))],
+            ..World::new("two sweeps", "two reconcilers come to the same name", [Some(A), None])
+        }
+        .with(Script::SweepName { service: 0, name: 0 })
+        .with(Script::SweepName { service: 0, name: 0 })
+        .with(offer(0)),
+        World {
+            damaged: true,
+            bits: Some(0),
+            claims: vec![held(0, 0, 0, None)],
+            ..World::new("damage released", "an orphan is released, and its port goes to another service", [None, None])
+        }
+        .with(Script::SweepPort { port: 0 })
+        .with(Script::ReleasePort { service: 0, port: 0 })
+        .with(create(1, A))
+        .with(Script::Offer { service: 1, name: 1, key: false })
+        .with(accept_of(Of::Call(3), 1)),
         World {
             damaged: true,
             bits: Some(0),
@@ -279,12 +315,16 @@ pub fn worlds() -> Vec<World> {
         World {
             damaged: true,
             ports: 3,
-            bits: Some(A | C),
-            ..World::new("ranges", "Ranges lacks a port, and is made anew while services change", [Some(AB), None])
+            bits: Some(AB),
+            ..World::new(
+                "ranges",
+                "Ranges has a port too many, and is made anew while services change",
+                [Some(A), None],
+            )
         }
         .with(Script::SweepRanges)
         .with(create(1, C))
-        .with(change(0, A)),
+        .with(change(0, A | C)),
         World {
             halves: true,
             ports: 3,
@@ -296,8 +336,14 @@ pub fn worlds() -> Vec<World> {
     ]
 }
 
-/// The same with more calls and faults, for the command.
+/// The same worlds where more goes wrong: one more reply is lost, request late, and function stopped. For the command.
 #[must_use]
 pub fn larger_worlds() -> Vec<World> {
-    Vec::new()
+    let more = |world: World| World {
+        lost: world.lost + 1,
+        late: world.late + u8::from(world.tokens),
+        stops: world.stops + 1,
+        ..world
+    };
+    worlds().into_iter().map(more).collect()
 }

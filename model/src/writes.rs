@@ -324,8 +324,11 @@ impl Step<'_> {
         };
         self.state.table.ports[usize::from(port)] = None;
         // It names the claim, so whenever it arrives, that is what was to be released.
-        if item.secret == secret && item.accepted.is_some() {
+        let by_name = matches!(self.protocol.world.calls[self.call].script, Script::ReleaseName { .. });
+        if by_name && item.secret == secret && item.accepted.is_some() {
             self.state.history.end(secret);
+        } else {
+            self.ended_by_release(item, service);
         }
         Some(Reply::Done)
     }
@@ -350,7 +353,8 @@ impl Step<'_> {
     fn ended_by_release(&mut self, item: PortItem, service: ServiceId) {
         let process = &mut self.state.calls[self.call];
         let began = self.state.history.find(item.secret).and_then(|told| told.accepted);
-        let in_time = began.is_some_and(|began| process.closed.is_none_or(|closed| began <= closed));
+        let in_time =
+            item.accepted.is_some() && began.is_some_and(|began| process.closed.is_none_or(|closed| began <= closed));
         if item.service == service && in_time && !process.released {
             process.released = true;
             self.state.history.end(item.secret);

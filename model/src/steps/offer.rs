@@ -278,12 +278,14 @@ impl Step<'_> {
             return true;
         }
         let withdraws = !replayed || !self.has(Condition::ReplayStays);
+        // Its maker has told nobody; who replays it cannot know.
+        let why = if replayed { Removal::NotConfirmed } else { Removal::OutOfRange };
         match service {
-            None if !key || withdraws => self.withdraw(secret, port, Removal::OutOfRange, true),
+            None if !key || withdraws => self.withdraw(secret, port, why, true),
             None => self.done(),
             Some(service) if !contains(service.range, port) => {
                 if withdraws {
-                    self.withdraw(secret, port, Removal::OutOfRange, replayed);
+                    self.withdraw(secret, port, why, replayed);
                 } else if service.keep.is_none() {
                     self.done();
                 } else {

@@ -69,9 +69,8 @@ impl Step<'_> {
         let Script::SweepName { service, name } = self.script() else { return false };
         let Some(found) = self.settled(pointer.port, Condition::SweepSettled) else { return false };
         let now = self.now();
-        let stands = found.is_some_and(|item| {
-            item.secret == pointer.secret && (self.has(Condition::SweepGone) || item.is_live(now))
-        });
+        let stands = found
+            .is_some_and(|item| item.secret == pointer.secret && (self.has(Condition::SweepGone) || item.is_live(now)));
         let secret = pointer.secret;
         match pointer.gone_since {
             _ if stands => self.done(),
