@@ -191,11 +191,11 @@ impl Protocol {
         let call = usize::from(owner);
         let Some(reply) = (Step { protocol: self, state, call }).apply(&write, None) else { return false };
         state.flight.remove(place);
-        if matches!(reply, Reply::Done) && self.world.tokens && write.has_token() {
-            // What is sent again under the token will be answered as done.
+        if matches!(reply, Reply::Done) && self.world.tokens && write.has_token() && self.has(Condition::StableToken) {
+            // What is sent again under the token will be answered as done, and its other copies do nothing.
+            state.flight.retain(|copy| *copy != (owner, write));
             if let Pc::Send { write: sent, committed, .. } = &mut state.calls[call].pc
                 && *sent == write
-                && self.has(Condition::StableToken)
             {
                 *committed = true;
             }
