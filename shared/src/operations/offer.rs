@@ -393,7 +393,7 @@ impl Attempt<'_> {
             Reason::Failed(Some(holding)) => {
                 let affinity = self.affinity.filter(|pointer| pointer.port == port && !name_failed);
                 if affinity.is_some_and(|pointer| pointer.secret == holding.secret) {
-                    return self.name_taken(holding.claim).await;
+                    return self.name_taken(holding).await;
                 }
                 let holder = Holder::from(&holding.claim);
                 match affinity {
@@ -437,17 +437,21 @@ impl Attempt<'_> {
         let now = self.registry.clock.now();
         self.rule = match found.filter(|found| found.secret == pointer.secret) {
             None => NameRule::Gone(pointer.secret),
-            Some(holding) if holding.claim.is_live(now) => return self.name_taken(holding.claim).await.map(Some),
+            Some(holding) if holding.claim.is_live(now) => return self.name_taken(holding).await.map(Some),
             Some(_) => NameRule::Dead(pointer.port, pointer.secret),
         };
         Ok(None)
     }
 
-    /// The name has a live claim: that is the answer, unless it is the one that this request's key made.
-    async fn name_taken(&mut self, claim: Claim) -> Result<Next, Error> {
+    /// The name has a live claim: that is the answer, unless this very call made it (a transaction that was given up as
+    /// lost has arrived), or this request's key.
+    async fn name_taken(&mut self, found: Holding) -> Result<Next, Error> {
+        if let Some(ours) = self.made.iter().find(|made| made.secret == found.secret) {
+            return Ok(Next::Ours(Box::new(ours.clone())));
+        }
         match self.made_by_key().await? {
             Some(next) => Ok(next),
-            None => Err(Error::NameTaken { claim: Box::new(claim) }),
+            None => Err(Error::NameTaken { claim: Box::new(found.claim) }),
         }
     }
 

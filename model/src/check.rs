@@ -1,0 +1,66 @@
+//! Checking a world, and telling a counterexample.
+
+use std::time::{Duration, Instant};
+
+use stateright::{Checker as _, HasDiscoveries, Model as _};
+
+use crate::conditions::Condition;
+use crate::model::Protocol;
+use crate::properties::Property;
+use crate::world::World;
+
+/// What a check came to.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// How many different states there are, or were seen before the first counterexample.
+    pub states: usize,
+    /// How many steps the longest way from the beginning has.
+    pub depth: usize,
+    /// How long it took.
+    pub took: Duration,
+    /// A shortest way to a state where something does not hold.
+    pub counterexample: Option<Counterexample>,
+}
+
+/// How a property is violated.
+#[derive(Clone, Debug)]
+pub struct Counterexample {
+    /// Which do not hold in the last state.
+    pub properties: Vec<Property>,
+    /// The steps to it.
+    pub steps: Vec<String>,
+}
+
+/// Goes through the states of a world, all of them if nothing is wrong, with the protocol as it is or without one
+/// condition.
+#[must_use]
+pub fn check(world: &World, without: Option<Condition>, threads: usize) -> Checked {
+    check_some(world, without, threads, usize::MAX)
+}
+
+/// The same, but not (much) more states than this.
+#[must_use]
+pub fn check_some(world: &World, without: Option<Condition>, threads: usize, at_most: usize) -> Checked {
+    let began = Instant::now();
+    let protocol = Protocol::new(world.clone(), without);
+    let checker = protocol
+        .checker()
+        .threads(threads)
+        .finish_when(HasDiscoveries::Any)
+        .target_state_count(at_most)
+        .spawn_bfs()
+        .join();
+    let shortest = checker.discoveries().into_values().min_by_key(|path| path.clone().into_actions().len());
+    let counterexample = shortest.map(|path| {
+        let protocol = checker.model();
+        let properties =
+            Property::ALL.into_iter().filter(|property| !property.holds(protocol, path.last_state())).collect();
+        let steps = path
+            .into_vec()
+            .into_iter()
+            .filter_map(|(state, action)| action.map(|action| protocol.describe(&state, action)))
+            .collect();
+        Counterexample { properties, steps }
+    });
+    Checked { states: checker.unique_state_count(), depth: checker.max_depth(), took: began.elapsed(), counterexample }
+}

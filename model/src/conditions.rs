@@ -1,0 +1,215 @@
+//! Every condition of the design, each a switch: the model without one is a mutant, and a world must notice.
+
+/// Whether a condition can be left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needed {
+    /// No: without it a property fails in this world.
+    In(&'static str),
+    /// Not by the properties, in any world; why it is there.
+    Spare(&'static str),
+}
+
+macro_rules! conditions {
+    ($($(#[doc = $words:literal])+ $name:ident @ $place:literal => $needed:expr;)+) => {
+        /// A condition of the design: what a write is conditional on, or a rule about what follows from what was read.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Condition {
+            $($(#[doc = $words])+ #[doc = ""] #[doc = concat!("In `", $place, "`.")] $name,)+
+        }
+
+        impl Condition {
+            /// All of them, by where they stand.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+
+            /// What it says.
+            #[must_use]
+            pub fn words(self) -> &'static str {
+                match self {
+                    $(Self::$name => concat!($($words),+).trim_ascii(),)+
+                }
+            }
+
+            /// Where it stands: the file, below `shared/src`, and the function.
+            #[must_use]
+            pub fn place(self) -> &'static str {
+                match self {
+                    $(Self::$name => $place,)+
+                }
+            }
+
+            /// Whether it can be left out.
+            #[must_use]
+            pub fn needed(self) -> Needed {
+                use Needed::{In, Spare};
+                match self {
+                    $(Self::$name => $needed,)+
+                }
+            }
+        }
+    };
+}
+
+conditions! {
+    /// A Port item is put only where there is none or a dead one.
+    PortIfDead @ "store/claim.rs: claim" => In("names");
+    /// *Free*: the Instance is absent, or points to the port being claimed.
+    NameFree @ "store/claim.rs: claim" => In("names");
+    /// *Gone* and *Dead*: the Instance still carries the secret that was judged.
+    NameAsJudged @ "store/claim.rs: claim" => In("names");
+    /// *Dead*: the same transaction removes the dead claim that is in the way.
+    DeadIsRemoved @ "store/claim.rs: claim" => In("names");
+    /// *Dead*: what is removed has the secret that was judged.
+    DeadSecret @ "store/claim.rs: claim" => Spare("a claim that is dead may be removed by anybody, as by a claim on its port; and if it is another's, then the one that was judged is gone. Kept: a removal repeats all of its evidence.");
+    /// *Dead*: what is removed is dead still.
+    DeadStill @ "store/claim.rs: claim" => In("names");
+    /// A Request is put only where there is none or one whose time is over.
+    KeyNew @ "store/claim.rs: claim" => In("keys");
+    /// A Request is replaced only while it carries the secret whose claim was judged dead.
+    KeyAsJudged @ "store/claim.rs: claim" => In("keys");
+    /// A Port item with the very secret that was to be put is one's own: the claim stands.
+    OwnClaim @ "store/claim.rs: claim" => Spare("*OwnAnswered* recognizes it later. Kept: it saves a candidate, and the requests to learn of it.");
+    /// A transaction that is sent again has the token that it had.
+    StableToken @ "store/transact.rs: transact" => In("copies");
+    /// An offer has an expiry.
+    OfferExpires @ "operations/offer.rs: new_claim" => In("names");
+    /// A claim that is dead and not gone is judged *Dead*, not *Gone*.
+    DeadIsNotGone @ "operations/offer.rs: judge_old_claim" => In("names");
+    /// The pointer's claim is on its port only if that has the pointer's secret.
+    JudgeSecret @ "operations/offer.rs: judge_old_claim" => In("replies");
+    /// What a pointer points to is read settled.
+    JudgeSettled @ "operations/offer.rs: judge_old_claim" => In("halves");
+    /// A pointer with the secret of a claim of this very call is one's own, arrived late.
+    OwnByPointer @ "operations/offer.rs: learn" => Spare("*OwnAnswered* recognizes it later. Kept: it saves a transaction.");
+    /// One's own late claim is the answer only if its Port item stands.
+    OwnStands @ "operations/offer.rs: learn" => In("replies with a key");
+    /// That a name is taken is not answered about a claim of this very call.
+    OwnAnswered @ "operations/offer.rs: name_taken" => In("releases");
+    /// What a key made is its claim only if the port has its secret.
+    KeySecret @ "operations/offer.rs: learn_of_request" => In("keys");
+    /// A key gives its claim again only while that is live.
+    KeyLive @ "operations/offer.rs: learn_of_request" => In("keys");
+    /// A key is as good as new only once its claim is dead.
+    KeyDead @ "operations/offer.rs: learn_of_request" => In("keys");
+    /// A key with another body is refused.
+    KeyBody @ "operations/offer.rs: learn_of_request" => In("keys");
+    /// What a Request points to is read settled.
+    KeySettled @ "operations/offer.rs: learn_of_request" => In("halves with a key");
+    /// The Service is read before an offer is told.
+    LookExists @ "operations/offer.rs: run" => In("shrinking");
+    /// It is read after the claim, not beside it.
+    LookAfter @ "operations/offer.rs: run" => In("shrinking");
+    /// It is read consistently.
+    LookConsistent @ "store/services.rs: service" => In("shrinking");
+    /// A port that is being given up is not told of, though it is in the range.
+    LookAtMark @ "operations/offer.rs: confirm" => In("shrinking");
+    /// A port outside the range is not told of.
+    LookAtRange @ "operations/offer.rs: confirm" => In("shrinking");
+    /// A replay is confirmed like a claim.
+    LookAtReplay @ "operations/offer.rs: confirm" => In("keyed deletion");
+    /// A claim made with a key is not withdrawn because the look failed.
+    KeyedStays @ "operations/offer.rs: confirm" => In("keyed deletion");
+    /// Who was merely shown a claim does not withdraw it.
+    ReplayStays @ "operations/offer.rs: confirm" => In("flapping");
+    /// A claim that could not be withdrawn since it was accepted is not gone.
+    WithdrawnIsGone @ "operations/offer.rs: withdraw" => In("flapping");
+    /// Accept: the secret matches.
+    AcceptSecret @ "store/ports.rs: accept" => In("holders");
+    /// Accept: the service matches.
+    AcceptService @ "store/ports.rs: accept" => In("wrong service");
+    /// Accept: it is on offer.
+    AcceptOffered @ "store/ports.rs: accept" => Spare("only offers have an `expires_at`, so *AcceptLive* says it. It would be needed with leases.");
+    /// Accept: `expires_at > :now`.
+    AcceptLive @ "store/ports.rs: accept" => In("holders");
+    /// An accept that finds its own allocation says so.
+    AcceptAgain @ "store/ports.rs: accept" => In("holders");
+    /// Reject and withdrawal: the secret matches.
+    RejectSecret @ "store/ports.rs: reject" => In("holders");
+    /// Reject: the service matches.
+    RejectService @ "store/ports.rs: reject" => In("wrong service");
+    /// Reject and withdrawal: it is on offer.
+    RejectOffered @ "store/ports.rs: reject" => Spare("only offers have an `expires_at`, so *RejectLive* says it. It would be needed with leases.");
+    /// Reject and withdrawal: `expires_at > :now`.
+    RejectLive @ "store/ports.rs: reject" => In("holders");
+    /// A reject that finds its offer accepted says so, also in doubt.
+    RejectTold @ "operations/offers.rs: reject" => In("holders");
+    /// Release by name: the secret matches the pointer's.
+    ReleaseSecret @ "store/ports.rs: release_claim" => In("releases");
+    /// Release by name: it is allocated.
+    ReleaseState @ "store/ports.rs: release_claim" => In("releases");
+    /// Release by name: service and name match.
+    ReleaseName @ "store/ports.rs: release_claim" => Spare("the secret belongs to one name of one service, so *ReleaseSecret* says it.");
+    /// Release by port: the service matches.
+    ReleasePortService @ "store/ports.rs: release_port" => In("late release");
+    /// Release by port: it is allocated.
+    ReleasePortState @ "store/ports.rs: release_port" => Spare("only allocations have an `accepted`, so *ReleasePortSent* says it.");
+    /// Release by port: `accepted <= :sent`.
+    ReleasePortSent @ "store/ports.rs: release_port" => In("releases");
+    /// Release by port is sent once.
+    ReleasePortOnce @ "store/ports.rs: release_port" => In("releases");
+    /// A service is created only where there is none of its name.
+    CreateAbsent @ "store/services.rs: create_service" => In("creation");
+    /// Ranges is put only with the version that was read.
+    RangesVersion @ "store/ranges.rs: put" => In("creation");
+    /// What a service is to get belongs to nobody, by Ranges as it was read.
+    RangesFree @ "operations/services.rs: create_service, is_free" => In("creation");
+    /// A service is changed only as it was read: content.
+    ContentAsRead @ "store/services.rs: rewrite_service" => In("moves");
+    /// A mark is set only on the service as it was read.
+    MarkAsRead @ "store/services.rs: rewrite_service" => In("marks");
+    /// A mark is taken off only while it is that mark, by its setter or the reconciler.
+    UnmarkAsRead @ "store/services.rs: rewrite_service" => In("marks");
+    /// A range is changed only while the service is as it was read, or marked.
+    ResizeAsRead @ "store/services.rs: resize_service" => In("moves");
+    /// A service is deleted only under the very mark that was set.
+    DeleteAsRead @ "store/services.rs: delete_service" => In("marks");
+    /// Setting a mark is a new revision.
+    MarkRevises @ "operations/services.rs: marked" => In("overtaking");
+    /// Taking a mark off is a new revision.
+    UnmarkRevises @ "operations/services.rs: unmark" => In("marks");
+    /// A revision is random: none comes twice, also not in a later service of the same name.
+    RevisionRandom @ "operations/services.rs: marked, create_service" => In("re-creation");
+    /// The mark is set before the look for live claims.
+    MarkFirst @ "operations/services.rs: delete_service, shrink" => In("shrinking");
+    /// The look for live claims is consistent.
+    QueryConsistent @ "store/ports.rs: holdings" => In("shrinking");
+    /// A live claim refuses.
+    LiveRefuses @ "operations/services.rs: clear" => Spare("a live claim cannot be removed as dead, so *RevivedRefuses* refuses as well. Kept: without it a refused deletion would have removed things, and cost a write for each claim.");
+    /// Dead claims are removed before the service or the part of its range goes.
+    DeadFirst @ "operations/services.rs: clear" => In("deletion");
+    /// A dead claim that was accepted before it could be removed refuses.
+    RevivedRefuses @ "operations/services.rs: clear" => In("deletion");
+    /// A dead claim is removed only under the secret that was seen.
+    RemoveSecret @ "store/ports.rs: remove_dead" => Spare("a claim that is dead may be removed by anybody. Kept: a removal repeats all of its evidence, and its caller learns whether *that* claim is gone.");
+    /// A dead claim is removed only if it is dead still.
+    RemoveStill @ "store/ports.rs: remove_dead" => In("deletion");
+    /// A mark as it was to be set is one's own: it stands.
+    OwnMark @ "store/services.rs: rewrite_service" => Spare("an attempt that does not know its own mark waits, and overtakes it. Kept: it saves a second.");
+    /// A service as it was to be created is one's own: it was created.
+    OwnService @ "store/services.rs: with_ranges" => In("creation");
+    /// A pointer is removed only if its claim is gone, not if it is merely dead.
+    SweepGone @ "operations/reconcile.rs: pointer" => In("sweeps");
+    /// What a pointer points to is read settled, by the reconciler too.
+    SweepSettled @ "operations/reconcile.rs: pointer" => In("halves and sweeps");
+    /// A pointer is removed only a week after its claim was first seen to be gone.
+    SweepGrace @ "operations/reconcile.rs: pointer" => Spare("gone is for ever, so the pointer may go at once. Kept for P14: until then the name comes back to its port.");
+    /// That a claim is gone is noted only on the pointer that was seen.
+    NoteSecret @ "store/names.rs: note_gone" => In("two sweeps");
+    /// A pointer is removed only while it carries the secret that is gone.
+    PointerSecret @ "store/names.rs: remove_pointer" => In("halves and sweeps");
+    /// A Request is removed only under the secret that was seen.
+    RequestSecret @ "store/requests.rs: remove_request" => Spare("one of *RequestSecret* and *RequestOver* is enough: a newer Request's time is not over.");
+    /// A Request is removed only if its time is over.
+    RequestOver @ "store/requests.rs: remove_request" => Spare("one of *RequestSecret* and *RequestOver* is enough: under the same secret the time does not change.");
+    /// An orphan is removed only in a transaction that checks that its service is absent.
+    OrphanService @ "store/sweep.rs: remove_orphan" => In("damage");
+    /// An orphan is removed only under the secret that was seen.
+    OrphanSecret @ "store/sweep.rs: remove_orphan" => In("damage released");
+    /// An orphan is removed only if it is allocated.
+    OrphanState @ "store/sweep.rs: remove_orphan" => Spare("what is allocated stays so under its secret, so *OrphanSecret* says it.");
+    /// Ranges is made anew only with the version that was read.
+    RebuildVersion @ "store/ranges.rs: rebuild_ranges" => In("ranges");
+    /// Ranges is read before the services that it is compared with.
+    RebuildOrder @ "operations/reconcile.rs: compare" => Spare("the second comparison has the same version of Ranges before the services are read, in either order (*RebuildTwice*). Kept: it costs nothing.");
+    /// Ranges is made anew only after two comparisons, the second when what was half to be seen is whole.
+    RebuildTwice @ "operations/reconcile.rs: ranges" => In("halves and ranges");
+}

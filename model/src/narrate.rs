@@ -1,0 +1,144 @@
+//! A counterexample in words.
+
+use crate::model::{Action, Protocol, State};
+use crate::steps::{Pc, Then};
+use crate::table::{Key, Ports, members};
+use crate::world::{Of, Script};
+use crate::writes::{Removal, Resize, Rule, Why, Write};
+
+impl Protocol {
+    /// What happens in a step.
+    pub(crate) fn describe(&self, state: &State, action: Action) -> String {
+        let who = |call: u8| {
+            let skew = match state.calls[usize::from(call)].skew {
+                0 => String::new(),
+                skew => format!(", clock {skew:+}"),
+            };
+            let script = script(self.world.calls[usize::from(call)].script);
+            format!("{} ({script}{skew})", (b'A' + call) as char)
+        };
+        match action {
+            Action::Go(call, choice) => {
+                format!("{} {}", who(call), step(state.calls[usize::from(call)].pc, choice, self.world.ports))
+            }
+            Action::Lose(call) => format!("{} {}; its reply is lost", who(call), sent(state, call)),
+            Action::Late(call) => format!("{} {}, and that is on its way for long", who(call), sent(state, call)),
+            Action::GiveUp(call) => format!("{} gives up", who(call)),
+            Action::Stop(call) => format!("{} stops", who(call)),
+            Action::Arrive(place) => {
+                let (call, copy) = state.flight[usize::from(place)];
+                format!("what {} sent long ago arrives: {}", who(call), write(copy))
+            }
+            Action::Show(key) => format!("the transaction's {} can be seen", item(key)),
+            Action::Ttl(key) => format!("TTL deletes {}", item(key)),
+            Action::Tick => format!("it is {}", state.clock + 1),
+        }
+    }
+}
+
+fn item(key: Key) -> String {
+    match key {
+        Key::Port(port) => format!("port {port}"),
+        Key::Name(service, name) => format!("name {name} of service {service}"),
+        Key::Request => "key".to_owned(),
+        Key::Service(service) => format!("service {service}"),
+        Key::Ranges => "Ranges".to_owned(),
+    }
+}
+
+fn set(ports: Ports) -> String {
+    let ports: Vec<_> = members(ports).map(|port| port.to_string()).collect();
+    format!("{{{}}}", ports.join(","))
+}
+
+fn of(of: Of) -> String {
+    match of {
+        Of::Call(call) => format!("{}'s offer", (b'A' + call as u8) as char),
+        Of::Claim(_) => "the old offer".to_owned(),
+    }
+}
+
+fn script(script: Script) -> String {
+    match script {
+        Script::Offer { name, key: true, .. } => format!("offer for name {name}, with the key"),
+        Script::Offer { name, .. } => format!("offer for name {name}"),
+        Script::Accept { of: whose, .. } => format!("accept {}", of(whose)),
+        Script::Reject { of: whose, .. } => format!("reject {}", of(whose)),
+        Script::ReleaseName { name, .. } => format!("release name {name}"),
+        Script::ReleasePort { port, .. } => format!("release port {port}"),
+        Script::Create { service, range } => format!("create service {service} with {}", set(range)),
+        Script::Delete { service } => format!("delete service {service}"),
+        Script::Change { service, to } => format!("give service {service} {}", set(to)),
+        Script::SweepPort { .. }
+        | Script::SweepName { .. }
+        | Script::SweepRequest
+        | Script::SweepMark { .. }
+        | Script::SweepRanges => "reconciler".to_owned(),
+    }
+}
+
+fn sent(state: &State, call: u8) -> String {
+    match state.calls[usize::from(call)].pc {
+        Pc::Send { write: sent, .. } => write(sent),
+        _ => "sends".to_owned(),
+    }
+}
+
+fn step(pc: Pc, choice: u8, ports: u8) -> String {
+    match pc {
+        Pc::Idle => "begins".to_owned(),
+        Pc::Done => "is over".to_owned(),
+        Pc::Send { committed: true, .. } => "hears that it was done".to_owned(),
+        Pc::Send { write: sent, then: Then::Withdraw { .. }, .. } => format!("{}, to withdraw", write(sent)),
+        Pc::Send { write: sent, .. } => write(sent),
+        Pc::Choose if choice == ports => "finds the range full".to_owned(),
+        Pc::Choose => format!("chooses port {choice}"),
+        Pc::NameUsed(pointer, _) if choice == 0 => format!("will try the name's old port {}", pointer.port),
+        Pc::NameUsed(..) => "will not try the name's old port".to_owned(),
+        Pc::JudgeKey(request, _) => format!("looks whether the key's claim on port {} lives", request.port),
+        Pc::JudgeOwn(pointer, _) => format!("looks whether its own claim on port {} stands", pointer.port),
+        Pc::JudgeOld(pointer, _) => format!("looks what the name's claim on port {} is", pointer.port),
+        Pc::ReadKey(_) => "reads the key".to_owned(),
+        Pc::ReadPointer => "reads where the name points to".to_owned(),
+        Pc::Look { port, .. } if choice == 1 => format!("looks at the service as it was, before it tells port {port}"),
+        Pc::Look { port, .. } => format!("looks at the service, before it tells port {port}"),
+        Pc::ReadService => "reads the service".to_owned(),
+        Pc::Query(_) if choice == 1 => "looks for claims on a port, as it was".to_owned(),
+        Pc::Query(_) => "looks for claims on a port".to_owned(),
+        Pc::ReadRanges(_) => "reads Ranges".to_owned(),
+        Pc::LookForService(..) => "looks for the allocation's service".to_owned(),
+        Pc::SweepJudge(pointer) => format!("looks whether the name's claim on port {} is gone", pointer.port),
+        Pc::SweepAgain => "comes again".to_owned(),
+        Pc::Compare(_) => "reads on to compare".to_owned(),
+    }
+}
+
+fn write(write: Write) -> String {
+    match write {
+        Write::Claim { port, rule, .. } => {
+            let rule = match rule {
+                Rule::Free => "Free".to_owned(),
+                Rule::Gone(_) => "Gone".to_owned(),
+                Rule::Dead(at, _) => format!("Dead at {at}"),
+            };
+            format!("claims port {port} ({rule})")
+        }
+        Write::Accept { port, now, .. } => format!("accepts port {port}, at {now} by its clock"),
+        Write::Reject { port, why: Removal::Rejected, .. } => format!("rejects port {port}"),
+        Write::Reject { port, .. } => format!("removes its offer of port {port}"),
+        Write::RemoveDead { port, now, .. } => format!("removes the dead claim on port {port}, at {now} by its clock"),
+        Write::ReleaseClaim { port, .. } => format!("releases port {port} by its secret"),
+        Write::ReleasePort { port, .. } => format!("releases port {port}"),
+        Write::Rewrite { why: Why::Mark, .. } => "sets its mark".to_owned(),
+        Write::Rewrite { why: Why::Unmark, .. } => "takes the mark off".to_owned(),
+        Write::Rewrite { why: Why::Content, .. } => "writes the service's description".to_owned(),
+        Write::Resize { resize: Resize::Create(_), .. } => "creates the service".to_owned(),
+        Write::Resize { resize: Resize::Change { new, .. }, .. } => format!("makes the range {}", set(new.range)),
+        Write::Resize { resize: Resize::Delete { .. }, .. } => "deletes the service".to_owned(),
+        Write::NoteGone { .. } => "notes that the name's claim is gone".to_owned(),
+        Write::RemovePointer { .. } => "removes the name".to_owned(),
+        Write::RemoveRequest { .. } => "removes the key".to_owned(),
+        Write::RemoveOrphan { port, .. } => format!("removes the orphan on port {port}"),
+        Write::Rebuild { ranges } => format!("makes Ranges anew: {}", set(ranges.bits)),
+    }
+}

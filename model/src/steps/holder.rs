@@ -1,0 +1,92 @@
+//! What holders do: accept, reject, release (`operations/offers.rs`, `operations/ports.rs`).
+
+use super::{Step, Then};
+use crate::conditions::Condition;
+use crate::properties::Property;
+use crate::table::{Name, Port, Secret, ServiceId};
+use crate::world::Of;
+use crate::writes::{Removal, Reply, Write};
+
+impl Step<'_> {
+    fn offer_of(&self, of: Of) -> Option<(Secret, Port)> {
+        match of {
+            Of::Call(call) => self.state.calls[call].got,
+            Of::Claim(claim) => self.protocol.world.claims.get(claim).map(|claim| (claim.secret, claim.port)),
+        }
+    }
+
+    pub(super) fn begin_accept(&mut self, of: Of, service: ServiceId) -> bool {
+        let Some((secret, port)) = self.offer_of(of) else { return false };
+        let now = self.now();
+        // `accepted` is stamped when it is done: a stamp older than that is a slow clock, which is a known risk.
+        let ahead = now > self.state.clock;
+        self.send(Write::Accept { port, secret, service, now, ahead }, Then::End);
+        true
+    }
+
+    pub(super) fn accepted(&mut self, secret: Secret, service: ServiceId, reply: Reply) {
+        let again = matches!(reply, Reply::Not(Some(item)) if item.secret == secret
+            && item.service == service
+            && item.accepted.is_some()
+            && self.has(Condition::AcceptAgain));
+        let yes = reply == Reply::Done || again;
+        if let Some(told) = self.state.history.find(secret) {
+            let wrong = if yes {
+                told.accept_told = true;
+                told.reject_told && !told.ended
+            } else {
+                told.accept_told && !told.ended && told.service == service
+            };
+            self.state.history.flag(Property::Secrets, wrong);
+        }
+        self.done();
+    }
+
+    pub(super) fn begin_reject(&mut self, of: Of, service: ServiceId) -> bool {
+        let Some((secret, port)) = self.offer_of(of) else { return false };
+        let now = self.now();
+        self.send(Write::Reject { port, secret, service, now, why: Removal::Rejected }, Then::End);
+        true
+    }
+
+    pub(super) fn rejected(&mut self, secret: Secret, reply: Reply, doubt: bool) {
+        let yes = match reply {
+            Reply::Not(Some(item)) if item.secret == secret => doubt && !self.has(Condition::RejectTold),
+            Reply::Not(_) => doubt,
+            _ => true,
+        };
+        if yes && let Some(told) = self.state.history.find(secret) {
+            told.reject_told = true;
+            let wrong = told.accepted.is_some() && !told.ended;
+            self.state.history.flag(Property::Secrets, wrong);
+        }
+        self.done();
+    }
+
+    pub(super) fn begin_release_name(&mut self, service: ServiceId, name: Name) -> bool {
+        match self.pointer(service, name) {
+            Some(pointer) => {
+                let (port, secret) = (pointer.port, pointer.secret);
+                self.send(Write::ReleaseClaim { port, secret, service, name }, Then::End);
+            }
+            None => self.done(),
+        }
+        true
+    }
+
+    pub(super) fn begin_release_port(&mut self, service: ServiceId, port: Port) -> bool {
+        let sent = self.state.moment;
+        self.send(Write::ReleasePort { port, service, sent }, Then::End);
+        true
+    }
+
+    /// Where the allocation seems to begin after the release was sent, it is released by its secret.
+    pub(super) fn released(&mut self, port: Port, service: ServiceId, reply: Reply) {
+        match reply {
+            Reply::Not(Some(item)) if item.service == service && item.accepted.is_some() => {
+                self.send(Write::ReleaseClaim { port, secret: item.secret, service, name: item.name }, Then::End);
+            }
+            _ => self.done(),
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The reconciler, item by item (`operations/reconcile.rs`).
+//!
+//! Its scan is eventually consistent. Here it reads what is there, and acts on it at any time later, which is the same. It
+//! asks no clock how old a mark is: any mark may be taken off at any time.
+
+use super::{Pc, Step, Then};
+use crate::conditions::Condition;
+use crate::table::{Pointer, Port, PortItem, Ranges, SERVICES};
+use crate::world::Script;
+use crate::writes::Write;
+
+/// A comparison of Ranges with the services, on its way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Comparison {
+    /// Ranges as it was read.
+    seen: Option<Ranges>,
+    /// What the services that were read have, and how many were.
+    claimed: u8,
+    next: u8,
+    /// What the first comparison saw.
+    first: Option<Ranges>,
+}
+
+impl Step<'_> {
+    /// Reads the item that it has come to.
+    pub(super) fn scan(&mut self) -> bool {
+        match self.script() {
+            Script::SweepPort { port } => self.scan_port(port),
+            Script::SweepName { service, name } => match self.pointer(service, name) {
+                Some(pointer) => self.goto(Pc::SweepJudge(pointer)),
+                None => self.done(),
+            },
+            Script::SweepRequest => match self.request().filter(|request| request.expires <= self.now()) {
+                Some(request) => {
+                    let now = self.now();
+                    self.send(Write::RemoveRequest { secret: request.secret, now }, Then::End);
+                }
+                None => self.done(),
+            },
+            Script::SweepMark { service } => match self.service(service).filter(|service| service.keep.is_some()) {
+                Some(marked) => self.unmark(marked, Then::End),
+                None => return false,
+            },
+            _ => return self.compare(Comparison::default()),
+        }
+        true
+    }
+
+    fn scan_port(&mut self, port: Port) {
+        let now = self.now();
+        match self.port(port) {
+            Some(item) if !item.is_live(now) => {
+                self.send(Write::RemoveDead { port, secret: item.secret, now }, Then::End);
+            }
+            Some(item) if item.accepted.is_some() => self.goto(Pc::LookForService(item, port)),
+            _ => self.done(),
+        }
+    }
+
+    pub(super) fn look_for_service(&mut self, item: PortItem, port: Port) -> bool {
+        match self.service(item.service) {
+            None => self.send(Write::RemoveOrphan { port, secret: item.secret, service: item.service }, Then::End),
+            Some(_) => self.done(),
+        }
+        true
+    }
+
+    pub(super) fn sweep_judge(&mut self, pointer: Pointer) -> bool {
+        let Script::SweepName { service, name } = self.script() else { return false };
+        let Some(found) = self.settled(pointer.port, Condition::SweepSettled) else { return false };
+        let now = self.now();
+        let stands = found
+            .is_some_and(|item| item.secret == pointer.secret && (self.has(Condition::SweepGone) || item.is_live(now)));
+        let secret = pointer.secret;
+        match pointer.gone_since {
+            _ if stands => self.done(),
+            None if self.has(Condition::SweepGrace) => {
+                self.send(Write::NoteGone { service, name, secret, now }, Then::End);
+            }
+            Some(since) if now - since < 1 && self.has(Condition::SweepGrace) => self.done(),
+            _ => self.send(Write::RemovePointer { service, name, secret }, Then::End),
+        }
+        true
+    }
+
+    /// Ranges first, then the services, one after the other; twice.
+    pub(super) fn compare(&mut self, mut comparison: Comparison) -> bool {
+        let ranges_first = self.has(Condition::RebuildOrder);
+        if comparison.first.is_some() && comparison.seen.is_none() && comparison.next == 0 {
+            // A second later, what was half to be seen is whole.
+            if self.state.veil.is_some() {
+                return false;
+            }
+        }
+        let services_left = usize::from(comparison.next) < SERVICES;
+        if comparison.seen.is_none() && (ranges_first || !services_left) {
+            comparison.seen = Some(self.ranges());
+        } else if services_left {
+            comparison.claimed |= self.service(comparison.next).map_or(0, |service| service.range);
+            comparison.next += 1;
+        }
+        let Some(seen) = comparison.seen.filter(|_| usize::from(comparison.next) == SERVICES) else {
+            self.goto(Pc::Compare(comparison));
+            return true;
+        };
+        let claimed = comparison.claimed;
+        if claimed == seen.bits || comparison.first.is_some_and(|first| first != seen) {
+            self.done();
+        } else if comparison.first.is_none() && self.has(Condition::RebuildTwice) {
+            self.goto(Pc::Compare(Comparison { first: Some(seen), ..Comparison::default() }));
+        } else {
+            self.send(Write::Rebuild { ranges: Ranges { bits: claimed, ..seen } }, Then::End);
+        }
+        true
+    }
+}

@@ -1,0 +1,183 @@
+//! The table: its items, and the image that single reads see while a transaction is half to be seen.
+//!
+//! Ports, services, names and secrets are small numbers, ranges are sets of ports as bits, and time is a few ticks. A
+//! secret belongs to one attempt of one call, a revision to one writing by one call, so none comes twice.
+
+/// A port, as a number from 0.
+pub(crate) type Port = u8;
+/// A service, as a number from 0.
+pub(crate) type ServiceId = u8;
+/// An instance name, as a number from 0.
+pub(crate) type Name = u8;
+/// The secret of a claim.
+pub(crate) type Secret = u8;
+/// A set of ports.
+pub(crate) type Ports = u8;
+/// A moment of somebody's clock, in whole ticks, as `expires_at` has whole seconds.
+pub(crate) type Tick = i8;
+/// A moment of the one fine clock that `accepted` and `:sent` are read from: how many accepts there have been.
+pub(crate) type Moment = u8;
+
+/// How many ports the largest world has.
+pub(crate) const PORTS: usize = 3;
+/// How many services.
+pub(crate) const SERVICES: usize = 2;
+/// How many names in each service.
+pub(crate) const NAMES: usize = 2;
+
+/// A Port item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct PortItem {
+    pub(crate) service: ServiceId,
+    pub(crate) name: Name,
+    pub(crate) secret: Secret,
+    /// None while it is on offer.
+    pub(crate) accepted: Option<Moment>,
+    pub(crate) expires: Option<Tick>,
+}
+
+impl PortItem {
+    pub(crate) fn is_live(&self, now: Tick) -> bool {
+        self.expires.is_none_or(|expires| expires > now)
+    }
+}
+
+/// An Instance item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Pointer {
+    pub(crate) port: Port,
+    pub(crate) secret: Secret,
+    pub(crate) gone_since: Option<Tick>,
+}
+
+/// A Request item. There is one key in every world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Request {
+    pub(crate) port: Port,
+    pub(crate) secret: Secret,
+    /// The fingerprint of the body: the name that was asked for.
+    pub(crate) body: Name,
+    pub(crate) expires: Tick,
+}
+
+/// A Service item. Its content is its range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Service {
+    pub(crate) range: Ports,
+    pub(crate) revision: u8,
+    /// What stays on offer while ports are given up.
+    pub(crate) keep: Option<Ports>,
+}
+
+/// The Ranges item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Ranges {
+    pub(crate) bits: Ports,
+    pub(crate) version: u8,
+}
+
+/// Every item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Table {
+    pub(crate) ports: [Option<PortItem>; PORTS],
+    pub(crate) names: [[Option<Pointer>; NAMES]; SERVICES],
+    pub(crate) request: Option<Request>,
+    pub(crate) services: [Option<Service>; SERVICES],
+    pub(crate) ranges: Ranges,
+}
+
+/// The key of an item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Key {
+    Port(Port),
+    Name(ServiceId, Name),
+    Request,
+    Service(ServiceId),
+    Ranges,
+}
+
+impl Key {
+    /// Every key, in the order of [`Key::bit`].
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        let ports = (0..PORTS as u8).map(Self::Port);
+        let names = (0..SERVICES as u8).flat_map(|service| (0..NAMES as u8).map(move |name| Self::Name(service, name)));
+        let services = (0..SERVICES as u8).map(Self::Service);
+        ports.chain(names).chain(services).chain([Self::Request, Self::Ranges])
+    }
+
+    /// Its place in a set of keys.
+    pub(crate) fn bit(self) -> u16 {
+        let place = match self {
+            Self::Port(port) => port,
+            Self::Name(service, name) => PORTS as u8 + service * NAMES as u8 + name,
+            Self::Service(service) => (PORTS + SERVICES * NAMES) as u8 + service,
+            Self::Request => (PORTS + SERVICES * NAMES + SERVICES) as u8,
+            Self::Ranges => (PORTS + SERVICES * NAMES + SERVICES) as u8 + 1,
+        };
+        1 << place
+    }
+}
+
+impl Table {
+    pub(crate) fn port(&self, port: Port) -> Option<PortItem> {
+        self.ports[usize::from(port)]
+    }
+
+    pub(crate) fn name(&self, service: ServiceId, name: Name) -> Option<Pointer> {
+        self.names[usize::from(service)][usize::from(name)]
+    }
+
+    pub(crate) fn service(&self, service: ServiceId) -> Option<Service> {
+        self.services[usize::from(service)]
+    }
+
+    /// Which items two images differ in.
+    pub(crate) fn differences(&self, other: &Self) -> u16 {
+        Key::all().filter(|key| !self.same(other, *key)).fold(0, |keys, key| keys | key.bit())
+    }
+
+    fn same(&self, other: &Self, key: Key) -> bool {
+        match key {
+            Key::Port(port) => self.port(port) == other.port(port),
+            Key::Name(service, name) => self.name(service, name) == other.name(service, name),
+            Key::Request => self.request == other.request,
+            Key::Service(service) => self.service(service) == other.service(service),
+            Key::Ranges => self.ranges == other.ranges,
+        }
+    }
+
+    /// Takes these items from another image.
+    pub(crate) fn take(&mut self, other: &Self, keys: u16) {
+        for key in Key::all().filter(|key| keys & key.bit() != 0) {
+            match key {
+                Key::Port(port) => self.ports[usize::from(port)] = other.port(port),
+                Key::Name(service, name) => {
+                    self.names[usize::from(service)][usize::from(name)] = other.name(service, name);
+                }
+                Key::Request => self.request = other.request,
+                Key::Service(service) => self.services[usize::from(service)] = other.service(service),
+                Key::Ranges => self.ranges = other.ranges,
+            }
+        }
+    }
+}
+
+/// A transaction that is committed and half to be seen: single reads still see the old image of these items, and whoever
+/// writes to one of them, or reads it settled, waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Veil {
+    pub(crate) old: Table,
+    pub(crate) keys: u16,
+    /// The call that is answered when all is to be seen.
+    pub(crate) owner: u8,
+}
+
+/// The ports of a set.
+pub(crate) fn members(ports: Ports) -> impl Iterator<Item = Port> {
+    (0..PORTS as u8).filter(move |port| contains(ports, *port))
+}
+
+/// Whether a port is in a set.
+pub(crate) fn contains(ports: Ports, port: Port) -> bool {
+    ports & (1 << port) != 0
+}

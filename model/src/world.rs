@@ -1,0 +1,136 @@
+//! A world: how many ports and names there are, who calls, what may go wrong, and for how long.
+
+use crate::table::{Name, Port, Ports, Secret, ServiceId, Tick};
+
+/// Whose offer is accepted or rejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Of {
+    /// What this call was told.
+    Call(usize),
+    /// This claim, which there was from the beginning.
+    Claim(usize),
+}
+
+/// What a call does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Script {
+    /// Asks for an offer, perhaps with the key.
+    Offer { service: ServiceId, name: Name, key: bool },
+    /// Accepts an offer, under this service.
+    Accept { of: Of, service: ServiceId },
+    /// Rejects an offer, under this service.
+    Reject { of: Of, service: ServiceId },
+    /// Releases a name's allocation.
+    ReleaseName { service: ServiceId, name: Name },
+    /// Releases a port of a service.
+    ReleasePort { service: ServiceId, port: Port },
+    /// Creates a service.
+    Create { service: ServiceId, range: Ports },
+    /// Deletes a service.
+    Delete { service: ServiceId },
+    /// Makes a service's range this one: grows, shrinks or moves it; the same range is another description.
+    Change { service: ServiceId, to: Ports },
+    /// The reconciler at a Port item.
+    SweepPort { port: Port },
+    /// The reconciler at an Instance item, twice.
+    SweepName { service: ServiceId, name: Name },
+    /// The reconciler at the Request item.
+    SweepRequest,
+    /// The reconciler at a Service item with a mark.
+    SweepMark { service: ServiceId },
+    /// The reconciler at the Ranges item.
+    SweepRanges,
+}
+
+/// One call.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) script: Script,
+    /// By how much its clock may be off: every one of these is tried.
+    pub(crate) skews: &'static [Tick],
+}
+
+/// A claim that there is from the beginning, and who was told of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claim {
+    pub(crate) port: Port,
+    pub(crate) service: ServiceId,
+    pub(crate) name: Name,
+    pub(crate) secret: Secret,
+    /// None for an allocation.
+    pub(crate) expires: Option<Tick>,
+    /// Whether a key made it.
+    pub(crate) key: bool,
+}
+
+/// A small world.
+#[derive(Clone, Debug)]
+pub struct World {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is about.
+    pub about: &'static str,
+    pub(crate) ports: u8,
+    pub(crate) services: [Option<Ports>; 2],
+    /// Where Ranges is not what the services say.
+    pub(crate) bits: Option<Ports>,
+    /// Whether it starts with damage: then 4, and that Ranges is complete, are not asked for.
+    pub(crate) damaged: bool,
+    pub(crate) claims: Vec<Claim>,
+    pub(crate) calls: Vec<Call>,
+    /// How far the true clock goes, and how long offers live and keys are remembered.
+    pub(crate) ticks: Tick,
+    pub(crate) life: Tick,
+    pub(crate) key_life: Tick,
+    /// How often a call tries at most.
+    pub(crate) tries: u8,
+    /// How many replies are lost, copies arrive late, and functions stop, at most.
+    pub(crate) lost: u8,
+    pub(crate) late: u8,
+    pub(crate) stops: u8,
+    /// Whether TTL deletes what has expired, at any time after.
+    pub(crate) ttl: bool,
+    /// Whether the table knows tokens (DynamoDB) or not (embedded).
+    pub(crate) tokens: bool,
+    /// Whether a transaction may be half to be seen.
+    pub(crate) halves: bool,
+}
+
+impl World {
+    pub(crate) fn new(name: &'static str, about: &'static str, services: [Option<Ports>; 2]) -> Self {
+        Self {
+            name,
+            about,
+            ports: 2,
+            services,
+            bits: None,
+            damaged: false,
+            claims: Vec::new(),
+            calls: Vec::new(),
+            ticks: 0,
+            life: 1,
+            key_life: 9,
+            tries: 2,
+            lost: 0,
+            late: 0,
+            stops: 0,
+            ttl: false,
+            tokens: true,
+            halves: false,
+        }
+    }
+
+    /// Adds a call; gives the world.
+    pub(crate) fn with(self, script: Script) -> Self {
+        self.with_clocks(script, &[0])
+    }
+
+    pub(crate) fn with_clocks(mut self, script: Script, skews: &'static [Tick]) -> Self {
+        self.calls.push(Call { script, skews });
+        self
+    }
+
+    pub(crate) fn skews(&self) -> impl Iterator<Item = Tick> {
+        self.calls.iter().flat_map(|call| call.skews.iter().copied())
+    }
+}
