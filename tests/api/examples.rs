@@ -142,6 +142,13 @@ async fn the_examples_are_what_the_registry_answers() {
         for line in head {
             let (name, _) = line.split_once(": ").unwrap_or_else(|| panic!("{line:?} is no header: {command}"));
             let real = format!("{name}: {}", answer.header(name));
+            // Its order says nothing, and API Gateway does not send HEAD where GET goes.
+            if name == "Allow" && api.is_deployed() {
+                let methods = |line: &str| line.replace("Allow: ", "").split(',').map(str::to_owned).collect();
+                let (real, shown): (BTreeSet<_>, BTreeSet<_>) = (methods(&real), methods(&line.replace(",HEAD", "")));
+                assert_eq!(real, shown, "{command}");
+                continue;
+            }
             run.bind(line, &real);
             assert_eq!(without_times(&run.resolve(line)), without_times(&real), "{command}");
         }

@@ -37,9 +37,11 @@ async fn a_rejected_offer_is_gone_and_its_port_free() {
     assert_eq!(rejected.body, Value::Null);
     api.reject("django", &secret).await.expect_problem(404, "offer-not-found");
     api.accept("django", &secret).await.expect_problem(404, "offer-not-found");
+    api.settle().await;
     let (next, secret) = api.offer("django", "web-02").await;
     assert_eq!(next, port);
     api.delete(&format!("/v1/services/django/offers/{secret}")).await.expect(204);
+    api.settle().await;
     assert_eq!(api.offer("django", "web-03").await.0, port);
 }
 
@@ -53,7 +55,9 @@ async fn a_wrong_secret_opens_nothing() {
     // Same port, other bits; the port of nobody; a UUID of another kind; no UUID at all.
     let near = format!("{}{}", &secret[..secret.len() - 1], if secret.ends_with('0') { '1' } else { '0' });
     let nobody = format!("138a{}", &secret[4..]);
-    for wrong in [near.as_str(), &nobody, "6f8ffc86-d98a-49ba-848a-a7cbaaea9360", "nonsense", "%20", "0"] {
+    // A gateway may take a blank for nothing at all.
+    let blank = if api.is_deployed() { "0" } else { "%20" };
+    for wrong in [near.as_str(), &nobody, "6f8ffc86-d98a-49ba-848a-a7cbaaea9360", "nonsense", blank, "0"] {
         api.accept("django", wrong).await.expect_problem(404, "offer-not-found");
         api.reject("django", wrong).await.expect_problem(404, "offer-not-found");
         let answer = api.get(&format!("/v1/services/django/offers/{wrong}")).await;
@@ -81,6 +85,7 @@ async fn lowest_gives_the_lowest_free_port() {
     for i in [7, 2, 5] {
         api.reject("django", &secrets[i]).await.expect(204);
     }
+    api.settle().await;
     for (name, port) in [("a", 5002), ("b", 5005), ("c", 5007), ("d", 5010)] {
         assert_eq!(api.offer("django", name).await.0, port);
     }

@@ -24,7 +24,7 @@ GLIBC = (2, 34)
 REQUESTS = 1_000
 RESIDENT_MIB = 16
 STARTS = 15
-TABLE = "binaries"
+STACK = "binaries"
 
 
 def zipped(path):
@@ -41,8 +41,8 @@ def newest_glibc(path):
     return max(tuple(map(int, version.split("."))) for version in re.findall(r"GLIBC_(\d+\.\d+)", symbols))
 
 
-def spawn(path, runtime, url):
-    """Starts a function under the Runtime API at this port, over the DynamoDB at this URL."""
+def spawn(path, runtime, url, table):
+    """Starts a function under the Runtime API at this port, over a table in the DynamoDB at this URL."""
     environment = {
         "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{runtime}",
         "AWS_LAMBDA_FUNCTION_NAME": "f",
@@ -54,19 +54,19 @@ def spawn(path, runtime, url):
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_ENDPOINT_URL": url,
-        "TABLE_NAME": TABLE,
-        "STACK_NAME": TABLE,
+        "TABLE_NAME": table,
+        "STACK_NAME": STACK,
     }
     return subprocess.Popen([path], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def starts(path, url):
+def starts(path, url, table):
     """Milliseconds from spawning to the first call of the Runtime API, opening the connection to DynamoDB included."""
     times = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
         for _ in range(STARTS):
             begun = time.perf_counter()
-            process = spawn(path, listener.getsockname()[1], url)
+            process = spawn(path, listener.getsockname()[1], url, table)
             connection, _ = listener.accept()
             request = connection.recv(4096)
             times.append((time.perf_counter() - begun) * 1000)
@@ -106,13 +106,13 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-def serve(path, url, events):
+def serve(path, url, table, events):
     """Sends the events one after the other; gives the statuses, and the MiB that the process then has resident."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     server.events, server.done, server.statuses = iter(events), threading.Event(), []
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    process = spawn(path, server.server_port, url)
+    process = spawn(path, server.server_port, url, table)
     assert server.done.wait(300), f"{path} did not answer {len(events)} events in 300 s"
     status = open(f"/proc/{process.pid}/status").read()
     process.kill()
@@ -134,17 +134,19 @@ def requests(function):
 def main():
     checks = Checks("binaries")
     with ministack("dynamodb") as url:
-        make_table(boto3.client("dynamodb", endpoint_url=url, **ROOT_KEY), TABLE)
+        dynamodb = boto3.client("dynamodb", endpoint_url=url, **ROOT_KEY)
         service = (ROOT / "events" / "create-service.json").read_bytes()
-        statuses, _ = serve(bootstrap("create-service"), url, [service])
-        assert statuses == [201], statuses
         print(f"{'function':16} {'bytes':>9} {'zipped':>9} {'glibc':>6} {'start ms, median (least)':>25} {'MiB after 1,000':>16}")
         for function in functions():
-            path = bootstrap(function)
-            size, packed, glibc, times = path.stat().st_size, zipped(path), newest_glibc(path), starts(path, url)
+            # A table of its own with one service in it, so that none has to list what another one made.
+            path, table = bootstrap(function), f"of-{function}"
+            make_table(dynamodb, table)
+            statuses, _ = serve(bootstrap("create-service"), url, table, [service])
+            assert statuses == [201], statuses
+            size, packed, glibc, times = path.stat().st_size, zipped(path), newest_glibc(path), starts(path, url, table)
             # A run of the reconciler reads the whole table; a hundred of them are enough.
             events = list(requests(function))[: 100 if function == "reconcile" else None]
-            _, resident = serve(path, url, events)
+            _, resident = serve(path, url, table, events)
             glibc_name = ".".join(map(str, glibc))
             start = f"{statistics.median(times):.1f} ({min(times):.1f})"
             print(f"{function:16} {size:9,} {packed:9,} {glibc_name:>6} {start:>25} {resident:16.1f}", flush=True)
