@@ -19,7 +19,7 @@ use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-pub use faults::{Fault, Plan};
+pub use faults::{Fault, Plan, conflict, error};
 pub use meter::Meter;
 
 /// How a registry under test differs from the usual one.
