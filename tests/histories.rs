@@ -6,6 +6,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub)]
 
+#[path = "histories/damage.rs"]
+mod damage;
 #[path = "histories/linearize.rs"]
 mod linearize;
 #[path = "histories/network.rs"]
@@ -34,40 +36,52 @@ fn number(variable: &str) -> Option<u64> {
 /// happened at a time; and afterwards nothing is held that nobody was told of.
 #[test]
 fn every_history_is_one_that_a_plain_registry_could_have() {
-    let seeds = match number("PORTMASTER_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("PORTMASTER_HISTORIES").unwrap_or(HISTORIES),
-    };
+    let (mut figures, started) = (Figures::default(), Instant::now());
+    let played = play("every_history", number("PORTMASTER_HISTORIES").unwrap_or(HISTORIES), run::run);
+    played.iter().for_each(|one| figures.add(one));
+    println!("{figures:?}, {:.1} s", started.elapsed().as_secs_f64());
+}
+
+/// P16: whatever is damaged, the reconciler repairs what it says it repairs, and touches nothing live.
+#[test]
+fn every_damaged_table_is_repaired_and_nothing_live_is_touched() {
+    let tables = number("PORTMASTER_HISTORIES").unwrap_or(HISTORIES) / 5;
+    let damages: usize = play("every_damaged", tables, damage::run).into_iter().sum();
+    println!("{tables} tables, {damages} damages");
+}
+
+/// Plays these many seeds, or the one that was asked for, on every core; panics with the first that fails.
+fn play<T: Send>(test: &str, count: u64, one: impl Fn(u64) -> Result<T, String> + Sync) -> Vec<T> {
+    let seeds = number("PORTMASTER_SEED").map_or(0..count, |seed| seed..seed + 1);
     let (next, end) = (AtomicU64::new(seeds.start), seeds.end);
-    let (figures, failures) = (Mutex::new(Figures::default()), Mutex::new(Vec::new()));
-    let started = Instant::now();
+    let (played, failed) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
             scope.spawn(|| {
-                loop {
+                while failed.lock().unwrap().is_empty() {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= end || failures.lock().unwrap().len() >= 3 {
+                    if seed >= end {
                         return;
                     }
-                    match run::run(seed) {
-                        Ok(one) => figures.lock().unwrap().add(&one),
-                        Err(why) => failures.lock().unwrap().push((seed, why)),
+                    match one(seed) {
+                        Ok(figures) => played.lock().unwrap().push(figures),
+                        Err(why) => failed.lock().unwrap().push((seed, why)),
                     }
                 }
             });
         }
     });
-    let figures = figures.into_inner().unwrap();
-    println!("{figures:?}, {:.1} s", started.elapsed().as_secs_f64());
-    let mut failures = failures.into_inner().unwrap();
-    failures.sort();
-    if let Some((seed, why)) = failures.first() {
+    let played = played.into_inner().unwrap();
+    let mut failed = failed.into_inner().unwrap();
+    failed.sort();
+    if let Some((seed, why)) = failed.first() {
+        let so_far = played.len();
         panic!(
-            "history {seed}: {why}\n{} histories were as they should be. This one again:\n  PORTMASTER_SEED={seed} \
-             cargo test -p portmaster --test histories every_history",
-            figures.histories
+            "seed {seed}: {why}\n{so_far} others went as they should. This one again:\n  PORTMASTER_SEED={seed} cargo \
+             test -p portmaster --test histories {test}"
         );
     }
+    played
 }
 
 /// A seed is a history: played again, it is the same to the last request. Otherwise a failure could not be looked at.
