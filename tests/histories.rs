@@ -20,12 +20,19 @@ mod support;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use portmaster_shared::domain::{InstanceName, Namespace, ServiceName, Strategy};
+use portmaster_shared::operations::{Error, NewService, PortOrName};
+use portmaster_shared::store::Call;
 use run::Figures;
 
 /// How many histories are played where nothing is said.
 const HISTORIES: u64 = 2_000;
+
+fn call() -> Call {
+    Call::within(Duration::from_secs(60))
+}
 
 fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
@@ -91,4 +98,35 @@ fn a_seed_repeats_its_history() {
         let (first, second) = (run::run(seed).unwrap(), run::run(seed).unwrap());
         assert_eq!((first.trace, first.requests), (second.trace, second.requests), "seed {seed}");
     }
+}
+
+/// P7: found by a history. A release by name, sent again because its first copy was answered with an error, finds an
+/// offer and says "no such port". The offer is accepted, and only then does the first copy arrive.
+#[test]
+fn a_late_release_does_not_hit_what_was_accepted_since() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let network = network::Network::new(0, 0, true);
+        let (slow, fast) = (run::registry(&network, 0).await, run::registry(&network, 60_000).await);
+        slow.table().create(&call()).await.unwrap();
+        let (namespace, service) = (Namespace::default(), ServiceName::try_from("django").unwrap());
+        let content = run::content(5000, 5009, Strategy::Lowest);
+        slow.create_service(&call(), &namespace, NewService { name: service.clone(), content }).await.unwrap();
+        let instance = InstanceName::try_from("web-0").unwrap();
+        let holding = slow.offer(&call(), &namespace, &service, &instance, None).await.unwrap().holding;
+        network.script("DeleteItem", network::Fault::Late);
+        let name = PortOrName::Name(instance.clone());
+        let released = slow.release(&call(), &namespace, &service, &name).await;
+        assert!(matches!(released, Err(Error::PortNotFound { .. })), "{released:?}");
+        let accepted = slow.accept(&call(), &namespace, &service, holding.secret).await;
+        assert!(accepted.unwrap().1);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let found = slow.get_port(&call(), &namespace, &service, &name).await;
+        assert_eq!(found.unwrap().port, holding.claim.port);
+        slow.release(&call(), &namespace, &service, &name).await.unwrap();
+        // One that a faster clock accepted, a minute from now, is released all the same.
+        let holding = slow.offer(&call(), &namespace, &service, &instance, None).await.unwrap().holding;
+        fast.accept(&call(), &namespace, &service, holding.secret).await.unwrap();
+        slow.release(&call(), &namespace, &service, &name).await.unwrap();
+    });
 }

@@ -17,6 +17,8 @@ mod errors;
 mod examples;
 #[path = "system/faults.rs"]
 mod faults;
+#[path = "system/fuzz.rs"]
+mod fuzz;
 #[path = "system/idempotency.rs"]
 mod idempotency;
 #[path = "system/lists.rs"]

@@ -106,7 +106,7 @@ struct Inner {
     random: SmallRng,
     /// How many requests in a hundred meet a fault.
     percent: u32,
-    /// Whether a release by port may arrive late: not where clocks disagree, which is the hole that the design names.
+    /// Whether a release may arrive late: not where clocks disagree, which is the hole that the design names.
     late_releases: bool,
     met: BTreeMap<Fault, usize>,
     requests: usize,
@@ -116,6 +116,8 @@ struct Inner {
     torn: HashMap<(String, String), (Option<Value>, Instant)>,
     /// Claims that somebody was told of: secret, service, port.
     told: Vec<(String, String, u16)>,
+    /// What the next request of an operation meets.
+    script: Option<(&'static str, Fault)>,
     violations: Vec<String>,
     trace: u64,
 }
@@ -138,6 +140,7 @@ impl Network {
             past: HashMap::new(),
             torn: HashMap::new(),
             told: Vec::new(),
+            script: None,
             violations: Vec::new(),
             trace: 0,
         })))
@@ -150,6 +153,11 @@ impl Network {
     /// From now on nothing goes wrong, or it does again.
     pub fn set_percent(&self, percent: u32) {
         self.0.lock().unwrap().percent = percent;
+    }
+
+    /// The next request of this operation meets this.
+    pub fn script(&self, operation: &'static str, fault: Fault) {
+        self.0.lock().unwrap().script = Some((operation, fault));
     }
 
     pub fn percent(&self) -> u32 {
@@ -194,6 +202,7 @@ impl Network {
     async fn serve(self, operation: String, request: HttpRequest, trip: Option<Arc<Trip>>) -> Answer {
         let (fault, there, back) = self.0.lock().unwrap().draw(&operation, &request);
         let is_write = !matches!(operation.as_str(), "GetItem" | "TransactGetItems" | "Query" | "Scan");
+        let mut given_up = GivenUp(trip.clone().filter(|_| is_write));
         if let Some(trip) = &trip {
             use Fault::{DoneButError, InternalError, Late, LostReply};
             if is_write && matches!(fault, Some(InternalError | DoneButError | LostReply | Late)) {
@@ -239,6 +248,7 @@ impl Network {
                     sleep(late).await;
                     network.done(&operation, &request, None);
                 });
+                given_up.0 = None;
                 return Ok(error(503, "ServiceUnavailable"));
             }
             Some(Fault::InProgress | Fault::Slow | Fault::Torn | Fault::Stale) | None => {
@@ -246,6 +256,7 @@ impl Network {
             }
         };
         sleep(back).await;
+        given_up.0 = None;
         answer
     }
 
@@ -285,6 +296,17 @@ impl Network {
     }
 }
 
+/// A write that was not waited for is in doubt as well.
+struct GivenUp(Option<Arc<Trip>>);
+
+impl Drop for GivenUp {
+    fn drop(&mut self) {
+        if let Some(trip) = &self.0 {
+            trip.doubt.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
 type Answer = Result<HttpResponse, ConnectorError>;
 
 impl HttpClient for Network {
@@ -308,6 +330,9 @@ impl Inner {
         self.requests += 1;
         let mut fault = (self.random.random_range(0..100) < self.percent)
             .then(|| FAULTS[self.random.random_range(0..FAULTS.len())]);
+        if let Some((_, scripted)) = self.script.take_if(|(scripted, _)| *scripted == operation) {
+            fault = Some(scripted);
+        }
         let body = request.body().bytes().unwrap_or_default();
         if fault == Some(Fault::Late) && operation == "DeleteItem" && !contains(body, b":secret") && !self.late_releases
         {
