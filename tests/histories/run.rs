@@ -47,6 +47,8 @@ struct Plan {
     stops: u32,
     /// How long a call may take, in milliseconds.
     deadline: u64,
+    /// How often in a hundred a caller waits for a while, and not for an instant, before what it does next.
+    leisure: usize,
     strategy: Strategy,
     moving: bool,
 }
@@ -64,12 +66,13 @@ impl Plan {
             processes: (0..processes).map(|_| skews[random.random_range(0..skews.len())]).collect(),
             offer_seconds: random.random_range(1..=4),
             ports: random.random_range(2..=4),
-            names: random.random_range(2..=4),
+            names: random.random_range(1..=4),
             callers: random.random_range(3..=5),
             operations: random.random_range(3..=8),
             percent: [0, 5, 12, 25, 40][random.random_range(0..5)],
             stops: [0, 0, 10, 30][random.random_range(0..4)],
             deadline: [150, 800, 3_000, 10_000][random.random_range(0..4)],
+            leisure: [0, 15, 40][random.random_range(0..3)],
             strategy: [Strategy::Lowest, Strategy::Hashed, Strategy::Random][random.random_range(0..3)],
             moving: random.random_range(0..2) == 0,
         }
@@ -267,7 +270,8 @@ impl History {
             let history = Rc::clone(self);
             async move {
                 for _ in 0..history.plan.operations {
-                    let pause = if history.draw(3) == 0 { history.draw(1500) } else { history.draw(30) };
+                    let waits = history.draw(100) < history.plan.leisure;
+                    let pause = history.draw(if waits { 1500 } else { 20 });
                     sleep(Duration::from_millis(pause as u64)).await;
                     let act = history.choose();
                     history.perform(act).await;
@@ -282,7 +286,8 @@ impl History {
             let fresh = self.process(process);
             self.processes.borrow_mut()[process] = fresh;
         }
-        for claim in 0..self.claims.borrow().len() {
+        let claims = self.claims.borrow().len();
+        for claim in 0..claims {
             self.perform(Act::ReadOffer(claim)).await;
         }
         for port in self.ports() {

@@ -58,7 +58,7 @@ pub fn embedded_or_skip(test: &str) -> bool {
     if other {
         // Not `eprintln!`: the test harness would keep it to itself.
         use std::io::Write as _;
-        let _ = writeln!(std::io::stderr(), "SKIPPED {test}: it is about the embedded DynamoDB");
+        let _ = writeln!(std::io::stderr(), "\nSKIPPED {test}: it is about the embedded DynamoDB");
     }
     !other
 }
@@ -124,8 +124,11 @@ pub struct World {
 pub const TABLE: &str = "portmaster";
 
 pub fn call() -> Call {
-    Call::within(Duration::from_secs(30))
+    Call::within(if std::env::var(OTHER_DYNAMODB).is_ok() { 4 * PATIENCE } else { PATIENCE })
 }
+
+/// What a test waits for an operation of its own; and of the API, where another DynamoDB is slow under many callers.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 pub fn default_namespace() -> Namespace {
     Namespace::default()
@@ -196,7 +199,8 @@ impl World {
 pub async fn serve(registry: Registry) -> Caller {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let router = portmaster_shared::http::api(Api { registry, timeout: TIMEOUT });
+    let timeout = if std::env::var(OTHER_DYNAMODB).is_ok() { PATIENCE } else { TIMEOUT };
+    let router = portmaster_shared::http::api(Api { registry, timeout });
     tokio::spawn(axum::serve(listener, router).into_future());
     Caller::new(url)
 }
