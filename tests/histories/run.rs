@@ -655,9 +655,11 @@ impl History {
         });
         offers
             .map(|(of, event, service, name, key)| {
-                // Answered, nothing of it is left; but where a range changes, a claim may be made and taken back on the
-                // way to any answer, and a withdrawal under an answer of 404 is not waited for.
+                // Answered, nothing of it is left, unless a copy of its claim is still on its way. But where a range
+                // changes, a claim may be made and taken back on the way to any answer, and a withdrawal under an answer
+                // of 404 is not waited for.
                 let leaves = event.is_open()
+                    || event.doubt
                     || (service != STILL && matches!(event.answer, Answer::Refused(Error::ServiceNotFound { .. })));
                 let clock = event.ended.millis + self.plan.processes[event.process];
                 let ghost = Ghost {
