@@ -605,9 +605,9 @@ impl History {
         let events = self.events.borrow();
         let mut claims = self.claims.borrow().clone();
         for event in events.iter() {
-            if let (Act::Accept(claim), Answer::Accepted { first: true } | Answer::Unknown(_) | Answer::Stopped) =
-                (&event.act, &event.answer)
-            {
+            let may_have_accepted =
+                matches!(event.answer, Answer::Accepted { first: true }) || event.is_open() || event.doubt;
+            if let (Act::Accept(claim), true) = (&event.act, may_have_accepted) {
                 let (from, shown) = (event.began.millis, event.began.millis + self.plan.processes[event.process]);
                 let (old, old_shown) = claims[*claim].accepted_from.unwrap_or((i64::MAX, i64::MAX));
                 claims[*claim].accepted_from = Some((from.min(old), shown.min(old_shown)));
