@@ -334,8 +334,7 @@ impl Inner {
             fault = Some(scripted);
         }
         let body = request.body().bytes().unwrap_or_default();
-        if fault == Some(Fault::Late) && operation == "DeleteItem" && !contains(body, b":secret") && !self.late_releases
-        {
+        if fault == Some(Fault::Late) && operation == "DeleteItem" && contains(body, b":sent") && !self.late_releases {
             fault = None;
         }
         let mut way = |slow: bool| Duration::from_millis(self.random.random_range(if slow { 40..400 } else { 0..4 }));
