@@ -15,6 +15,8 @@ mod crowd;
 mod errors;
 #[path = "system/faults.rs"]
 mod faults;
+#[path = "system/fuzz.rs"]
+mod fuzz;
 #[path = "system/idempotency.rs"]
 mod idempotency;
 #[path = "system/lists.rs"]

@@ -18,4 +18,4 @@ pub use port::{InvalidPort, InvalidRange, Port, PortRange};
 pub(crate) use secret::exposed;
 pub use secret::{InvalidSecret, Secret};
 pub use service::{Change, Mark, Service, Strategy, Version};
-pub use time::{Clock, Expiry, Timestamp};
+pub use time::{Clock, Expiry, Given, Timestamp};

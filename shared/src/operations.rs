@@ -2,6 +2,7 @@
 //!
 //! Each operation takes a [`Call`], which bounds it in time and counts what it costs, and a namespace.
 
+mod chance;
 mod error;
 mod memory;
 mod offer;
@@ -21,6 +22,7 @@ pub use services::{Content, IfMatch, NewService, Written};
 
 use crate::domain::Clock;
 use crate::store::{Call, StoreError, Table};
+use chance::Chance;
 use memory::Memory;
 
 /// The registry. Clones share their memory of the services.
@@ -30,6 +32,7 @@ pub struct Registry {
     clock: Clock,
     offer_seconds: u32,
     memory: Arc<Memory>,
+    chance: Chance,
 }
 
 /// A part of a list.
@@ -51,7 +54,14 @@ impl Registry {
     /// The registry in this table, whose offers live this many seconds.
     #[must_use]
     pub fn new(table: Table, clock: Clock, offer_seconds: u32) -> Self {
-        Self { table, clock, offer_seconds, memory: Arc::default() }
+        Self { table, clock, offer_seconds, memory: Arc::default(), chance: Chance::default() }
+    }
+
+    /// The same, drawing its candidates and pauses from a seed: for a test that must be repeatable. Secrets and revisions
+    /// stay as unguessable as they were.
+    #[must_use]
+    pub fn with_seed(self, seed: u64) -> Self {
+        Self { chance: Chance::seeded(seed), ..self }
     }
 
     /// The table it is in.

@@ -134,21 +134,26 @@ impl HttpConnector for Connector {
             }),
             Fault::InternalError => HttpConnectorFuture::ready(Ok(error(500, "InternalServerError"))),
             Fault::Throttle => HttpConnectorFuture::ready(Ok(error(400, "ThrottlingException"))),
-            Fault::Conflict => {
-                // A transaction says it in its reasons, item by item; a single write as an exception; a read has none.
-                let response = match operation.as_str() {
-                    "TransactWriteItems" => cancelled(&request),
-                    "TransactGetItems" => error_with(
-                        400,
-                        "TransactionCanceledException",
-                        r#""CancellationReasons":[{"Code":"TransactionConflict"}]"#,
-                    ),
-                    "PutItem" | "UpdateItem" | "DeleteItem" => error(400, "TransactionConflictException"),
-                    _ => return answer.call(request),
-                };
-                HttpConnectorFuture::ready(Ok(response))
-            }
+            Fault::Conflict => match conflict(&operation, &request) {
+                Some(response) => HttpConnectorFuture::ready(Ok(response)),
+                None => answer.call(request),
+            },
         }
+    }
+}
+
+/// How DynamoDB says that another transaction is writing to the same items. A transaction says it in its reasons, item
+/// by item; a single write as an exception; a read has none.
+pub fn conflict(operation: &str, request: &HttpRequest) -> Option<HttpResponse> {
+    match operation {
+        "TransactWriteItems" => Some(cancelled(request)),
+        "TransactGetItems" => Some(error_with(
+            400,
+            "TransactionCanceledException",
+            r#""CancellationReasons":[{"Code":"TransactionConflict"}]"#,
+        )),
+        "PutItem" | "UpdateItem" | "DeleteItem" => Some(error(400, "TransactionConflictException")),
+        _ => None,
     }
 }
 
@@ -160,11 +165,13 @@ fn cancelled(request: &HttpRequest) -> HttpResponse {
     error_with(400, "TransactionCanceledException", &format!(r#""CancellationReasons":[{}]"#, reasons.join(",")))
 }
 
-fn error(status: u16, code: &str) -> HttpResponse {
+/// An error in DynamoDB's words.
+pub fn error(status: u16, code: &str) -> HttpResponse {
     error_with(status, code, r#""x":0"#)
 }
 
-fn error_with(status: u16, code: &str, more: &str) -> HttpResponse {
+/// The same, with members of its own.
+pub fn error_with(status: u16, code: &str, more: &str) -> HttpResponse {
     let body = format!(r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{code}","message":"injected",{more}}}"#);
     HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body))
 }

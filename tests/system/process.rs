@@ -205,12 +205,13 @@ async fn it_says_in_one_line_why_it_cannot_start() {
     let world = World::new().await;
     let aws = |command: &mut Command, endpoint: &str| {
         command.args(["--listen", "127.0.0.1:0", "--dynamodb-endpoint", endpoint]);
-        for (name, value) in [("REGION", "eu-west-1"), ("ACCESS_KEY_ID", "x"), ("SECRET_ACCESS_KEY", "x")] {
+        let key = world.database.access_key();
+        for (name, value) in [("REGION", "local"), ("ACCESS_KEY_ID", key), ("SECRET_ACCESS_KEY", "x")] {
             command.env(format!("AWS_{name}"), value);
         }
     };
     let mut command = portmaster();
-    aws(&mut command, world.embedded.url());
+    aws(&mut command, world.database.url());
     let missing = refusal(command.args(["--table", "elsewhere"])).await;
     assert!(missing.contains("\"elsewhere\"") && missing.contains("create-table"), "{missing}");
     let mut command = portmaster();
@@ -226,8 +227,9 @@ async fn it_serves_another_dynamodb() {
     let world = World::new().await;
     world.api.service("django", 5000, 5099).await;
     let mut command = portmaster();
-    command.args(["--listen", "127.0.0.1:0", "--dynamodb-endpoint", world.embedded.url()]);
-    for (name, value) in [("REGION", "eu-west-1"), ("ACCESS_KEY_ID", "x"), ("SECRET_ACCESS_KEY", "x")] {
+    command.args(["--listen", "127.0.0.1:0", "--dynamodb-endpoint", world.database.url()]);
+    let key = world.database.access_key();
+    for (name, value) in [("REGION", "local"), ("ACCESS_KEY_ID", key), ("SECRET_ACCESS_KEY", "x")] {
         command.env(format!("AWS_{name}"), value);
     }
     let mut child = command.spawn().unwrap();

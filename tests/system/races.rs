@@ -8,7 +8,7 @@ use futures::future::{join, join_all};
 use proptest::prelude::*;
 use serde_json::json;
 
-use crate::support::{Caller, World, serve};
+use crate::support::{Caller, World, rounds, serve};
 
 async fn processes(world: &World, count: usize) -> Vec<Caller> {
     let mut callers = Vec::new();
@@ -25,7 +25,7 @@ async fn accept_against_reject() {
     world.api.service("django", 5000, 5199).await;
     let callers = processes(&world, 2).await;
     let (mut accepted, mut rejected) = (0, 0);
-    for i in 0..60 {
+    for i in 0..rounds(60) {
         let (port, secret) = world.api.offer("django", &format!("web-{i}")).await;
         let (accept, reject) = if i % 2 == 0 {
             join(callers[0].accept("django", &secret), callers[1].reject("django", &secret)).await
@@ -48,7 +48,7 @@ async fn accept_against_reject() {
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!(accepted + rejected, 60);
+    assert_eq!(accepted + rejected, rounds(60));
     world.assert_healthy().await;
 }
 
@@ -270,7 +270,11 @@ fn any_history_answers_as_a_plain_registry_does() {
         live: bool,
     }
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let config = ProptestConfig { failure_persistence: None, cases: 40, ..ProptestConfig::default() };
+    let config = ProptestConfig {
+        failure_persistence: None,
+        cases: u32::try_from(rounds(40)).unwrap(),
+        ..ProptestConfig::default()
+    };
     let strategies = prop::sample::select(vec!["lowest", "hashed", "random"]);
     proptest::test_runner::TestRunner::new(config)
         .run(&(strategies, prop::collection::vec(step(), 1..40)), |(strategy, steps)| {

@@ -1,5 +1,6 @@
 //! Instants, expiries, and the clock that gives them.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -98,17 +99,37 @@ pub enum Clock {
     Shifted(Arc<AtomicI64>),
     /// A clock that stands still: for what must not depend on how fast a machine is.
     Fixed(Timestamp),
+    /// A clock of somebody's own making: for a test whose time is not the machine's.
+    Given(Given),
+}
+
+/// See [`Clock::Given`].
+#[derive(Clone)]
+pub struct Given(Arc<dyn Fn() -> Timestamp + Send + Sync>);
+
+impl Given {
+    /// The clock that says what this says.
+    pub fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
+    }
+}
+
+impl fmt::Debug for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Given(…)")
+    }
 }
 
 impl Clock {
     /// The current instant.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        let system = Utc::now().timestamp_millis();
+        let system = || Utc::now().timestamp_millis();
         match self {
-            Self::System => Timestamp(system),
-            Self::Shifted(shift) => Timestamp(system.saturating_add(shift.load(Ordering::Relaxed))),
+            Self::System => Timestamp(system()),
+            Self::Shifted(shift) => Timestamp(system().saturating_add(shift.load(Ordering::Relaxed))),
             Self::Fixed(now) => *now,
+            Self::Given(Given(now)) => now(),
         }
     }
 }

@@ -8,7 +8,6 @@
 use std::time::Duration;
 
 use futures::future::try_join_all;
-use rand::RngExt as _;
 use tokio::time::{Instant, sleep_until};
 
 use super::memory::{Place, Reservation};
@@ -240,7 +239,7 @@ impl Attempt<'_> {
 
     /// Somebody is deleting or shrinking the service: waits a little.
     async fn wait_for_change(&self, patience: Instant) -> Result<(), Error> {
-        let until = Instant::now() + Duration::from_millis(rand::rng().random_range(20..60));
+        let until = Instant::now() + self.registry.chance.pause(20..60);
         if until >= patience {
             return Err(Error::ServiceClosing { service: self.service.clone() });
         }
@@ -257,7 +256,11 @@ impl Attempt<'_> {
             };
             let search = self.search.get_or_insert_with(|| Search::new(strategy, self.name.clone()));
             let now = self.registry.clock.now();
-            match self.place.with(|remembered| remembered.knowledge.propose(search, &mut rand::rng(), now)) {
+            let proposal = self
+                .registry
+                .chance
+                .draw(|random| self.place.with(|remembered| remembered.knowledge.propose(search, random, now)));
+            match proposal {
                 None => {}
                 Some(Proposal::Candidate(port)) => return Ok(Choice::Port(self.place.reservation(port))),
                 Some(Proposal::Look(part, other)) => {
@@ -306,8 +309,7 @@ impl Attempt<'_> {
             if let Some(search) = &mut self.search {
                 search.insist();
             }
-            let pause = Duration::from_millis(rand::rng().random_range(1..20));
-            tokio::time::sleep(pause).await;
+            tokio::time::sleep(self.registry.chance.pause(1..20)).await;
             return Ok(None);
         }
         if let Some(found) = self.made_by_key().await?.and_then(Next::found) {
@@ -475,8 +477,7 @@ impl Attempt<'_> {
     }
 
     async fn pause(&self) {
-        let pause = Duration::from_millis(rand::rng().random_range(5..25));
-        tokio::time::sleep(pause).await;
+        tokio::time::sleep(self.registry.chance.pause(5..25)).await;
     }
 
     /// The look after the claim. Gives whether the offer stands; if not, it has been withdrawn, and another may be made.

@@ -85,11 +85,17 @@ impl Registry {
             PortOrName::Name(name) => {
                 let pointer = self.table.pointer(call, namespace, service, name).await?;
                 let Some(pointer) = pointer else { return Err(not_found(Some(service), wanted)) };
-                let place = (pointer.port, pointer.secret);
-                let removed = self.table.release_claim(call, namespace, service, name, place, self.now()).await?;
-                // In doubt, and another's by now: then the earlier send has done it.
+                let (place, now) = ((pointer.port, pointer.secret), self.now());
+                let removed = self.table.release_claim(call, namespace, service, name, place, now, now).await?;
                 let removed = match removed {
+                    // In doubt, and another's by now: then the earlier send has done it.
                     Removed::Not(Some(found), Doubt::Earlier) if found.secret != pointer.secret => Removed::Now,
+                    // It seems to begin after this was sent, so some clock is ahead.
+                    Removed::Not(Some(found), _)
+                        if found.secret == pointer.secret && self.is_allocated(service, &found) =>
+                    {
+                        self.release_seen(call, namespace, service, &found).await?
+                    }
                     removed => removed,
                 };
                 (pointer.port, removed)
@@ -116,19 +122,34 @@ impl Registry {
         service: &ServiceName,
         port: Port,
     ) -> Result<Removed, Error> {
-        let is_ours = |found: &Holding| found.claim.service == *service && found.claim.is_allocation(self.now());
+        let is_ours = |found: &Holding| self.is_allocated(service, found);
         match self.table.release_port(call, namespace, service, port, self.now()).await {
             Err(StoreError::Unknown { last }) => match self.table.port(&call.extended(), namespace, port).await {
                 Ok(found) if !found.as_ref().is_some_and(is_ours) => Ok(Removed::Now),
                 Ok(_) | Err(_) => Err(StoreError::Unknown { last }.into()),
             },
             Ok(Removed::Not(Some(found), _)) if is_ours(&found) => {
-                let place = (port, found.secret);
-                let name = &found.claim.name;
-                Ok(self.table.release_claim(call, namespace, service, name, place, self.now()).await?)
+                self.release_seen(call, namespace, service, &found).await
             }
             result => Ok(result?),
         }
+    }
+
+    fn is_allocated(&self, service: &ServiceName, found: &Holding) -> bool {
+        found.claim.service == *service && found.claim.is_allocation(self.now())
+    }
+
+    /// Releases the very allocation that was seen.
+    async fn release_seen(
+        &self,
+        call: &Call,
+        namespace: &Namespace,
+        service: &ServiceName,
+        found: &Holding,
+    ) -> Result<Removed, Error> {
+        let Holding { claim, secret } = found;
+        let (place, began) = ((claim.port, *secret), claim.allocated_at());
+        Ok(self.table.release_claim(call, namespace, service, &claim.name, place, began, self.now()).await?)
     }
 }
 

@@ -339,6 +339,11 @@ impl Table {
     }
 
     /// Releases the allocation that a pointer points to. The secret is unique, so doing this twice is doing it once.
+    ///
+    /// `began_by` is the latest moment at which the allocation may have begun: when this was sent, or when it is known to
+    /// have begun. A copy of the request that arrives late would otherwise hit a claim that was an offer while this was
+    /// asked and answered ("no such port"), and that was accepted since.
+    #[allow(clippy::too_many_arguments, reason = "each is a part of the condition")]
     pub(crate) async fn release_claim(
         &self,
         call: &Call,
@@ -346,13 +351,16 @@ impl Table {
         service: &ServiceName,
         name: &InstanceName,
         (port, secret): (Port, Secret),
+        began_by: Timestamp,
         now: Timestamp,
     ) -> Result<Removed, StoreError> {
-        let condition = "#service = :service AND #state = :state AND (attribute_not_exists(#expires_at) OR \
-                         #expires_at > :now) AND #name = :name AND #secret = :secret";
+        let condition = "#service = :service AND #state = :state AND #accepted <= :sent AND \
+                         (attribute_not_exists(#expires_at) OR #expires_at > :now) AND #name = :name AND \
+                         #secret = :secret";
         let names = [
             ("#service", "service"),
             ("#state", "state"),
+            ("#accepted", "accepted"),
             ("#expires_at", "expires_at"),
             ("#name", "name"),
             ("#secret", "secret"),
@@ -360,6 +368,7 @@ impl Table {
         let values = [
             (":service", text(service.as_str())),
             (":state", text(ClaimState::Allocated.as_str())),
+            (":sent", number(began_by.millis())),
             (":now", number(now.seconds())),
             (":name", text(name.as_str())),
             (":secret", text(secret.expose())),

@@ -1,0 +1,331 @@
+//! Tables damaged at random. The reconciler repairs what the design says it repairs, only counts what it must not touch,
+//! and everything live stays as it was, to the last attribute.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use portmaster_shared::domain::{
+    Clock, Description, Given, InstanceName, Namespace, Port, PortRange, Service, ServiceName, Strategy, Timestamp,
+};
+use portmaster_shared::operations::{Content, Error, Findings, IfMatch, NewService, PortOrName, Registry};
+use portmaster_shared::store::{Call, Endpoint, Table, sdk_config};
+use rand::rngs::SmallRng;
+use rand::{RngExt as _, SeedableRng as _};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use super::network::Network;
+use crate::support::TABLE;
+
+const EPOCH: i64 = 1_800_000_000_000;
+const OFFER_SECONDS: u32 = 3_600;
+
+/// What was done to a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Damage {
+    /// The allocation of a service that does not exist: removed.
+    Orphan,
+    /// A live offer of a service that does not exist: left to expire.
+    OrphanOffer,
+    /// An offer that expired, of any service or none: removed.
+    DeadOffer,
+    /// An allocation outside its service's range: counted.
+    OutOfRange,
+    /// A pointer to nothing, or to somebody else's claim: removed a week later.
+    StalePointer,
+    /// A key whose day is over: removed.
+    OldRequest,
+    /// A mark from long ago: taken off.
+    OldMark,
+    /// A mark of this moment: left alone.
+    YoungMark,
+    /// A bitmap that lacks ports, or has too many: made anew.
+    WrongBitmap,
+    /// No bitmap at all: made anew.
+    NoBitmap,
+    /// An item that nobody can read: counted.
+    Unreadable,
+}
+
+const DAMAGES: [Damage; 11] = [
+    Damage::Orphan,
+    Damage::OrphanOffer,
+    Damage::DeadOffer,
+    Damage::OutOfRange,
+    Damage::StalePointer,
+    Damage::OldRequest,
+    Damage::OldMark,
+    Damage::YoungMark,
+    Damage::WrongBitmap,
+    Damage::NoBitmap,
+    Damage::Unreadable,
+];
+
+struct Ruin {
+    network: Network,
+    random: SmallRng,
+    started: Instant,
+    /// Where the next damage goes: nothing is damaged twice.
+    next_port: u16,
+    services: Vec<String>,
+    expected: Findings,
+    /// What must not be changed, besides what was there before.
+    left_alone: Vec<Value>,
+    done: Vec<Damage>,
+}
+
+impl Ruin {
+    fn now(&self) -> i64 {
+        EPOCH + i64::try_from(self.started.elapsed().as_millis()).unwrap()
+    }
+
+    fn put(&self, item: &Value) {
+        self.network.ask("PutItem", &json!({ "TableName": TABLE, "Item": item }));
+    }
+
+    fn claim(&self, service: &str, port: u16, state: &str, expires_at: Option<i64>) -> Value {
+        let mut item = json!({
+            "pk": { "S": "N#default#PORT" }, "sk": { "S": format!("{port:05}") }, "service": { "S": service },
+            "name": { "S": format!("hurt-{port}") }, "state": { "S": state },
+            "secret": { "S": format!("{port:04x}ffff-ffff-8fff-bfff-{port:012x}") },
+            "created": { "N": "1700000000000" },
+        });
+        if state == "allocated" {
+            item["accepted"] = json!({ "N": "1700000000001" });
+        }
+        if let Some(expires_at) = expires_at {
+            item["expires_at"] = json!({ "N": expires_at.to_string() });
+        }
+        item
+    }
+
+    fn damage(&mut self, damage: Damage) {
+        self.next_port += 1;
+        let (port, seconds) = (self.next_port, self.now() / 1000);
+        let service = self.services[self.random.random_range(0..self.services.len())].clone();
+        match damage {
+            Damage::Orphan => {
+                self.put(&self.claim("nobody", port, "allocated", None));
+                self.expected.orphaned_allocations += 1;
+            }
+            Damage::OrphanOffer => {
+                let item = self.claim("nobody", port, "offered", Some(seconds + 1_000_000));
+                self.put(&item);
+                self.left_alone.push(item);
+            }
+            Damage::DeadOffer => {
+                let service = if self.random.random_range(0..2) == 0 { "nobody" } else { &service };
+                let expired = seconds - self.random.random_range(0..99);
+                self.put(&self.claim(service, port, "offered", Some(expired)));
+                self.expected.expired_offers += 1;
+            }
+            Damage::OutOfRange => {
+                let item = self.claim(&service, port, "allocated", None);
+                self.put(&item);
+                self.left_alone.push(item);
+                self.expected.allocations_out_of_range += 1;
+            }
+            Damage::StalePointer => {
+                // To a port of nobody, or to one that somebody else has.
+                let at = if self.random.random_range(0..2) == 0 { port } else { 5000 };
+                self.put(&json!({
+                    "pk": { "S": format!("N#default#INSTANCE#{service}") }, "sk": { "S": format!("hurt-{port}") },
+                    "port": { "N": at.to_string() }, "secret": { "S": format!("{port:04x}eeee-eeee-8eee-beee-eeeeeeeeeeee") },
+                }));
+            }
+            Damage::OldRequest => {
+                self.put(&json!({
+                    "pk": { "S": format!("N#default#REQUEST#{service}") }, "sk": { "S": format!("digest-{port}") },
+                    "port": { "N": port.to_string() }, "secret": { "S": format!("{port:04x}dddd-dddd-8ddd-bddd-dddddddddddd") },
+                    "fingerprint": { "S": "f" }, "expires_at": { "N": (seconds - 5).to_string() },
+                }));
+                self.expected.expired_requests += 1;
+            }
+            Damage::OldMark | Damage::YoungMark => {
+                // One service has one mark.
+                if self.done.iter().any(|done| matches!(done, Damage::OldMark | Damage::YoungMark)) {
+                    return;
+                }
+                let age = if damage == Damage::OldMark { 301_000 } else { 1_000 };
+                let service = self.services[0].clone();
+                let mut item = self.find("N#default", &format!("SERVICE#{service}")).unwrap();
+                let change = if self.random.random_range(0..2) == 0 { "delete" } else { "shrink" };
+                let since = (self.now() - age).to_string();
+                item["mark"] = json!({ "M": { "change": { "S": change }, "since": { "N": since } } });
+                self.put(&item);
+                self.expected.abandoned_marks += u64::from(damage == Damage::OldMark);
+            }
+            Damage::WrongBitmap | Damage::NoBitmap => {
+                let done = |done: &Damage| matches!(done, Damage::WrongBitmap | Damage::NoBitmap);
+                if self.done.iter().any(done) {
+                    return;
+                }
+                let key = json!({ "pk": { "S": "N#default" }, "sk": { "S": "RANGES" } });
+                if damage == Damage::NoBitmap {
+                    self.network.ask("DeleteItem", &json!({ "TableName": TABLE, "Key": key }));
+                } else {
+                    let mut item = self.find("N#default", "RANGES").unwrap();
+                    // All clear, or all claimed: too few ports, or too many.
+                    let bits = if self.random.random_range(0..2) == 0 { "A" } else { "/" };
+                    item["bits"] =
+                        json!({ "B": format!("{}{}", bits.repeat(8021), if bits == "A" { "A==" } else { "w==" }) });
+                    self.put(&item);
+                }
+                self.expected.rebuilt_ranges += 1;
+            }
+            Damage::Unreadable => {
+                let item = match self.random.random_range(0..4) {
+                    0 => {
+                        json!({ "pk": { "S": "N#default#PORT" }, "sk": { "S": format!("{port:05}") }, "state": { "S": "confused" } })
+                    }
+                    1 => json!({ "pk": { "S": "SOMETHING" }, "sk": { "S": port.to_string() } }),
+                    2 => {
+                        json!({ "pk": { "S": format!("N#default#INSTANCE#{service}") }, "sk": { "S": format!("x-{port}") }, "port": { "S": "?" } })
+                    }
+                    _ => {
+                        let mut item = self.claim(&service, port, "allocated", None);
+                        item["secret"] = json!({ "S": "no uuid" });
+                        item
+                    }
+                };
+                self.put(&item);
+                self.left_alone.push(item);
+                self.expected.unreadable_items += 1;
+            }
+        }
+        self.done.push(damage);
+    }
+
+    fn find(&self, pk: &str, sk: &str) -> Option<Value> {
+        self.network.items(TABLE).into_iter().find(|item| item["pk"]["S"] == pk && item["sk"]["S"] == sk)
+    }
+
+    fn snapshot(&self) -> BTreeMap<String, Value> {
+        let key = |item: &Value| format!("{} {}", item["pk"]["S"], item["sk"]["S"]);
+        self.network.items(TABLE).into_iter().map(|item| (key(&item), item)).collect()
+    }
+}
+
+/// One table: healthy, then damaged, then reconciled. Says in words what is wrong with the outcome.
+pub fn run(seed: u64) -> Result<usize, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(damage_and_repair(seed))
+}
+
+async fn damage_and_repair(seed: u64) -> Result<usize, String> {
+    let mut random = SmallRng::seed_from_u64(seed);
+    let network = Network::new(seed, 0, false);
+    let config = sdk_config(&Endpoint::Embedded("http://127.0.0.1:9".to_owned())).await;
+    let table = Table::new(Client::from_conf(config.http_client(network.client()).build()), TABLE);
+    let started = Instant::now();
+    let now = move || Timestamp::from_millis(EPOCH + i64::try_from(started.elapsed().as_millis()).unwrap());
+    let registry = Registry::new(table, Clock::Given(Given::new(now)), OFFER_SECONDS).with_seed(seed);
+    let (call, namespace) = (|| Call::within(Duration::from_secs(60)), Namespace::default());
+    registry.table().create(&call()).await.unwrap();
+
+    // Two or three services with live offers and allocations.
+    let mut services = Vec::new();
+    let mut live = Vec::new();
+    for number in 0..random.random_range(2..=3_u16) {
+        let name = ServiceName::try_from(format!("service-{number}")).unwrap();
+        let range = (5000 + 100 * number, 5009 + 100 * number);
+        let range = PortRange::new(Port::new(range.0).unwrap(), Port::new(range.1).unwrap()).unwrap();
+        let content = Content { description: Description::default(), range, strategy: Strategy::Lowest };
+        registry.create_service(&call(), &namespace, NewService { name: name.clone(), content }).await.unwrap();
+        for instance in 0..random.random_range(1..=5) {
+            let instance = InstanceName::try_from(format!("web-{instance}")).unwrap();
+            let offered = registry.offer(&call(), &namespace, &name, &instance, None).await.unwrap();
+            let accepted = random.random_range(0..2) == 0;
+            if accepted {
+                registry.accept(&call(), &namespace, &name, offered.holding.secret).await.unwrap();
+            }
+            live.push((name.clone(), instance, offered.holding, accepted));
+        }
+        services.push(name.to_string());
+    }
+    sleep(Duration::from_secs(10)).await;
+    let (expected, healthy) = (Findings { finished: true, ..Findings::default() }, registry.reconcile(&call()).await);
+    if healthy.as_ref().ok() != Some(&Findings { items: healthy.as_ref().unwrap().items, ..expected }) {
+        return Err(format!("before any damage: {healthy:?}"));
+    }
+
+    let mut ruin = Ruin {
+        network,
+        random,
+        started,
+        next_port: 20_000,
+        services,
+        expected,
+        left_alone: Vec::new(),
+        done: Vec::new(),
+    };
+    let before = ruin.snapshot();
+    for _ in 0..ruin.random.random_range(1..=8) {
+        let damage = DAMAGES[ruin.random.random_range(0..DAMAGES.len())];
+        ruin.damage(damage);
+    }
+    let found = registry.reconcile(&call()).await.unwrap();
+    let about = |what: &str| format!("{what}\nafter {:?}\nfound {found:?}", ruin.done);
+    if found != (Findings { items: found.items, ..ruin.expected }) {
+        return Err(about(&format!("expected {:?}", ruin.expected)));
+    }
+    let after = ruin.snapshot();
+    for (key, item) in &before {
+        let is_repaired = key.contains("RANGES") || key.contains("SERVICE#");
+        let same = after.get(key) == Some(item);
+        if !same && !is_repaired {
+            return Err(about(&format!("{item} was live, and is {:?}", after.get(key))));
+        }
+        // A service has its content, whatever became of its mark.
+        let plain = |item: &Value| ["name", "description", "range", "version"].map(|part| item[part].clone());
+        if key.contains("SERVICE#") && after.get(key).map(plain) != Some(plain(item)) {
+            return Err(about(&format!("{item} became {:?}", after.get(key))));
+        }
+    }
+    for item in &ruin.left_alone {
+        if !after.values().any(|left| left == item) {
+            return Err(about(&format!("{item} was not to be touched")));
+        }
+    }
+    // The bitmap is what the services say: nothing overlaps, and what belongs to nobody may be had.
+    let bitmap = |snapshot: &BTreeMap<String, Value>| snapshot["\"N#default\" \"RANGES\""]["bits"].clone();
+    if bitmap(&after) != bitmap(&before) {
+        return Err(about("the bitmap is not what it was"));
+    }
+
+    // The second time it finds only what it must not touch; what is live can still be used.
+    let again = registry.reconcile(&call()).await.unwrap();
+    let Findings { allocations_out_of_range, unreadable_items, .. } = ruin.expected;
+    let counted = Findings { items: again.items, allocations_out_of_range, unreadable_items, ..expected };
+    if again != counted {
+        return Err(about(&format!("the second time {again:?}")));
+    }
+    for (service, instance, holding, accepted) in live {
+        if !accepted {
+            let accepted = registry.accept(&call(), &namespace, &service, holding.secret).await;
+            if !accepted.as_ref().is_ok_and(|(_, first)| *first) {
+                return Err(about(&format!("the offer {holding:?} was live: {accepted:?}")));
+            }
+        }
+        let named = PortOrName::Name(instance);
+        let found_port = registry.get_port(&call(), &namespace, &service, &named).await;
+        if found_port.as_ref().map(|claim| claim.port).ok() != Some(holding.claim.port) {
+            return Err(about(&format!("{holding:?} was live: {found_port:?}")));
+        }
+        registry.release(&call(), &namespace, &service, &named).await.unwrap();
+    }
+    // A service without damage of its own may go; one with allocations out of its range too, they are not in it.
+    for service in &ruin.services {
+        let name = ServiceName::try_from(service.as_str()).unwrap();
+        match registry.delete_service(&call(), &namespace, &name, &IfMatch::Always).await {
+            Ok(()) => {}
+            Err(error) => return Err(about(&format!("{service} cannot be deleted: {error}"))),
+        }
+        let gone: Result<Service, Error> = registry.get_service(&call(), &namespace, &name).await;
+        if gone.is_ok() {
+            return Err(about(&format!("{service} is there still")));
+        }
+    }
+    Ok(ruin.done.len())
+}

@@ -1,0 +1,951 @@
+//! One random history: some processes with memories and clocks of their own, over one table, and many callers who want
+//! ports of them, while everything goes wrong that may. In one thread and in virtual time, so that a seed repeats it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use futures::future::join_all;
+use portmaster_shared::domain::{
+    ClaimState, Clock, Description, Given, IdempotencyKey, InstanceName, Namespace, Port, PortRange, Secret,
+    ServiceName, Strategy, Timestamp,
+};
+use portmaster_shared::operations::{Content, Error, Findings, IfMatch, NewService, PortOrName, Registry, Written};
+use portmaster_shared::store::{Call, Endpoint, StoreError, Table, sdk_config};
+use rand::rngs::SmallRng;
+use rand::{RngExt as _, SeedableRng as _};
+use serde_json::Value;
+use tokio::time::{Instant, sleep};
+
+use super::linearize::{Entry, Stamp, linearize};
+use super::network::{Fault, Network, TRIP, Trip};
+use super::slot::{Accepted, Asked, Claim, Ghost, Op, Rejected, Released, Slot};
+use crate::support::TABLE;
+
+/// When a history begins, in milliseconds since the epoch; of no importance.
+const EPOCH: i64 = 1_800_000_000_000;
+
+/// The service that never changes, and those that do. Their ranges may meet.
+const STILL: &str = "still";
+const MOVING: [&str; 2] = ["moving", "rival"];
+
+/// What differs from history to history.
+#[derive(Clone, Debug)]
+struct Plan {
+    processes: Vec<i64>,
+    offer_seconds: u32,
+    ports: u16,
+    names: u8,
+    callers: usize,
+    operations: usize,
+    percent: u32,
+    /// How many callers in a hundred stop in the middle.
+    stops: u32,
+    /// How long a call may take, in milliseconds.
+    deadline: u64,
+    /// How often in a hundred a caller waits for a while, and not for an instant, before what it does next.
+    leisure: usize,
+    strategy: Strategy,
+    moving: bool,
+}
+
+impl Plan {
+    fn draw(random: &mut SmallRng) -> Self {
+        let processes = random.random_range(2..=4);
+        let skews: &[i64] = match random.random_range(0..10) {
+            0..5 => &[0],
+            5..8 => &[-2_500, -900, -300, 0, 300, 900, 2_500],
+            8 => &[-60_000, 0, 60_000],
+            _ => &[-3_600_000, 0, 0, 3_600_000],
+        };
+        Self {
+            processes: (0..processes).map(|_| skews[random.random_range(0..skews.len())]).collect(),
+            offer_seconds: random.random_range(1..=4),
+            ports: random.random_range(2..=4),
+            names: random.random_range(1..=4),
+            callers: random.random_range(3..=5),
+            operations: random.random_range(3..=8),
+            percent: [0, 5, 12, 25, 40][random.random_range(0..5)],
+            stops: [0, 0, 10, 30][random.random_range(0..4)],
+            deadline: [150, 800, 3_000, 10_000][random.random_range(0..4)],
+            leisure: [0, 15, 40][random.random_range(0..3)],
+            strategy: [Strategy::Lowest, Strategy::Hashed, Strategy::Random][random.random_range(0..3)],
+            moving: random.random_range(0..2) == 0,
+        }
+    }
+
+    fn is_skewed(&self) -> bool {
+        self.processes.iter().any(|skew| *skew != self.processes[0])
+    }
+
+    fn fastest(&self) -> i64 {
+        // TTL deletes by the table's own clock.
+        self.processes.iter().copied().max().unwrap_or(0).max(0)
+    }
+}
+
+/// What a caller does.
+#[derive(Clone, Debug)]
+enum Act {
+    Offer {
+        service: &'static str,
+        name: String,
+        key: Option<String>,
+    },
+    Accept(usize),
+    Reject(usize),
+    ReadOffer(usize),
+    ReleasePort(&'static str, u16),
+    ReleaseName(&'static str, String),
+    Find(u16),
+    Get(&'static str, String),
+    Offers(&'static str),
+    Ports(&'static str),
+    Reconcile,
+    /// DynamoDB's TTL.
+    Expire,
+    Create(&'static str, u16, u16),
+    Put(&'static str, u16, u16),
+    Describe(&'static str),
+    Delete(&'static str),
+    Look(&'static str),
+}
+
+/// What it was answered.
+#[derive(Clone, Debug)]
+enum Answer {
+    Offered {
+        claim: usize,
+        replayed: bool,
+    },
+    Accepted {
+        first: bool,
+    },
+    Done,
+    Created,
+    Allocation {
+        name: String,
+        port: u16,
+    },
+    List(Vec<(u16, String)>),
+    Service,
+    Reconciled(Findings),
+    Refused(Error),
+    /// The table did not say, in time or at all.
+    Unknown(#[allow(dead_code, reason = "for who reads a failure")] String),
+    /// The caller was not there any more.
+    Stopped,
+}
+
+/// One operation as it went.
+#[derive(Clone, Debug)]
+struct Event {
+    act: Act,
+    process: usize,
+    began: Stamp,
+    /// When it was answered, or its caller stopped.
+    ended: Stamp,
+    answer: Answer,
+    doubt: bool,
+}
+
+/// The figures of a history.
+#[derive(Clone, Debug, Default)]
+pub struct Figures {
+    pub histories: usize,
+    pub operations: usize,
+    pub unanswered: usize,
+    pub requests: usize,
+    pub faults: BTreeMap<Fault, usize>,
+    pub claims: usize,
+    pub slots: usize,
+    pub trace: u64,
+}
+
+impl Figures {
+    pub fn add(&mut self, other: &Self) {
+        self.histories += other.histories;
+        self.operations += other.operations;
+        self.unanswered += other.unanswered;
+        self.requests += other.requests;
+        self.claims += other.claims;
+        self.slots += other.slots;
+        for (fault, count) in &other.faults {
+            *self.faults.entry(*fault).or_default() += count;
+        }
+    }
+}
+
+/// One history; an error in words where something is wrong with it.
+pub fn run(seed: u64) -> Result<Figures, String> {
+    // What the backoff draws from.
+    fastrand::seed(seed);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let history = History::new(seed).await;
+        history.play().await;
+        history.judge().await
+    })
+}
+
+struct History {
+    plan: Plan,
+    seed: u64,
+    network: Network,
+    started: Instant,
+    table: Table,
+    processes: RefCell<Vec<Registry>>,
+    restarts: Cell<u64>,
+    random: RefCell<SmallRng>,
+    order: Cell<u32>,
+    claims: RefCell<Vec<Claim>>,
+    by_secret: RefCell<HashMap<String, usize>>,
+    events: RefCell<Vec<Event>>,
+    wrong: RefCell<Vec<String>>,
+}
+
+impl History {
+    async fn new(seed: u64) -> Rc<Self> {
+        let mut random = SmallRng::seed_from_u64(seed);
+        let plan = Plan::draw(&mut random);
+        let network = Network::new(random.random(), 0, !plan.is_skewed());
+        let table = table(&network).await;
+        let history = Self {
+            seed,
+            network,
+            started: Instant::now(),
+            table,
+            processes: RefCell::default(),
+            restarts: Cell::new(0),
+            random: RefCell::new(random),
+            order: Cell::new(0),
+            claims: RefCell::default(),
+            by_secret: RefCell::default(),
+            events: RefCell::default(),
+            wrong: RefCell::default(),
+            plan,
+        };
+        history.table.create(&history.call()).await.unwrap();
+        for process in 0..history.plan.processes.len() {
+            let registry = history.process(process);
+            history.processes.borrow_mut().push(registry);
+        }
+        Rc::new(history)
+    }
+
+    /// A process that remembers nothing.
+    fn process(&self, number: usize) -> Registry {
+        let (skew, started) = (self.plan.processes[number], self.started);
+        let now = move || Timestamp::from_millis(EPOCH + skew + millis_since(started));
+        let clock = Clock::Given(Given::new(now));
+        self.restarts.set(self.restarts.get() + 1);
+        Registry::new(self.table.clone(), clock, self.plan.offer_seconds).with_seed(self.seed ^ self.restarts.get())
+    }
+
+    fn call(&self) -> Call {
+        let quiet = self.network.percent() == 0;
+        Call::within(Duration::from_millis(if quiet { 10_000 } else { self.plan.deadline }))
+    }
+
+    fn stamp(&self) -> Stamp {
+        self.order.set(self.order.get() + 1);
+        Stamp { order: self.order.get(), millis: EPOCH + millis_since(self.started) }
+    }
+
+    fn draw(&self, below: usize) -> usize {
+        self.random.borrow_mut().random_range(0..below)
+    }
+
+    async fn play(self: &Rc<Self>) {
+        let still =
+            NewService { name: service(STILL), content: content(5000, 4999 + self.plan.ports, self.plan.strategy) };
+        let registry = self.processes.borrow()[0].clone();
+        registry.create_service(&self.call(), &Namespace::default(), still).await.unwrap();
+        self.network.set_percent(self.plan.percent);
+        join_all((0..self.plan.callers).map(|_| {
+            let history = Rc::clone(self);
+            async move {
+                for _ in 0..history.plan.operations {
+                    let waits = history.draw(100) < history.plan.leisure;
+                    let pause = history.draw(if waits { 1500 } else { 20 });
+                    sleep(Duration::from_millis(pause as u64)).await;
+                    let act = history.choose();
+                    history.perform(act).await;
+                }
+            }
+        }))
+        .await;
+        // What is late arrives; then everybody looks at everything.
+        self.network.set_percent(0);
+        sleep(Duration::from_secs(20)).await;
+        for process in 0..self.plan.processes.len() {
+            let fresh = self.process(process);
+            self.processes.borrow_mut()[process] = fresh;
+        }
+        let claims = self.claims.borrow().len();
+        for claim in 0..claims {
+            self.perform(Act::ReadOffer(claim)).await;
+        }
+        for port in self.ports() {
+            self.perform(Act::Find(port)).await;
+        }
+        for name in 0..self.plan.names {
+            self.perform(Act::Get(STILL, instance(name))).await;
+        }
+        self.perform(Act::Offers(STILL)).await;
+        self.perform(Act::Ports(STILL)).await;
+    }
+
+    fn ports(&self) -> Vec<u16> {
+        let moving = if self.plan.moving { 6000..6008 } else { 0..0 };
+        (5000..5000 + self.plan.ports).chain(moving).collect()
+    }
+
+    fn choose(&self) -> Act {
+        let service = match self.draw(3) {
+            0 if self.plan.moving => MOVING[self.draw(2)],
+            _ => STILL,
+        };
+        let name = instance(u8::try_from(self.draw(self.plan.names.into())).unwrap());
+        let claim = || {
+            let known = self.claims.borrow().len();
+            // Mostly one of the last.
+            known.checked_sub(1).map(|last| last - self.draw(known.min(5)))
+        };
+        let port = || match claim() {
+            Some(claim) if self.draw(4) > 0 => self.claims.borrow()[claim].port,
+            _ => self.ports()[self.draw(self.ports().len())],
+        };
+        let offer = |key| Act::Offer { service, name: name.clone(), key };
+        match self.draw(100) {
+            0..24 => offer(None),
+            24..36 => {
+                // One key for several names, where the clocks agree: else what is dead for who takes the key over may be
+                // live for its holder, and the key has two for a while. And none for a service whose range changes: the
+                // design names the history in which its maker takes a keyed claim back that somebody was told of.
+                let shared = self.draw(4) == 0 && !self.plan.is_skewed();
+                let key = if shared { "all".to_owned() } else { name.clone() };
+                offer((service == STILL).then_some(key))
+            }
+            36..54 => claim().map_or(offer(None), Act::Accept),
+            54..61 => claim().map_or(offer(None), Act::Reject),
+            61..65 => claim().map_or(offer(None), Act::ReadOffer),
+            65..72 => Act::ReleasePort(service, port()),
+            72..79 => Act::ReleaseName(service, name),
+            79..82 => Act::Find(port()),
+            82..85 => Act::Get(service, name),
+            85..88 => Act::Offers(service),
+            88..90 => Act::Ports(service),
+            90..92 => Act::Reconcile,
+            92..93 => Act::Expire,
+            _ if !self.plan.moving => offer(None),
+            kind => {
+                let service = MOVING[self.draw(2)];
+                let (start, size) = (6000 + self.draw(5), 2 + self.draw(3));
+                let (start, end) =
+                    (u16::try_from(start).unwrap(), u16::try_from((start + size - 1).min(6007)).unwrap());
+                match kind {
+                    93..95 => Act::Create(service, start, end),
+                    95..97 => Act::Put(service, start, end),
+                    97 => Act::Describe(service),
+                    98 => Act::Delete(service),
+                    _ => Act::Look(service),
+                }
+            }
+        }
+    }
+
+    async fn perform(self: &Rc<Self>, act: Act) {
+        let process = self.draw(self.plan.processes.len());
+        let stops = self.plan.stops > 0 && self.draw(100) < self.plan.stops as usize;
+        let quiet = self.network.percent() == 0 && self.plan.percent > 0;
+        let trip = Trip::new((stops && !quiet).then(|| (u32::try_from(self.draw(4)).unwrap(), self.draw(2) == 0)));
+        let registry = self.processes.borrow()[process].clone();
+        let began = self.stamp();
+        let doing = TRIP.scope(Arc::clone(&trip), self.ask(&registry, &act));
+        let answer = tokio::select! {
+            biased;
+            answer = doing => answer,
+            () = trip.stopped.notified() => Answer::Stopped,
+        };
+        if matches!(answer, Answer::Stopped) && self.draw(2) == 0 {
+            let fresh = self.process(process);
+            self.processes.borrow_mut()[process] = fresh;
+        }
+        let ended = self.stamp();
+        if let Answer::Reconciled(found) = &answer {
+            // A mark counts as left behind for a clock that is minutes ahead; nothing else may be there.
+            let found = Findings { abandoned_marks: 0, ..*found };
+            if !found.is_healthy() {
+                self.wrong.borrow_mut().push(format!("P16: the reconciler found {found:?}"));
+            }
+        }
+        let doubt = trip.was_in_doubt();
+        self.events.borrow_mut().push(Event { act, process, began, ended, answer, doubt });
+    }
+
+    async fn ask(&self, registry: &Registry, act: &Act) -> Answer {
+        let (call, namespace) = (self.call(), Namespace::default());
+        let (call, namespace) = (&call, &namespace);
+        let secret = |claim: usize| {
+            let claims = self.claims.borrow();
+            (service(claims[claim].service), Secret::parse(&claims[claim].secret).unwrap())
+        };
+        let answer = match act {
+            Act::Offer { service: of, name, key } => {
+                let key = key.as_ref().map(|key| IdempotencyKey::new(key).unwrap());
+                let name = InstanceName::try_from(name.as_str()).unwrap();
+                let offered = registry.offer(call, namespace, &service(of), &name, key.as_ref()).await;
+                offered.map(|offered| {
+                    let claim = self.know(of, name.as_str(), &offered.holding);
+                    Answer::Offered { claim, replayed: offered.replayed }
+                })
+            }
+            Act::Accept(claim) => {
+                let (service, secret) = secret(*claim);
+                registry.accept(call, namespace, &service, secret).await.map(|(found, first)| {
+                    let known = &self.claims.borrow()[*claim];
+                    if (found.port.get(), found.name.as_str()) != (known.port, known.name.as_str()) {
+                        self.wrong.borrow_mut().push(format!("accepted {known:?}, and got {found:?}"));
+                    }
+                    Answer::Accepted { first }
+                })
+            }
+            Act::Reject(claim) => {
+                let (service, secret) = secret(*claim);
+                registry.reject(call, namespace, &service, secret).await.map(|()| Answer::Done)
+            }
+            Act::ReadOffer(claim) => {
+                let (service, secret) = secret(*claim);
+                registry.get_offer(call, namespace, &service, secret).await.map(|_| Answer::Done)
+            }
+            Act::ReleasePort(of, port) => {
+                let wanted = PortOrName::Port(Port::new(*port).unwrap());
+                registry.release(call, namespace, &service(of), &wanted).await.map(|()| Answer::Done)
+            }
+            Act::ReleaseName(of, name) => {
+                let wanted = PortOrName::Name(InstanceName::try_from(name.as_str()).unwrap());
+                registry.release(call, namespace, &service(of), &wanted).await.map(|()| Answer::Done)
+            }
+            Act::Find(port) => registry.find_port(call, namespace, Port::new(*port).unwrap()).await.map(allocation),
+            Act::Get(of, name) => {
+                let wanted = PortOrName::Name(InstanceName::try_from(name.as_str()).unwrap());
+                registry.get_port(call, namespace, &service(of), &wanted).await.map(allocation)
+            }
+            Act::Offers(of) => self.list(registry, call, of, ClaimState::Offered).await,
+            Act::Ports(of) => self.list(registry, call, of, ClaimState::Allocated).await,
+            Act::Reconcile => match registry.reconcile(call).await {
+                Ok(findings) => Ok(Answer::Reconciled(findings)),
+                Err(error) => Err(error.into()),
+            },
+            Act::Expire => {
+                self.expire();
+                Ok(Answer::Done)
+            }
+            Act::Create(of, start, end) => {
+                let new = NewService { name: service(of), content: content(*start, *end, self.plan.strategy) };
+                registry.create_service(call, namespace, new).await.map(|_| Answer::Created)
+            }
+            Act::Put(of, start, end) => {
+                let new = NewService { name: service(of), content: content(*start, *end, self.plan.strategy) };
+                registry.put_service(call, namespace, new, &IfMatch::Always).await.map(|written| match written {
+                    Written::Created(_) => Answer::Created,
+                    Written::Replaced(_) => Answer::Service,
+                })
+            }
+            Act::Describe(of) => {
+                let description = Description::try_from(format!("since {}", self.order.get())).unwrap();
+                let change = |old: &_| Ok(Content { description: description.clone(), ..Content::of(old) });
+                let changed = registry.change_service(call, namespace, &service(of), &IfMatch::Always, change).await;
+                changed.map(|_| Answer::Service)
+            }
+            Act::Delete(of) => {
+                registry.delete_service(call, namespace, &service(of), &IfMatch::Always).await.map(|()| Answer::Done)
+            }
+            Act::Look(of) => registry.get_service(call, namespace, &service(of)).await.map(|_| Answer::Service),
+        };
+        match answer {
+            Ok(answer) => answer,
+            Err(Error::Store(error @ (StoreError::Unavailable { .. } | StoreError::Unknown { .. }))) => {
+                Answer::Unknown(error.to_string())
+            }
+            Err(Error::Store(error)) => {
+                self.wrong.borrow_mut().push(format!("{act:?}: {error}"));
+                Answer::Unknown(error.to_string())
+            }
+            Err(error) => Answer::Refused(error),
+        }
+    }
+
+    /// A claim whose secret somebody was told; the same secret is the same claim in every particular (P8).
+    fn know(&self, service: &'static str, name: &str, holding: &portmaster_shared::domain::Holding) -> usize {
+        let claim = Claim {
+            secret: holding.secret.expose(),
+            service,
+            name: name.to_owned(),
+            port: holding.claim.port.get(),
+            expires_at: holding.claim.expires_at.map_or(0, portmaster_shared::domain::Expiry::seconds),
+            accepted_from: None,
+        };
+        let mut claims = self.claims.borrow_mut();
+        if let Some(known) = self.by_secret.borrow().get(&claim.secret) {
+            let old = &claims[*known];
+            let same = (old.service, &old.name, old.port, old.expires_at)
+                == (claim.service, &claim.name, claim.port, claim.expires_at);
+            if !same {
+                self.wrong.borrow_mut().push(format!("P8: {old:?} was shown again as {claim:?}"));
+            }
+            return *known;
+        }
+        self.network.told(claim.secret.clone(), service, claim.port);
+        self.by_secret.borrow_mut().insert(claim.secret.clone(), claims.len());
+        claims.push(claim);
+        claims.len() - 1
+    }
+
+    async fn list(&self, registry: &Registry, call: &Call, of: &str, state: ClaimState) -> Result<Answer, Error> {
+        let list = registry.list_claims(call, &Namespace::default(), &service(of), state, None, 100).await?;
+        let items: Vec<_> =
+            list.items.into_iter().map(|claim| (claim.port.get(), claim.name.as_str().to_owned())).collect();
+        let sorted = items.windows(2).all(|two| two[0].0 < two[1].0);
+        if !sorted {
+            self.wrong.borrow_mut().push(format!("P10: a list in disorder: {items:?}"));
+        }
+        Ok(Answer::List(items))
+    }
+
+    /// What DynamoDB's TTL does, by its own clock, at some time or other.
+    fn expire(&self) {
+        let now = (EPOCH + millis_since(self.started)) / 1000;
+        for item in self.network.items(TABLE) {
+            let over = item["expires_at"]["N"].as_str().is_some_and(|at| at.parse::<i64>().unwrap() < now);
+            if over {
+                let key = serde_json::json!({ "pk": item["pk"], "sk": item["sk"] });
+                self.network.ask("DeleteItem", &serde_json::json!({ "TableName": TABLE, "Key": key }));
+            }
+        }
+    }
+
+    async fn judge(self: &Rc<Self>) -> Result<Figures, String> {
+        let slots = self.linearize()?;
+        self.afterwards().await;
+        let mut wrong = self.wrong.borrow().clone();
+        wrong.extend(self.network.violations());
+        if let Some(wrong) = wrong.first() {
+            return Err(format!("{wrong}\n{}", self.told(|_| true)));
+        }
+        let events = self.events.borrow();
+        Ok(Figures {
+            histories: 1,
+            operations: events.len(),
+            unanswered: events.iter().filter(|event| event.is_open()).count(),
+            requests: self.network.requests(),
+            faults: self.network.met(),
+            claims: self.claims.borrow().len(),
+            slots,
+            trace: self.network.trace(),
+        })
+    }
+
+    /// When every offer is over by every clock: nothing is held but what was accepted, and the reconciler finds nothing
+    /// but what expired, and leaves nothing but what is live (P6, P7, P16).
+    async fn afterwards(self: &Rc<Self>) {
+        let fail = |what: String| self.wrong.borrow_mut().push(what);
+        sleep(Duration::from_secs(3 * 3600)).await;
+        let allocated: BTreeMap<u16, Value> = self.table_ports(|item| item["state"]["S"] == "allocated");
+        let registry = self.process(0);
+        for name in [STILL].into_iter().chain(MOVING) {
+            match self.list(&registry, &self.call(), name, ClaimState::Offered).await {
+                Ok(Answer::List(items)) if !items.is_empty() => fail(format!("P6: {name} still offers {items:?}")),
+                Ok(_) | Err(Error::ServiceNotFound { .. }) => {}
+                Err(error) => fail(format!("{name}: {error}")),
+            }
+        }
+        // Who stopped under a mark has left it.
+        let is_change =
+            |event: &&Event| matches!(event.act, Act::Put(..) | Act::Delete(_) | Act::Describe(_)) && event.is_open();
+        let marks = self.events.borrow().iter().filter(is_change).count() as u64;
+        let long = || Call::within(Duration::from_secs(60));
+        let found = registry.reconcile(&long()).await.unwrap();
+        let expected = Findings { abandoned_marks: found.abandoned_marks.min(marks), ..found };
+        if !(Findings { abandoned_marks: 0, ..found }.is_healthy() && expected == found && found.finished) {
+            fail(format!("P16: after all, with {marks} marks to be expected, the reconciler found {found:?}"));
+        }
+        let left = self.table_ports(|_| true);
+        if left.keys().ne(allocated.keys()) {
+            fail(format!("P16: of {allocated:?} the reconciler left {left:?}"));
+        }
+        let again = registry.reconcile(&long()).await.unwrap();
+        if (Findings { items: 0, finished: true, ..Findings::default() }) != (Findings { items: 0, ..again }) {
+            fail(format!("P16: the second time the reconciler found {again:?}"));
+        }
+        sleep(Duration::from_secs(8 * 24 * 3600)).await;
+        registry.reconcile(&long()).await.unwrap();
+        let count = |part: &str| {
+            self.network.items(TABLE).iter().filter(|item| item["pk"]["S"].as_str().unwrap().contains(part)).count()
+        };
+        let rest = (count("#PORT"), count("#INSTANCE#"), count("#REQUEST#"));
+        if rest != (allocated.len(), allocated.len(), 0) {
+            fail(format!("P16: of {} allocations a week later, ports, names and keys are {rest:?}", allocated.len()));
+        }
+    }
+
+    fn table_ports(&self, which: impl Fn(&Value) -> bool) -> BTreeMap<u16, Value> {
+        let items = self.network.items(TABLE).into_iter();
+        let ports = items.filter(|item| item["pk"]["S"] == "N#default#PORT" && which(item));
+        ports.map(|item| (item["sk"]["S"].as_str().unwrap().parse().unwrap(), item)).collect()
+    }
+
+    /// Projects the history on every port, name and key, and looks for an order for each.
+    fn linearize(&self) -> Result<usize, String> {
+        let events = self.events.borrow();
+        let mut claims = self.claims.borrow().clone();
+        for event in events.iter() {
+            let may_have_accepted =
+                matches!(event.answer, Answer::Accepted { first: true }) || event.is_open() || event.doubt;
+            if let (Act::Accept(claim), true) = (&event.act, may_have_accepted) {
+                let (from, shown) = (event.began.millis, event.began.millis + self.plan.processes[event.process]);
+                let (old, old_shown) = claims[*claim].accepted_from.unwrap_or((i64::MAX, i64::MAX));
+                claims[*claim].accepted_from = Some((from.min(old), shown.min(old_shown)));
+            }
+        }
+        let ghosts = self.ghosts(&events);
+        let mut slots: BTreeMap<Place, Vec<Entry<Asked>>> = BTreeMap::new();
+        for (number, event) in events.iter().enumerate() {
+            self.project(number, event, &claims, &mut slots);
+        }
+        self.project_claims(&events, &claims, &mut slots);
+        for (place, entries) in &slots {
+            let here = |ghost: &&(Ghost, Option<String>)| match place {
+                Place::Port(port) => (ghost.0.service == STILL) == (*port < 6000),
+                Place::Name(service, name) => ghost.0.service == *service && ghost.0.name == *name,
+                Place::Key(key) => ghost.1.as_ref() == Some(key),
+            };
+            let ghosts = ghosts.iter().filter(here).map(|(ghost, _)| ghost).collect();
+            let slot = Slot { claims: &claims, ghosts, fastest: self.plan.fastest() };
+            if let Err((order, state)) = linearize(&slot, entries) {
+                let mut text = format!("{place:?} has no order that explains it; the longest begins\n");
+                for i in &order {
+                    writeln!(text, "  {}", show(&entries[*i])).unwrap();
+                }
+                writeln!(text, "then it is {state:?}, and left are").unwrap();
+                for (i, entry) in entries.iter().enumerate().filter(|(i, _)| !order.contains(i)) {
+                    writeln!(
+                        text,
+                        "  {}",
+                        if entry.certain { show(&entries[i]) } else { format!("({})", show(entry)) }
+                    )
+                    .unwrap();
+                }
+                return Err(format!("{text}\nThe history:\n{}", self.told(|_| true)));
+            }
+        }
+        Ok(slots.len())
+    }
+
+    /// Offers that may have made a claim that nobody was told of.
+    fn ghosts(&self, events: &[Event]) -> Vec<(Ghost, Option<String>)> {
+        let offers = events.iter().enumerate().filter_map(|(of, event)| match &event.act {
+            Act::Offer { service, name, key } => Some((of, event, *service, name, key)),
+            _ => None,
+        });
+        offers
+            .map(|(of, event, service, name, key)| {
+                // Answered, nothing of it is left, unless a copy of its claim is still on its way. But where a range
+                // changes, a claim may be made and taken back on the way to any answer, and a withdrawal under an answer
+                // of 404 is not waited for.
+                let leaves = event.is_open()
+                    || event.doubt
+                    || (service != STILL && matches!(event.answer, Answer::Refused(Error::ServiceNotFound { .. })));
+                let clock = event.ended.millis + self.plan.processes[event.process];
+                let ghost = Ghost {
+                    of,
+                    service,
+                    name: name.clone(),
+                    from: event.began.millis,
+                    until_clock: clock + 1000 * (i64::from(self.plan.offer_seconds) + 1),
+                    until: (!leaves).then_some(event.ended.millis),
+                };
+                (ghost, key.clone())
+            })
+            .filter(|(ghost, _)| ghost.until.is_none() || ghost.service != STILL)
+            .collect()
+    }
+
+    /// One operation, on every slot that it is about.
+    fn project(&self, of: usize, event: &Event, claims: &[Claim], slots: &mut BTreeMap<Place, Vec<Entry<Asked>>>) {
+        let skew = self.plan.processes[event.process];
+        let mut put = |place: Place, op: Op, certain: bool, open: bool| {
+            let op = Asked { of, op, skew, doubt: event.doubt };
+            let ended = (!open).then_some(event.ended);
+            slots.entry(place).or_default().push(Entry { began: event.began, ended, certain, op });
+        };
+        // A claim is on three slots at once. Its key is that of whoever was shown it.
+        let places = |claim: usize| {
+            let Claim { service, name, port, .. } = &claims[claim];
+            let key = self.keys_of(claim);
+            [Place::Port(*port), Place::Name(service, name.clone())].into_iter().chain(key.map(Place::Key))
+        };
+        let open = event.is_open();
+        match &event.act {
+            Act::Accept(claim) => {
+                let answer = match &event.answer {
+                    Answer::Accepted { first: true } => Some(Accepted::First),
+                    Answer::Accepted { first: false } => Some(Accepted::Again),
+                    Answer::Refused(Error::OfferExpired { .. }) => Some(Accepted::Expired),
+                    Answer::Refused(Error::OfferNotFound { .. }) => Some(Accepted::NotFound),
+                    _ => None,
+                };
+                for place in places(*claim) {
+                    if let Some(answer) = answer {
+                        put(place.clone(), Op::Accept(*claim, answer), true, false);
+                    }
+                    if open || (event.doubt && answer != Some(Accepted::First)) {
+                        put(place, Op::Accept(*claim, Accepted::Perhaps), false, open);
+                    }
+                }
+            }
+            Act::Reject(claim) => {
+                let answer = match &event.answer {
+                    Answer::Done => Some(Rejected::Done),
+                    Answer::Refused(Error::OfferAccepted { .. }) => Some(Rejected::WasAccepted),
+                    Answer::Refused(Error::OfferNotFound { .. }) => Some(Rejected::NotFound),
+                    _ => None,
+                };
+                for place in places(*claim) {
+                    if let Some(answer) = answer {
+                        put(place.clone(), Op::Reject(*claim, answer), true, false);
+                    }
+                    if open || event.doubt {
+                        put(place, Op::Reject(*claim, Rejected::Perhaps), false, open);
+                    }
+                }
+            }
+            Act::ReleasePort(..) | Act::ReleaseName(..) => {
+                let (service, port, name) = match &event.act {
+                    Act::ReleasePort(service, port) => (*service, Some(*port), None),
+                    Act::ReleaseName(service, name) => (*service, None, Some(name.clone())),
+                    _ => unreachable!("one of the two"),
+                };
+                let answer = match &event.answer {
+                    Answer::Done => Some(Released::Done),
+                    Answer::Refused(Error::PortNotFound { .. }) => Some(Released::NotFound),
+                    _ => None,
+                };
+                let own = match (&port, &name) {
+                    (Some(port), _) => Place::Port(*port),
+                    (_, name) => Place::Name(service, name.clone().unwrap_or_default()),
+                };
+                if let Some(answer) = answer {
+                    put(own.clone(), Op::Release(service, name.clone(), answer), true, false);
+                }
+                let perhaps = Released::Perhaps(event.ended.millis, event.ended.millis + skew);
+                if open || event.doubt {
+                    put(own.clone(), Op::Release(service, name.clone(), perhaps), false, open);
+                }
+                // On the other slots of what it may have released, it may have happened.
+                if open || event.doubt || answer == Some(Released::Done) {
+                    let mut others: Vec<_> = (0..claims.len())
+                        .filter(|claim| {
+                            let claim = &claims[*claim];
+                            claim.service == service
+                                && port.is_none_or(|port| claim.port == port)
+                                && name.as_ref().is_none_or(|name| claim.name == *name)
+                        })
+                        .flat_map(places)
+                        .filter(|place| *place != own)
+                        .collect();
+                    others.sort();
+                    others.dedup();
+                    for other in others {
+                        put(other, Op::Release(service, name.clone(), perhaps), false, open);
+                    }
+                }
+            }
+            Act::ReadOffer(claim) => {
+                let found = match &event.answer {
+                    Answer::Done => true,
+                    Answer::Refused(Error::OfferNotFound { .. }) => false,
+                    _ => return,
+                };
+                for place in places(*claim) {
+                    put(place, Op::Read(*claim, found), true, false);
+                }
+            }
+            Act::Find(port) => {
+                let found = match &event.answer {
+                    Answer::Allocation { name, port } => Some((name.clone(), *port)),
+                    Answer::Refused(Error::PortNotFound { .. }) => None,
+                    _ => return,
+                };
+                put(Place::Port(*port), Op::Allocation(None, found), true, false);
+            }
+            Act::Get(service, name) => {
+                let found = match &event.answer {
+                    Answer::Allocation { name, port } => Some((name.clone(), *port)),
+                    Answer::Refused(Error::PortNotFound { .. }) => None,
+                    _ => return,
+                };
+                put(Place::Name(service, name.clone()), Op::Allocation(Some(service), found), true, false);
+            }
+            // Of a service whose range changes, a list says nothing of what is not in it.
+            Act::Offers(service) | Act::Ports(service) => {
+                let Answer::List(items) = &event.answer else { return };
+                let range = if *service == STILL { 5000..5000 + self.plan.ports } else { 0..0 };
+                let ports = range.chain(items.iter().map(|(port, _)| *port));
+                for port in ports.collect::<std::collections::BTreeSet<_>>() {
+                    let name = items.iter().find(|(at, _)| *at == port).map(|(_, name)| name.clone());
+                    let op = match event.act {
+                        Act::Offers(_) => Op::Offer(service, name),
+                        _ => Op::Allocation(Some(service), name.map(|name| (name, port))),
+                    };
+                    put(Place::Port(port), op, true, false);
+                }
+            }
+            Act::Offer { service, name, key } => match &event.answer {
+                Answer::Refused(Error::NameTaken { claim }) => {
+                    let place = Place::Name(service, name.clone());
+                    put(place, Op::NameTaken(claim.port.get()), true, false);
+                }
+                Answer::Refused(Error::RangeExhausted { .. }) if *service == STILL => {
+                    for port in 5000..5000 + self.plan.ports {
+                        put(Place::Port(port), Op::Taken(service), true, false);
+                    }
+                }
+                Answer::Refused(Error::IdempotencyKeyReused) => {
+                    put(Place::Key(key.clone().unwrap()), Op::KeyReused(name.clone()), true, false);
+                }
+                Answer::Offered { claim, replayed: true } => {
+                    for place in places(*claim) {
+                        put(place, Op::Shown(*claim), true, false);
+                    }
+                }
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+
+    /// The key under which somebody was shown a claim.
+    fn keys_of(&self, claim: usize) -> Option<String> {
+        self.events.borrow().iter().find_map(|event| match (&event.act, &event.answer) {
+            (Act::Offer { key, .. }, Answer::Offered { claim: shown, .. }) if *shown == claim => key.clone(),
+            _ => None,
+        })
+    }
+
+    /// Each claim was made once: by the one that was told of it first-hand, or, where that one was never answered, by
+    /// any that was sent with its key; and before anybody was shown it.
+    fn project_claims(&self, events: &[Event], claims: &[Claim], slots: &mut BTreeMap<Place, Vec<Entry<Asked>>>) {
+        for (number, claim) in claims.iter().enumerate() {
+            let shown = |event: &&Event| matches!(event.answer, Answer::Offered { claim, .. } if claim == number);
+            let first = events.iter().filter(shown).min_by_key(|event| event.ended).unwrap();
+            let key = self.keys_of(number);
+            let may_have_made = |event: &&Event| match &event.act {
+                Act::Offer { service, name, key: its } => {
+                    *service == claim.service && *name == claim.name && key.is_some() && *its == key
+                }
+                _ => false,
+            };
+            let made = |event: &&Event| matches!(event.answer, Answer::Offered { replayed: false, .. });
+            let maker = events.iter().find(|event| shown(event) && made(event));
+            let began = match maker {
+                Some(maker) => maker.began,
+                None => events.iter().filter(may_have_made).map(|event| event.began).min().unwrap_or(first.began),
+            };
+            let of = events.iter().position(|event| event.began == first.began).unwrap();
+            let op = Asked { of, op: Op::Claim(number), skew: self.plan.processes[first.process], doubt: false };
+            let entry = Entry { began, ended: Some(first.ended), certain: true, op };
+            for place in [Place::Port(claim.port), Place::Name(claim.service, claim.name.clone())]
+                .into_iter()
+                .chain(key.map(Place::Key))
+            {
+                slots.entry(place).or_default().push(entry.clone());
+            }
+        }
+    }
+
+    /// The history in words.
+    fn told(&self, which: impl Fn(&Event) -> bool) -> String {
+        let mut events = self.events.borrow().clone();
+        events.retain(which);
+        events.sort_by_key(|event| event.began);
+        let mut text = format!("{:?}\n", self.plan);
+        for (i, claim) in self.claims.borrow().iter().enumerate() {
+            let Claim { service, name, port, expires_at, .. } = claim;
+            writeln!(text, "claim {i}: {service} {name} {port}, until {}", expires_at * 1000 - EPOCH).unwrap();
+        }
+        for Event { act, process, began, ended, answer, doubt } in events {
+            writeln!(
+                text,
+                "{:>4}-{:<4} {:>6}-{:<6} process {process}{}: {act:?} -> {answer:?}",
+                began.order,
+                ended.order,
+                began.millis - EPOCH,
+                ended.millis - EPOCH,
+                if doubt { ", in doubt" } else { "" }
+            )
+            .unwrap();
+        }
+        text
+    }
+}
+
+/// What at most one live claim can have.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Port(u16),
+    Name(&'static str, String),
+    Key(String),
+}
+
+impl Event {
+    /// Whether nobody knows what became of it.
+    fn is_open(&self) -> bool {
+        matches!(self.answer, Answer::Unknown(_) | Answer::Stopped)
+            || matches!(self.answer, Answer::Refused(Error::ServiceClosing { .. }))
+    }
+}
+
+fn show(entry: &Entry<Asked>) -> String {
+    let end = entry.ended.map_or("-".to_owned(), |end| end.order.to_string());
+    format!("{}-{end} {:?}{}", entry.began.order, entry.op.op, if entry.op.doubt { ", in doubt" } else { "" })
+}
+
+fn millis_since(started: Instant) -> i64 {
+    i64::try_from(started.elapsed().as_millis()).unwrap()
+}
+
+fn service(name: &str) -> ServiceName {
+    ServiceName::try_from(name).unwrap()
+}
+
+fn instance(number: u8) -> String {
+    format!("web-{number}")
+}
+
+/// A process of its own, with a clock so far ahead, on a table that a network leads to.
+pub async fn registry(network: &Network, skew: i64) -> Registry {
+    let started = Instant::now();
+    let now = move || Timestamp::from_millis(EPOCH + skew + millis_since(started));
+    Registry::new(table(network).await, Clock::Given(Given::new(now)), 1_800)
+}
+
+async fn table(network: &Network) -> Table {
+    let config = sdk_config(&Endpoint::Embedded("http://127.0.0.1:9".to_owned())).await;
+    // With its tokens, as on AWS: a request that arrives late is the same request.
+    Table::new(Client::from_conf(config.http_client(network.client()).build()), TABLE)
+}
+
+pub fn content(start: u16, end: u16, strategy: Strategy) -> Content {
+    let range = PortRange::new(Port::new(start).unwrap(), Port::new(end).unwrap()).unwrap();
+    Content { description: Description::default(), range, strategy }
+}
+
+fn allocation(claim: portmaster_shared::domain::Claim) -> Answer {
+    Answer::Allocation { name: claim.name.as_str().to_owned(), port: claim.port.get() }
+}
