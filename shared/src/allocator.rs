@@ -20,7 +20,7 @@
 //!
 //! The three strategies, and when each is good:
 //! - `lowest` keeps the ports in use dense and is what a person expects. Everybody wants the same port, so a crowd of
-//!   functions that share no memory collides; two things spread it, see [`Knowledge::propose`].
+//!   functions that share no memory collides; two things spread it, see `Knowledge::width`.
 //! - `hashed` gives a name the same port even in a fresh table, and callers rarely meet. The ports in use are scattered.
 //! - `random` meets least, and tells nobody which port a new name will get.
 //!
@@ -29,5 +29,5 @@
 mod knowledge;
 mod port_set;
 
-pub use knowledge::{Holder, Knowledge, Proposal, REFRESH_MILLIS, Search, WINDOW};
+pub use knowledge::{Hint, Holder, Knowledge, Proposal, REFRESH_MILLIS, Search, WINDOW};
 pub use port_set::PortSet;

@@ -4,6 +4,7 @@
 
 mod faults;
 mod meter;
+pub mod simulated;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
