@@ -103,12 +103,6 @@ impl Distant {
         distant
     }
 
-    /// The same table by another way.
-    #[must_use]
-    pub fn over(&self, network: Network) -> Self {
-        Self { network, ..self.clone() }
-    }
-
     /// A client of it.
     pub async fn client(&self) -> Client {
         let endpoint = Endpoint::Embedded("http://distant.invalid".to_owned());
