@@ -99,8 +99,8 @@ pub struct Search {
     outrun: Outrun,
     /// Whether a window was read at an unknown candidate: one that did not help is followed by the whole range.
     looked: bool,
-    /// Whether a candidate that only a hint called free was looked at.
-    verified: bool,
+    /// How many candidates that only a hint called free were looked at.
+    verified: u8,
     /// Whether the whole range was read.
     saw_all: bool,
     /// Whether to try even the ports that other calls in this process are trying: set once the table itself has been
@@ -120,7 +120,7 @@ impl Search {
             refreshed: false,
             outrun: Outrun::No,
             looked: false,
-            verified: false,
+            verified: 0,
             saw_all: false,
             desperate: false,
         }
@@ -321,13 +321,14 @@ impl Knowledge {
             };
         }
         // The first offer does not rely on a hint alone: it looks, and so sees who else is about. Later ones do as they do
-        // with all that is remembered.
-        if !self.has_proposed && self.hinted.contains(candidate) && !search.verified {
-            search.verified = true;
+        // with all that is remembered. Where the hint is out of date it is as after a lost race: a few looks, then everything.
+        if !self.has_proposed && self.hinted.contains(candidate) {
+            search.verified += 1;
             search.looked = true;
-            if let Some(part) = self.range.starting_at(candidate) {
-                return Proposal::Look(part, None);
-            }
+            return match self.range.starting_at(candidate) {
+                Some(part) if search.verified <= LOOKS => Proposal::Look(part, None),
+                _ => self.look_all(search, now),
+            };
         }
         self.has_proposed = true;
         self.reserved.insert(candidate);
