@@ -10,7 +10,7 @@ use crate::report::Part;
 use crate::simulated::{Distant, Network, Traffic};
 use crate::world::{Done, create, offer, service, simulate};
 
-const ROUND_TRIP: Duration = Duration::from_millis(100);
+const ROUND_TRIP: Duration = Duration::from_millis(10);
 
 pub fn run(quick: bool) -> Part {
     let occupancies: &[u16] = if quick { &[10, 1_000] } else { &[10, 100, 1_000, 10_000, 40_000, 48_000] };

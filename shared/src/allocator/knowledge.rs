@@ -162,6 +162,8 @@ pub struct Knowledge {
     contended: HashMap<Port, Timestamp>,
     /// Claims of this process, which are no crowd: when they were made, and when that was known.
     own: HashMap<Port, (Timestamp, Timestamp)>,
+    /// When those of them that are too old to matter were last forgotten.
+    pruned: Timestamp,
     /// What the last look covered.
     covered: PortRange,
     /// How old the latest sight of the whole range is, by oneself or by another.
@@ -196,6 +198,7 @@ impl Knowledge {
             recent: HashMap::new(),
             contended: HashMap::new(),
             own: HashMap::new(),
+            pruned: Timestamp::from_millis(0),
             covered: range,
             whole: None,
             cursor: range.start(),
@@ -477,7 +480,11 @@ impl Knowledge {
         let horizon = self.horizon();
         self.recent.retain(|_, created| (now.millis() - created.millis()).abs() <= horizon);
         self.contended.retain(|_, at| now.millis() - at.millis() <= horizon);
-        self.own.retain(|_, (created, _)| now.millis() - created.millis() <= horizon.max(REFRESH_MILLIS));
+        // A busy process has thousands of these: it does not walk them for every offer.
+        if (now.millis() - self.pruned.millis()).abs() >= REFRESH_MILLIS {
+            self.pruned = now;
+            self.own.retain(|_, (created, _)| now.millis() - created.millis() <= horizon.max(REFRESH_MILLIS));
+        }
     }
 
     /// How far back a claim counts as part of a crowd: four round trips.
