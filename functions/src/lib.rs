@@ -50,7 +50,8 @@ pub fn reconcile() -> ExitCode {
             let registry = registry.clone();
             async move {
                 let call = Call::within(time_left(&event.context).unwrap_or(TIMEOUT));
-                let findings = registry.reconcile(&call).await?;
+                // Boxed: as part of this future and of all those around it, its type would be too deep for the compiler.
+                let findings = Box::pin(registry.reconcile(&call)).await?;
                 findings.report();
                 metrics.flush();
                 Ok::<Findings, Error>(findings)

@@ -15,12 +15,13 @@
 //!
 //! What it costs: a warm function finds its candidate in memory and reads nothing. A cold one reads one window of at most
 //! [`WINDOW`] items, which shows everything where fewer ports are taken, and (but for `lowest`) another one around its
-//! candidate at the same time; if neither helps, or another offer follows, the whole range at once.
+//! candidate at the same time; if neither helps, or another offer follows, the whole range at once, unless another process
+//! left a [`Hint`] of it. After a lost race it looks before it tries again.
 //! None of it depends on the size of the range. An unknown port is never tried: a lost race costs more than a look.
 //!
 //! The three strategies, and when each is good:
 //! - `lowest` keeps the ports in use dense and is what a person expects. Everybody wants the same port, so a crowd of
-//!   functions that share no memory collides; two things spread it, see [`Knowledge::propose`].
+//!   functions that share no memory collides; what they see of each other spreads them, see `Knowledge::width`.
 //! - `hashed` gives a name the same port even in a fresh table, and callers rarely meet. The ports in use are scattered.
 //! - `random` meets least, and tells nobody which port a new name will get.
 //!
@@ -29,5 +30,5 @@
 mod knowledge;
 mod port_set;
 
-pub use knowledge::{Holder, Knowledge, Proposal, REFRESH_MILLIS, Search, WINDOW};
+pub use knowledge::{Hint, Holder, Knowledge, Proposal, REFRESH_MILLIS, Search, WINDOW};
 pub use port_set::PortSet;

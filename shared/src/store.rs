@@ -7,6 +7,7 @@
 //! | Port | `N#<ns>#PORT` | `<port, 5 digits>` | `ports` |
 //! | Instance | `N#<ns>#INSTANCE#<service>` | `<name>` | `names` |
 //! | Request | `N#<ns>#REQUEST#<service>` | `<hash of the Idempotency-Key>` | `requests` |
+//! | Hint | `N#<ns>#HINT#<service>` | `TAKEN` | `hint` |
 //! | Checkpoint | `RECONCILER` | `CHECKPOINT` | `sweep` |
 //!
 //! Every conditional write asks for the item as it was (`ALL_OLD`), so that a loser learns why without another read;
@@ -17,6 +18,7 @@ mod access;
 mod call;
 mod claim;
 mod connect;
+mod hint;
 mod item;
 mod names;
 mod ports;
@@ -35,7 +37,7 @@ pub(crate) use claim::{ClaimWrite, Claimed, Losses, NameRule};
 pub use connect::{Endpoint, connect, connect_within_lambda, sdk_config};
 pub(crate) use item::Key;
 pub(crate) use names::Pointer;
-pub(crate) use ports::{Accepted, Filter, Freshness, Removed};
+pub(crate) use ports::{Accepted, Filter, Freshness, Removed, Sighting};
 pub(crate) use ranges::Ranges;
 pub(crate) use requests::{Replay, RequestKey, RequestWrite};
 pub use send::StoreError;

@@ -5,6 +5,7 @@
 mod faults;
 mod meter;
 mod sigv4;
+pub mod simulated;
 mod stage;
 
 use std::sync::Arc;

@@ -9,8 +9,17 @@ use sha2::{Digest as _, Sha256};
 use super::PortSet;
 use crate::domain::{Claim, Expiry, InstanceName, Port, PortRange, Strategy, Timestamp};
 
+/// How many ports there are to draw from for each claim that was seen in the last four round trips. About a third as many
+/// are under way and not seen yet, so that one in twenty to thirty draws meets another one. A larger one would leave the ports less
+/// dense, a smaller one would cost tries.
+const SPREAD: usize = 8;
+
 /// How many items a window reads at most: about 100 KB, or 12 read units where eventual consistency is enough.
 pub const WINDOW: usize = 512;
+
+/// How many windows an offer reads after a lost race, each where it believes a port to be free, before it reads the whole
+/// range. In a range of tens of thousands of ports that takes as many read units as eighty windows.
+const LOOKS: u8 = 4;
 
 /// How long a window is believed before the next offer reads another: within seconds, a port that was released
 /// elsewhere comes back.
@@ -39,6 +48,17 @@ impl From<&Claim> for Holder {
     }
 }
 
+/// What another process saw of a whole range, some time ago. Every bit of it may be out of date.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hint {
+    /// The range.
+    pub range: PortRange,
+    /// Its ports that were taken.
+    pub taken: PortSet,
+    /// When they were read.
+    pub seen: Timestamp,
+}
+
 /// What to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proposal {
@@ -53,6 +73,17 @@ pub enum Proposal {
     Full,
 }
 
+/// What a lost race calls for, before the next try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outrun {
+    /// Nothing: none was lost, or it has been seen to.
+    No,
+    /// A look.
+    Look,
+    /// To try what that look shows, the first or a further one, and nothing that was only believed before.
+    Heed(u8),
+}
+
 /// One offer's search for a port.
 #[derive(Clone, Debug)]
 pub struct Search {
@@ -64,8 +95,12 @@ pub struct Search {
     drawn: Option<Port>,
     /// Whether the window that was due has been read.
     refreshed: bool,
+    /// What a lost race still calls for.
+    outrun: Outrun,
     /// Whether a window was read at an unknown candidate: one that did not help is followed by the whole range.
     looked: bool,
+    /// How many candidates that only a hint called free were looked at.
+    verified: u8,
     /// Whether the whole range was read.
     saw_all: bool,
     /// Whether to try even the ports that other calls in this process are trying: set once the table itself has been
@@ -83,16 +118,20 @@ impl Search {
             losses: 0,
             drawn: None,
             refreshed: false,
+            outrun: Outrun::No,
             looked: false,
+            verified: 0,
             saw_all: false,
             desperate: false,
         }
     }
 
-    /// Another caller was faster.
+    /// Another caller was faster. What this process knew is out of date, and others are about at this very moment: so a
+    /// look comes before the next try. It costs a third of what another lost race would, and shows where they are.
     pub fn lost(&mut self) {
         self.losses += 1;
         self.drawn = None;
+        self.outrun = Outrun::Look;
     }
 
     /// The whole range was read and has a free port, though perhaps one that a call in this process is trying.
@@ -107,6 +146,8 @@ pub struct Knowledge {
     range: PortRange,
     /// Ports that were read, or learned of from a lost race.
     seen: PortSet,
+    /// Of these, which nobody but a hint speaks of.
+    hinted: PortSet,
     /// Ports believed taken.
     taken: PortSet,
     /// Ports that a call in this process is trying right now.
@@ -116,8 +157,17 @@ pub struct Knowledge {
     ends: HashMap<Port, Expiry>,
     /// Claims of other processes within the last few round trips, by port: how crowded it is.
     recent: HashMap<Port, Timestamp>,
+    /// Ports that others were writing to when this process tried them, and when that was: a read may be too early to show
+    /// who has them.
+    contended: HashMap<Port, Timestamp>,
     /// Claims of this process, which are no crowd: when they were made, and when that was known.
     own: HashMap<Port, (Timestamp, Timestamp)>,
+    /// When those of them that are too old to matter were last forgotten.
+    pruned: Timestamp,
+    /// What the last look covered.
+    covered: PortRange,
+    /// How old the latest sight of the whole range is, by oneself or by another.
+    whole: Option<Timestamp>,
     /// Where the next window that is due starts.
     cursor: Port,
     /// Whether those windows need only go as far as the lowest free port: with `lowest`.
@@ -140,12 +190,17 @@ impl Knowledge {
         Self {
             range,
             seen: PortSet::default(),
+            hinted: PortSet::default(),
             taken: PortSet::default(),
             reserved: PortSet::default(),
             deadlines: BinaryHeap::new(),
             ends: HashMap::new(),
             recent: HashMap::new(),
+            contended: HashMap::new(),
             own: HashMap::new(),
+            pruned: Timestamp::from_millis(0),
+            covered: range,
+            whole: None,
             cursor: range.start(),
             from_the_bottom: false,
             has_proposed: false,
@@ -169,12 +224,19 @@ impl Knowledge {
         self.range
     }
 
+    /// Whether a [`Hint`] is worth reading along with the windows that the search is about to ask for: they may not show
+    /// everything, and nothing is known or a race was lost.
+    #[must_use]
+    pub fn wants_hint(&self, search: &Search) -> bool {
+        let cold = self.refreshed.is_none() && self.range.size() > WINDOW;
+        cold || (search.outrun == Outrun::Look && self.whole.is_some())
+    }
+
     /// The next step of a search.
     ///
-    /// `lowest` draws at random from the lowest *w* free ports. Alone, *w* is 1. Two things widen it: every lost race
-    /// (times 8), and what has been seen: *w* is at least four times the number of ports that other processes claimed
-    /// within the last four round trips. So the table itself says how crowded it is. `hashed` starts at a hash of the
-    /// name, another one after each loss, and takes the first free port from there. `random` draws among all free ports.
+    /// `lowest` draws at random from the lowest *w* free ports; alone, *w* is 1. See [`Knowledge::width`]. `hashed` starts
+    /// at a hash of the name, another one after each loss, and takes the first free port from there. `random` draws among
+    /// all free ports. After a lost race each of them looks again before it tries again.
     pub fn propose(&mut self, search: &mut Search, random: &mut impl Rng, now: Timestamp) -> Proposal {
         self.advance(now);
         self.from_the_bottom = search.strategy == Strategy::Lowest;
@@ -184,22 +246,34 @@ impl Knowledge {
         if free == 0 {
             return Proposal::Full;
         }
+        // After a lost race it is what the look covered that counts; and where that has nothing free, everything.
+        let mut part = self.range;
+        let mut here = free;
+        if let Outrun::Heed(looks) = search.outrun {
+            search.outrun = Outrun::No;
+            let covered = self.taken.count_in_neither(reserved, self.covered);
+            match looks {
+                _ if covered > 0 => (part, here) = (self.covered, covered),
+                LOOKS.. => return self.look_all(search, now),
+                _ => search.outrun = Outrun::Heed(looks + 1),
+            }
+        }
         let from = |start: Port| {
-            let above = self.range.starting_at(start);
+            let above = part.starting_at(start);
             above
-                .and_then(|part| self.taken.nth_in_neither(reserved, part, 0))
-                .or_else(|| self.taken.nth_in_neither(reserved, self.range, 0))
+                .and_then(|above| self.taken.nth_in_neither(reserved, above, 0))
+                .or_else(|| self.taken.nth_in_neither(reserved, part, 0))
         };
         let candidate = match search.strategy {
             Strategy::Lowest => {
-                let width = self.width(search.losses).min(free);
+                let width = self.width(search.losses).min(here);
                 let nth = if width == 1 { 0 } else { random.random_range(0..width) };
-                self.taken.nth_in_neither(reserved, self.range, nth)
+                self.taken.nth_in_neither(reserved, part, nth)
             }
             Strategy::Hashed => from(self.hashed(search)),
             Strategy::Random => match search.drawn {
                 Some(start) => from(start),
-                None => self.taken.nth_in_neither(reserved, self.range, random.random_range(0..free)),
+                None => self.taken.nth_in_neither(reserved, part, random.random_range(0..here)),
             },
         };
         let Some(candidate) = candidate else { return Proposal::Full };
@@ -218,6 +292,21 @@ impl Knowledge {
             };
             return Proposal::Look(self.range.starting_at(self.cursor).unwrap_or(self.range), other);
         }
+        if let Outrun::Heed(_) = search.outrun
+            && let Some(part) = self.range.starting_at(candidate)
+        {
+            return Proposal::Look(part, None);
+        }
+        if search.outrun == Outrun::Look {
+            search.outrun = Outrun::Heed(1);
+            search.looked = true;
+            // `lowest` draws among the lowest free ports, so it looks at all of them; the others where they would go.
+            let lowest_free = self.taken.nth_in_neither(&none, self.range, 0).unwrap_or(candidate);
+            let from = if self.from_the_bottom { lowest_free } else { candidate };
+            if let Some(part) = self.range.starting_at(from) {
+                return Proposal::Look(part, None);
+            }
+        }
         // More is taken than windows show, and this process is asked again: each name, each draw may meet what is unknown,
         // so now it is worth reading everything, once. `lowest` needs no more than what lies below its candidate.
         let asked = self.whole_asked.is_some_and(|at| now.millis() - at.millis() < REFRESH_MILLIS);
@@ -231,6 +320,16 @@ impl Knowledge {
             search.looked = true;
             return match self.range.starting_at(candidate) {
                 Some(part) if !had_one => Proposal::Look(part, None),
+                _ => self.look_all(search, now),
+            };
+        }
+        // The first offer does not rely on a hint alone: it looks, and so sees who else is about. Later ones do as they do
+        // with all that is remembered. Where the hint is out of date it is as after a lost race: a few looks, then everything.
+        if !self.has_proposed && self.hinted.contains(candidate) {
+            search.verified += 1;
+            search.looked = true;
+            return match self.range.starting_at(candidate) {
+                Some(part) if search.verified <= LOOKS => Proposal::Look(part, None),
                 _ => self.look_all(search, now),
             };
         }
@@ -255,16 +354,28 @@ impl Knowledge {
     pub fn saw(&mut self, covered: PortRange, holders: &[Holder], asked: Timestamp, now: Timestamp) {
         let Some(covered) = covered.intersection(self.range) else { return };
         self.seen.insert_range(covered);
+        self.hinted.remove_range(covered);
         self.taken.remove_range(covered);
         for (port, (_, answered)) in &self.own {
             if covered.contains(*port) && *answered >= asked {
                 self.taken.insert(*port);
             }
         }
+        let horizon = self.horizon();
+        for (port, at) in &self.contended {
+            if covered.contains(*port) && now.millis() - at.millis() <= horizon {
+                self.taken.insert(*port);
+            }
+        }
         for holder in holders.iter().filter(|holder| covered.contains(holder.port)) {
-            self.believe(*holder, now);
+            // What this process is trying at this moment is its own, though it has not been told so yet.
+            self.believe(*holder, self.reserved.contains(holder.port), now);
         }
         self.ends.retain(|port, _| !covered.contains(*port) || self.taken.contains(*port));
+        self.covered = covered;
+        if covered == self.range {
+            self.whole = Some(asked);
+        }
         self.refreshed = Some(now);
         self.used = Some(now);
         // The next one goes on where this one ended.
@@ -273,16 +384,41 @@ impl Knowledge {
         self.cursor = covered.end().next().filter(|next| *next <= last).unwrap_or(self.range.start());
     }
 
+    /// Another process saw this. It is believed where this one has seen nothing itself, or found a port free longer ago; if
+    /// it is not too old, and not by a clock that disagrees by as much.
+    pub fn told(&mut self, hint: &Hint, now: Timestamp) {
+        let old = (now.millis() - hint.seen.millis()).abs() >= FORGET_MILLIS;
+        if hint.range != self.range || old || self.whole.is_some_and(|whole| whole >= hint.seen) {
+            return;
+        }
+        self.whole = Some(hint.seen);
+        let mut unseen = PortSet::default();
+        unseen.insert_range(self.range);
+        unseen.remove_all(&self.seen);
+        self.hinted.insert_all(&unseen);
+        self.seen.insert_range(self.range);
+        self.taken.remove_all(&self.hinted);
+        self.taken.insert_all(&hint.taken);
+    }
+
+    /// What this process knows, for others, once it has seen everything.
+    #[must_use]
+    pub fn hint(&self, seen: Timestamp) -> Hint {
+        Hint { range: self.range, taken: self.taken.clone(), seen }
+    }
+
     /// A claim stands on the port.
     pub fn learn(&mut self, holder: Holder, now: Timestamp) {
         if self.range.contains(holder.port) {
             self.seen.insert(holder.port);
-            self.believe(holder, now);
+            self.hinted.remove(holder.port);
+            self.believe(holder, false, now);
         }
     }
 
     /// Another caller is writing to the port at this moment.
     pub fn contended(&mut self, port: Port, now: Timestamp) {
+        self.contended.insert(port, now);
         self.learn(Holder { port, created: now, expires_at: Some(Expiry::after(now, 1)) }, now);
     }
 
@@ -305,7 +441,7 @@ impl Knowledge {
         self.own.remove(&port);
     }
 
-    fn believe(&mut self, holder: Holder, now: Timestamp) {
+    fn believe(&mut self, holder: Holder, is_own: bool, now: Timestamp) {
         match holder.expires_at {
             Some(expiry) if expiry.has_passed(now) => return self.freed(holder.port),
             Some(expiry) => {
@@ -318,10 +454,8 @@ impl Knowledge {
             }
         }
         self.taken.insert(holder.port);
-        // What this process is trying at this moment is its own as well, though it has not been told so yet.
-        let own = self.own.get(&holder.port).is_some_and(|(created, _)| *created == holder.created)
-            || self.reserved.contains(holder.port);
-        if !own && self.is_recent(holder.created, now) {
+        let is_own = is_own || self.own.get(&holder.port).is_some_and(|(created, _)| *created == holder.created);
+        if !is_own && self.is_recent(holder.created, now) {
             self.recent.insert(holder.port, holder.created);
         }
     }
@@ -345,7 +479,12 @@ impl Knowledge {
         }
         let horizon = self.horizon();
         self.recent.retain(|_, created| (now.millis() - created.millis()).abs() <= horizon);
-        self.own.retain(|_, (created, _)| now.millis() - created.millis() <= horizon.max(REFRESH_MILLIS));
+        self.contended.retain(|_, at| now.millis() - at.millis() <= horizon);
+        // A busy process has thousands of these: it does not walk them for every offer.
+        if (now.millis() - self.pruned.millis()).abs() >= REFRESH_MILLIS {
+            self.pruned = now;
+            self.own.retain(|_, (created, _)| now.millis() - created.millis() <= horizon.max(REFRESH_MILLIS));
+        }
     }
 
     /// How far back a claim counts as part of a crowd: four round trips.
@@ -359,8 +498,20 @@ impl Knowledge {
         (now.millis() - created.millis()).abs() <= self.horizon()
     }
 
+    /// From how many of the lowest free ports `lowest` draws: [`SPREAD`] times as many as other processes claimed within
+    /// the last four round trips. So the table itself says how crowded it is.
+    ///
+    /// That is enough for callers who share nothing and begin at the very same moment, when nothing can be seen yet: all
+    /// but one lose on the first port, look, see one claim and draw from [`SPREAD`] ports; those who lose again see these
+    /// claims as well and draw from some [`SPREAD`]² ports. The choice widens as fast as the crowd fills it, and no
+    /// further: who lost to few stays close. Widening by the number of losses alone, which cannot tell 8 callers from 800,
+    /// took more tries and left larger gaps.
+    ///
+    /// A race lost to an old claim, which this process just did not know of, is no crowd and widens nothing. The number of
+    /// losses only counts from the second on, for the case that clocks disagree and a crowd does not look like one.
     fn width(&self, losses: u32) -> usize {
-        8usize.saturating_pow(losses).max(4 * self.recent.len()).max(1)
+        let despite_clocks = 4usize.saturating_pow(losses.saturating_sub(1));
+        despite_clocks.max(SPREAD * self.recent.len())
     }
 
     /// Where `hashed` starts: the first eight bytes of SHA-256 over the name (and, after losses, their number), modulo

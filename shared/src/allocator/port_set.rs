@@ -60,6 +60,27 @@ impl PortSet {
         }
     }
 
+    /// Adds every port of another set.
+    pub fn insert_all(&mut self, other: &Self) {
+        for (word, more) in self.0.iter_mut().zip(other.0.iter()) {
+            *word |= more;
+        }
+    }
+
+    /// Takes every port of another set out.
+    pub fn remove_all(&mut self, other: &Self) {
+        for (word, less) in self.0.iter_mut().zip(other.0.iter()) {
+            *word &= !less;
+        }
+    }
+
+    /// Takes every port out that is not in another set.
+    pub fn retain_all(&mut self, other: &Self) {
+        for (word, kept) in self.0.iter_mut().zip(other.0.iter()) {
+            *word &= kept;
+        }
+    }
+
     /// Whether any port of the range is in the set.
     #[must_use]
     pub fn intersects(&self, range: PortRange) -> bool {
@@ -201,6 +222,17 @@ mod tests {
             prop_assert_eq!(set.nth_in_neither(&other, within, nth), free.get(nth).copied());
             prop_assert_eq!(set.nth_in_neither(&other, within, free.len()), None);
             prop_assert!(members(within).all(|p| set.contains(p) == plain.contains(&p)));
+            let both = |act: fn(&mut PortSet, &PortSet)| {
+                let mut both = set.clone();
+                act(&mut both, &other);
+                both
+            };
+            let (more, less, kept) =
+                (both(PortSet::insert_all), both(PortSet::remove_all), both(PortSet::retain_all));
+            for p in members(within) {
+                let (a, b) = (plain.contains(&p), others.contains(&p));
+                prop_assert_eq!((more.contains(p), less.contains(p), kept.contains(p)), (a || b, a && !b, a && b));
+            }
             let bytes = set.to_bytes();
             prop_assert_eq!(bytes.len(), 6016);
             prop_assert_eq!(PortSet::from_bytes(&bytes), Some(set));

@@ -7,23 +7,26 @@
 
 use std::time::Duration;
 
-use futures::future::try_join_all;
-use tokio::time::{Instant, sleep_until};
+use futures::future::{TryFutureExt as _, join, try_join, try_join_all};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::memory::{Place, Reservation};
-use super::reads::unknown;
+use super::reads::{holder, unknown};
 use super::{Error, Occupancy, Registry};
-use crate::allocator::{Holder, Knowledge, Proposal, Search};
+use crate::allocator::{Hint, Holder, Knowledge, Proposal, Search};
 use crate::domain::{
     Claim, ClaimState, Expiry, Fingerprint, Holding, IdempotencyKey, InstanceName, Namespace, Port, PortRange, Secret,
-    Service, ServiceName,
+    Service, ServiceName, Timestamp,
 };
 use crate::store::{
-    Call, ClaimWrite, Claimed, Freshness, Losses, NameRule, Pointer, Reason, Removed, Replay, RequestKey, RequestWrite,
+    Call, ClaimWrite, Claimed, Losses, NameRule, Pointer, Reason, Removed, Replay, RequestKey, RequestWrite, Sighting,
 };
 
 /// How long an offer waits for a deletion or a shrinking to end, one way or the other.
 const CLOSING: Duration = Duration::from_secs(2);
+
+/// How long a claim waits for its hint to be written: as long as it takes itself, more or less.
+const TELLING: Duration = Duration::from_millis(100);
 
 /// An offer, and whether its caller had it before.
 #[derive(Clone, Debug)]
@@ -48,9 +51,28 @@ struct Attempt<'a> {
     /// The name's last claim, while its port is being tried again.
     affinity: Option<Pointer>,
     request: Option<RequestWrite>,
+    /// What this call saw of the whole range and others do not know yet.
+    hint: Option<Hint>,
     /// Claims of this very call whose fate is not certain. A transaction that was given up as lost may yet arrive; the
     /// name then points to it, and it is ours.
     made: Vec<Holding>,
+}
+
+/// A whole range, as it was read.
+struct Everything {
+    claims: Vec<Sighting>,
+    /// Ports whose items cannot be read: somebody may hold them.
+    unreadable: usize,
+}
+
+impl Everything {
+    fn live(&self, now: Timestamp) -> impl Iterator<Item = &Sighting> {
+        self.claims.iter().filter(move |claim| claim.is_live(now))
+    }
+
+    fn is_full(&self, range: PortRange, now: Timestamp) -> bool {
+        self.live(now).count() + self.unreadable >= range.size()
+    }
 }
 
 /// What the search came to.
@@ -112,6 +134,7 @@ impl Registry {
             rule: NameRule::Free,
             affinity: None,
             request,
+            hint: None,
             made: Vec::new(),
         };
         attempt.run().await
@@ -151,7 +174,8 @@ impl Attempt<'_> {
                 request: self.request.as_ref(),
                 now: self.registry.clock.now(),
             };
-            let claimed = match self.registry.table.claim(self.call, &write).await {
+            // The hint goes along with the claim, so nobody waits for it.
+            let claimed = match join(self.registry.table.claim(self.call, &write), self.tell()).await.0 {
                 Ok(claimed) => claimed,
                 Err(error) => {
                     // It may stand all the same. With a key it will be found again; without one, nobody can.
@@ -170,6 +194,7 @@ impl Attempt<'_> {
                 }
                 Claimed::Lost(losses) => self.learn(candidate.port, *losses).await?,
             };
+            self.hint = None;
             drop(candidate);
             let (holding, replayed) = match next {
                 Next::Again => continue,
@@ -180,6 +205,13 @@ impl Attempt<'_> {
                 return Ok(Offered { holding: *holding, replayed });
             }
         }
+    }
+
+    /// Tells other processes what this call saw of the whole range. Whether that succeeds does not matter.
+    async fn tell(&self) {
+        let Some(hint) = &self.hint else { return };
+        let put = self.registry.table.put_hint(self.call, self.namespace, self.service, hint);
+        let _ = timeout(TELLING, put).await;
     }
 
     fn new_claim(&self, port: Port) -> Holding {
@@ -256,28 +288,50 @@ impl Attempt<'_> {
             };
             let search = self.search.get_or_insert_with(|| Search::new(strategy, self.name.clone()));
             let now = self.registry.clock.now();
-            let proposal = self
-                .registry
-                .chance
-                .draw(|random| self.place.with(|remembered| remembered.knowledge.propose(search, random, now)));
-            match proposal {
+            let proposed = self.registry.chance.draw(|random| {
+                self.place.with(|remembered| {
+                    let wants_hint = remembered.knowledge.wants_hint(search);
+                    (remembered.knowledge.propose(search, random, now), wants_hint)
+                })
+            });
+            match proposed {
                 None => {}
-                Some(Proposal::Candidate(port)) => return Ok(Choice::Port(self.place.reservation(port))),
-                Some(Proposal::Look(part, other)) => {
+                Some((Proposal::Candidate(port), _)) => return Ok(Choice::Port(self.place.reservation(port))),
+                Some((Proposal::Look(part, other), wants_hint)) => {
                     let parts = std::iter::once(part).chain(other);
                     let looks = parts.map(|part| self.registry.look(self.call, self.namespace, part));
-                    let windows = try_join_all(looks).await?;
+                    let hint = async {
+                        let table = &self.registry.table;
+                        if wants_hint { table.hint(self.call, self.namespace, self.service).await } else { Ok(None) }
+                    };
+                    let (windows, hint) = try_join(try_join_all(looks), hint.map_err(Error::from)).await?;
                     let seen = self.registry.clock.now();
                     self.place.learn(|knowledge| {
+                        // The windows are newer.
+                        if let Some(hint) = &hint {
+                            knowledge.told(hint, seen);
+                        }
                         for (covered, holders) in &windows {
                             knowledge.saw(*covered, holders, now, seen);
                         }
                     });
                 }
-                Some(Proposal::LookAll) => {
-                    self.see_everything(range, Freshness::Eventual).await?;
+                Some((Proposal::LookAll, _)) => {
+                    let everything = self.see_everything(range).await?;
+                    if !everything.is_full(range, self.registry.clock.now()) {
+                        self.hint = self.place.with(|remembered| remembered.knowledge.hint(now));
+                        continue;
+                    }
+                    // The read was consistent, so where it is the service's whole range it need not be read again.
+                    let service = self.look_at_service().await?;
+                    if service.mark.is_none()
+                        && service.range == range
+                        && let Some(found) = self.exhausted(range, &everything).await?
+                    {
+                        return Ok(found);
+                    }
                 }
-                Some(Proposal::Full) => {
+                Some((Proposal::Full, _)) => {
                     if let Some(found) = self.make_sure_of_exhaustion().await? {
                         return Ok(found);
                     }
@@ -286,32 +340,34 @@ impl Attempt<'_> {
         }
     }
 
-    async fn see_everything(&self, range: PortRange, freshness: Freshness) -> Result<(Vec<Claim>, Vec<Port>), Error> {
+    /// Reads a whole range consistently.
+    async fn see_everything(&self, range: PortRange) -> Result<Everything, Error> {
         let asked = self.registry.clock.now();
-        let (claims, unreadable) = self.registry.look_everywhere(self.call, self.namespace, range, freshness).await?;
-        let holders: Vec<_> =
-            claims.iter().map(Holder::from).chain(unreadable.iter().map(|port| unknown(*port))).collect();
+        let (claims, unreadable) = self.registry.look_everywhere(self.call, self.namespace, range).await?;
+        let holders: Vec<_> = claims.iter().map(holder).chain(unreadable.iter().map(|port| unknown(*port))).collect();
         let seen = self.registry.clock.now();
         self.place.learn(|knowledge| knowledge.saw(range, &holders, asked, seen));
-        Ok((claims, unreadable))
+        Ok(Everything { claims, unreadable: unreadable.len() })
     }
 
     /// "Exhausted" is never answered from memory: the service and its whole range are read consistently.
-    ///
-    /// The name may hold one of the ports itself, or the key may have made one of the offers; then that is the answer.
     async fn make_sure_of_exhaustion(&mut self) -> Result<Option<Choice>, Error> {
         let range = self.read_whole_service().await?;
-        let (claims, unreadable) = self.see_everything(range, Freshness::Consistent).await?;
-        let now = self.registry.clock.now();
-        let live = || claims.iter().filter(|claim| claim.is_live(now));
-        if live().count() + unreadable.len() < range.size() {
-            // There is a free port; if only ones that other calls here are trying, then after them.
-            if let Some(search) = &mut self.search {
-                search.insist();
-            }
-            tokio::time::sleep(self.registry.chance.pause(1..20)).await;
-            return Ok(None);
+        let everything = self.see_everything(range).await?;
+        if everything.is_full(range, self.registry.clock.now()) {
+            return self.exhausted(range, &everything).await;
         }
+        // There is a free port; if only ones that other calls here are trying, then after them.
+        if let Some(search) = &mut self.search {
+            search.insist();
+        }
+        tokio::time::sleep(self.registry.chance.pause(1..20)).await;
+        Ok(None)
+    }
+
+    /// The whole range is taken. The name may hold one of the ports itself, or the key may have made one of the offers;
+    /// then that is the answer.
+    async fn exhausted(&mut self, range: PortRange, everything: &Everything) -> Result<Option<Choice>, Error> {
         if let Some(found) = self.made_by_key().await?.and_then(Next::found) {
             return Ok(Some(found));
         }
@@ -321,13 +377,15 @@ impl Attempt<'_> {
                 return Ok(Some(found));
             }
         }
+        let now = self.registry.clock.now();
+        let live = || everything.live(now);
         let own = |state| live().filter(|claim| claim.service == *self.service && claim.state == state).count();
         let (offered, allocated) = (own(ClaimState::Offered), own(ClaimState::Allocated));
         let occupancy = Occupancy {
             size: range.size(),
             offered,
             allocated,
-            foreign: live().count() + unreadable.len() - offered - allocated,
+            foreign: live().count() + everything.unreadable - offered - allocated,
             seconds_to_next_expiry: live().filter_map(|claim| claim.expires_at).map(|at| at.seconds_left(now)).min(),
         };
         Err(Error::RangeExhausted { service: self.service.clone(), occupancy })

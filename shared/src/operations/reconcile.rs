@@ -188,6 +188,7 @@ impl Run<'_> {
                 self.ranges(&namespace).await
             }
             Found::Ranges(namespace) => self.ranges(&namespace).await,
+            Found::Hint => Ok(()),
             Found::Checkpoint => {
                 self.findings.items -= 1;
                 Ok(())

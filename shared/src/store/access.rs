@@ -8,6 +8,7 @@ use aws_sdk_dynamodb::types::{
 
 use super::claim::refused;
 use super::item::{Item, Key};
+use super::ports::Freshness;
 use super::send::{Doubt, backoff, send, wait};
 use super::{Call, StoreError, Table};
 
@@ -88,12 +89,22 @@ impl Table {
 
     /// One item, read consistently.
     pub(crate) async fn get(&self, call: &Call, key: &Key) -> Result<Option<Item>, StoreError> {
+        self.get_as(call, key, Freshness::Consistent).await
+    }
+
+    /// One item, read as freshly as it must be.
+    pub(crate) async fn get_as(
+        &self,
+        call: &Call,
+        key: &Key,
+        freshness: Freshness,
+    ) -> Result<Option<Item>, StoreError> {
         let (result, _) = send(call, &self.name, || {
             self.client
                 .get_item()
                 .table_name(&self.name)
                 .set_key(Some(key.attributes()))
-                .consistent_read(true)
+                .consistent_read(freshness == Freshness::Consistent)
                 .return_consumed_capacity(ReturnConsumedCapacity::Total)
                 .send()
         })

@@ -43,6 +43,10 @@ impl Key {
         Self { pk: format!("N#{namespace}#REQUEST#{service}"), sk: digest.to_owned() }
     }
 
+    pub(crate) fn hint(namespace: &Namespace, service: &ServiceName) -> Self {
+        Self { pk: format!("N#{namespace}#HINT#{service}"), sk: "TAKEN".to_owned() }
+    }
+
     /// The key as the SDK has it.
     pub(crate) fn attributes(&self) -> Item {
         HashMap::from([("pk".to_owned(), text(&self.pk)), ("sk".to_owned(), text(&self.sk))])

@@ -27,6 +27,8 @@ pub(crate) enum Found {
     Service(Namespace, Box<Service>),
     /// A Ranges item.
     Ranges(Namespace),
+    /// A Hint item. It is nobody's evidence, and TTL takes it.
+    Hint,
     /// The reconciler's own.
     Checkpoint,
     /// Something this version does not write, or cannot read.
@@ -76,6 +78,7 @@ fn classify(item: Item) -> Found {
             }
         }
         (Some("REQUEST"), Some(_), None) => replay(item).map(|replay| Found::Request(key.clone(), replay)),
+        (Some("HINT"), Some(_), None) => Ok(Found::Hint),
         (None, None, None) if key.sk == "RANGES" => Ok(Found::Ranges(namespace)),
         (None, None, None) if key.sk.starts_with(SERVICE_PREFIX) => {
             service(item).map(|service| Found::Service(namespace, Box::new(service)))

@@ -276,6 +276,11 @@ fn a_crowd_widens_the_choice_and_so_does_every_loss() {
             .map(|_| {
                 let mut search = Search::new(Strategy::Lowest, name("web-01"));
                 (0..losses).for_each(|_| search.lost());
+                // A look comes first, which shows what is known.
+                if losses > 0 {
+                    let look = knowledge.propose(&mut search, &mut random, now);
+                    assert_eq!(look, Proposal::Look(range(5010, 10_000), None));
+                }
                 match knowledge.propose(&mut search, &mut random, now) {
                     Proposal::Candidate(port) => {
                         knowledge.release(port);
@@ -288,11 +293,71 @@ fn a_crowd_widens_the_choice_and_so_does_every_loss() {
             .unwrap()
     };
     let crowded = spread(0, NOW);
-    assert!((30..=40).contains(&crowded), "drew from the lowest {crowded}, expected 40");
-    let lost = spread(2, NOW);
-    assert!((55..=64).contains(&lost), "drew from the lowest {lost}, expected 64");
-    // A while later nobody is about.
+    assert!((70..=80).contains(&crowded), "drew from the lowest {crowded}, expected 80");
+    let lost = spread(5, NOW);
+    assert!((220..=256).contains(&lost), "drew from the lowest {lost}, expected 256");
+    // A while later nobody is about, and one race is lost to an old claim.
     assert_eq!(spread(0, later(1_000)), 1);
+    assert_eq!(spread(1, later(1_000)), 1);
+}
+
+#[test]
+fn a_hint_is_believed_where_nothing_was_seen_and_looked_at_once() {
+    let mut random = SmallRng::seed_from_u64(1);
+    let table = Table::holding(1024..41_030);
+    let mut other = Knowledge::new(range(1024, 49_151));
+    other.saw(other.range(), &(1024..41_024).map(held).collect::<Vec<_>>(), NOW, NOW);
+    let hint = other.hint(NOW);
+
+    let mut knowledge = Knowledge::new(range(1024, 49_151));
+    let mut search = Search::new(Strategy::Lowest, name("web-01"));
+    assert!(knowledge.wants_hint(&search));
+    let Proposal::Look(part, None) = knowledge.propose(&mut search, &mut random, NOW) else { panic!() };
+    let (covered, found) = table.window(part);
+    knowledge.saw(covered, &found, NOW, NOW);
+    knowledge.told(&hint, later(100));
+    assert!(!knowledge.wants_hint(&search));
+    // What the hint calls free is looked at before it is tried.
+    assert_eq!(table.search(&mut knowledge, &mut search, &mut random, later(100)), (Some(port(41_030)), 1, 0));
+    // From then on it is a memory like any other.
+    let mut search = Search::new(Strategy::Lowest, name("web-02"));
+    assert_eq!(table.search(&mut knowledge, &mut search, &mut random, later(100)), (Some(port(41_031)), 0, 0));
+    // Of another range, or old by this clock or that: not believed.
+    for (wide, now) in [(false, NOW), (true, later(FORGET_MILLIS)), (true, later(-FORGET_MILLIS))] {
+        let mut knowledge = Knowledge::new(if wide { range(1024, 49_151) } else { range(1024, 49_150) });
+        knowledge.told(&hint, now);
+        assert_eq!(knowledge.taken.count(knowledge.range()), 0);
+    }
+    // What was seen here is newer than what is told.
+    let mut knowledge = Knowledge::new(range(1024, 49_151));
+    knowledge.told(&hint, NOW);
+    knowledge.saw(range(1024, 2000), &[], NOW, NOW);
+    assert_eq!(knowledge.taken.count(range(1024, 2001)), 1);
+    // An older one changes nothing, a newer one what was only told.
+    knowledge.told(&Hint { taken: PortSet::default(), ..hint.clone() }, NOW);
+    assert_eq!(knowledge.taken.count(knowledge.range()), 39_023);
+    knowledge.told(&Hint { taken: PortSet::default(), seen: later(1), ..hint }, later(1));
+    assert_eq!(knowledge.taken.count(knowledge.range()), 0);
+}
+
+#[test]
+fn after_a_lost_race_only_what_was_just_seen_is_tried() {
+    let mut random = SmallRng::seed_from_u64(1);
+    for strategy in Strategy::ALL {
+        // What is remembered: 1,000 free ports. What is true: one, and far from where anybody looks first.
+        let remembered = Table::holding(1024..=48_000);
+        let table = Table::holding((1024..=49_151).filter(|number| *number != 49_000));
+        let mut knowledge = Knowledge::new(range(1024, 49_151));
+        knowledge.saw(knowledge.range(), &remembered.0.values().copied().collect::<Vec<_>>(), NOW, NOW);
+        let mut search = Search::new(strategy, name("web-01"));
+        let (Some(first), 0, 0) = table.search(&mut knowledge, &mut search, &mut random, NOW) else { panic!() };
+        knowledge.learn(held(first.get()), NOW);
+        search.lost();
+        knowledge.release(first);
+        let (found, windows, wholes) = table.search(&mut knowledge, &mut search, &mut random, NOW);
+        assert_eq!(found, Some(port(49_000)), "{strategy:?}");
+        assert!(windows <= 4 && wholes <= 1, "{strategy:?}: {windows} windows, {wholes} whole reads");
+    }
 }
 
 #[test]

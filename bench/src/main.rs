@@ -1,0 +1,65 @@
+//! The benchmarks of Portmaster, each one command: `cargo run --release -p portmaster-bench -- cost` (or `crowd`,
+//! `compared`, `throughput`, `all`). Each writes its own part of `docs/performance.md` and its plots beside it.
+//!
+//! `cost`, `crowd` and `compared` run in simulated time and count, so they say the same on every machine. `throughput`
+//! takes time on this one: compare it with another run on the same machine only.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that cannot go on stops")]
+#![allow(missing_docs, unreachable_pub, reason = "a program, and a file it shares with the tests")]
+
+mod compared;
+mod cost;
+mod crowd;
+mod naive;
+mod report;
+mod throughput;
+mod world;
+
+#[path = "../../tests/support/simulated.rs"]
+mod simulated;
+
+use clap::{Parser, ValueEnum};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// Requests, transactions and units of an offer, by how many ports are taken.
+    Cost,
+    /// Tries, latency and success of crowds that share no memory.
+    Crowd,
+    /// The same crowds on designs that one might write instead.
+    Compared,
+    /// Offers and accepts per second of the local server.
+    Throughput,
+    /// All of them.
+    All,
+}
+
+#[derive(Parser)]
+#[command(about = "Benchmarks of Portmaster; each writes its part of docs/performance.md")]
+struct Options {
+    what: What,
+    /// Small figures, only to see that it works; writes nothing.
+    #[arg(long)]
+    quick: bool,
+    /// How many seeds each simulated figure is taken over.
+    #[arg(long, default_value_t = 3)]
+    seeds: u64,
+}
+
+fn main() {
+    let Options { what, quick, seeds } = Options::parse();
+    let wanted = |this| what == this || what == What::All;
+    let seeds = if quick { 1 } else { seeds };
+    if wanted(What::Cost) {
+        report::write("cost", cost::run(quick), quick);
+    }
+    if wanted(What::Crowd) {
+        report::write("crowd", crowd::run(quick, seeds), quick);
+    }
+    if wanted(What::Compared) {
+        report::write("compared", compared::run(quick, seeds), quick);
+    }
+    if wanted(What::Throughput) {
+        report::write("throughput", throughput::run(quick), quick);
+    }
+}

@@ -1,0 +1,135 @@
+//! How many offers the local server makes and has accepted in a second, over its real HTTP, in memory and on disk.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::Parser as _;
+use futures::future::join_all;
+use hdrhistogram::Histogram;
+use portmaster::{Options, Server};
+use serde_json::{Value, json};
+
+use crate::report::{Part, machine};
+
+pub fn run(quick: bool) -> Part {
+    let machine = machine();
+    let mut part = Part {
+        text: format!(
+            "Each caller asks for an offer under a new name and accepts it, over and over (`lowest`). Callers and server \
+             share the machine: {machine}\n\n"
+        ),
+        ..Part::default()
+    };
+    let seconds = Duration::from_secs(if quick { 1 } else { 5 });
+    let folder = tempfile::tempdir().unwrap();
+    let (mut rows, mut lines) = (Vec::new(), Vec::new());
+    for (what, data) in [("in memory", None), ("on disk", Some(folder.path()))] {
+        let mut points = Vec::new();
+        for callers in [1, 8, 32] {
+            let stop = Stop::After(seconds);
+            let (rate, times, _) = serving(data, |url| load(url, format!("load-{callers}"), callers, stop));
+            let at = |quantile| times.value_at_quantile(quantile) as f64 / 1000.0;
+            rows.push(vec![
+                what.to_owned(),
+                callers.to_string(),
+                format!("{rate:.0}"),
+                format!("{:.1}", at(0.5)),
+                format!("{:.1}", at(0.99)),
+            ]);
+            points.push((callers as f64, rate));
+            let _ = data.map(|folder| std::fs::remove_dir_all(folder.join("portmaster.db")));
+        }
+        lines.push((what.to_owned(), points));
+    }
+    part.table(&["data", "callers", "offer + accept per second", "median ms", "p99 ms"], &rows);
+    part.plot("performance-throughput.svg", "The local server", "callers", "offer + accept per second", &lines);
+
+    let operations = if quick { 2_000 } else { 90_000 };
+    part.text += &format!(
+        "8 callers in memory over {operations} operations in one service, nothing released: does it stay as fast while the \
+         range fills up?\n\n"
+    );
+    let (_, _, ends) = serving(None, |url| load(url, "flat".to_owned(), 8, Stop::Offers(operations / 2)));
+    let step = (operations / 2 / 9) as usize;
+    let mut rows = Vec::new();
+    let mut points = Vec::new();
+    for (i, part) in ends.chunks_exact(step).enumerate() {
+        let before = if i == 0 { Duration::ZERO } else { ends[i * step - 1] };
+        let rate = step as f64 / (part[step - 1] - before).as_secs_f64();
+        rows.push(vec![((i + 1) * step * 2).to_string(), format!("{rate:.0}")]);
+        points.push((((i + 1) * step * 2) as f64, rate));
+    }
+    part.table(&["operations so far", "offer + accept per second"], &rows);
+    let lines = [("8 callers in memory".to_owned(), points)];
+    part.plot("performance-flat.svg", "As the range fills up", "operations", "offer + accept per second", &lines);
+    part
+}
+
+#[derive(Clone, Copy)]
+enum Stop {
+    After(Duration),
+    Offers(u32),
+}
+
+/// Starts a server of its own on threads of its own, and calls it.
+fn serving<T, F: Future<Output = T>>(data: Option<&std::path::Path>, act: impl FnOnce(String) -> F) -> T {
+    let runtime =
+        |threads| tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build().unwrap();
+    let folder = data.map(|folder| tempfile::tempdir_in(folder).unwrap());
+    let (server_runtime, client_runtime) = (runtime(2), runtime(2));
+    let mut arguments = vec!["portmaster".to_owned(), "--listen".to_owned(), "127.0.0.1:0".to_owned()];
+    match &folder {
+        Some(folder) => arguments.extend(["--data".to_owned(), folder.path().join("data").display().to_string()]),
+        None => arguments.push("--in-memory".to_owned()),
+    }
+    let server = server_runtime.block_on(Server::start(Options::parse_from(arguments))).unwrap();
+    let url = format!("http://{}", server.address());
+    let result = client_runtime.block_on(act(url));
+    drop(client_runtime);
+    server_runtime.block_on(server.stop()).unwrap();
+    result
+}
+
+/// The rate, how long each took in microseconds, and when each was done.
+async fn load(url: String, name: String, callers: usize, stop: Stop) -> (f64, Histogram<u64>, Vec<Duration>) {
+    let client = reqwest::Client::new();
+    let service = format!("{url}/v1/services/{name}");
+    let body = json!({ "start": 1024, "end": 49_151 });
+    client.put(&service).json(&body).send().await.unwrap().error_for_status().expect("a service of its own");
+    let started = Instant::now();
+    let asked = Arc::new(AtomicU32::new(0));
+    let runs = join_all((0..callers).map(|_| {
+        let (client, offers, asked) = (client.clone(), format!("{service}/offers"), Arc::clone(&asked));
+        tokio::spawn(async move {
+            let mut done = Vec::new();
+            loop {
+                let number = asked.fetch_add(1, Ordering::Relaxed);
+                let is_over = match stop {
+                    Stop::After(time) => started.elapsed() >= time || number >= 48_000,
+                    Stop::Offers(offers) => number >= offers,
+                };
+                if is_over {
+                    return done;
+                }
+                let began = Instant::now();
+                let name = json!({ "name": format!("caller-{number}") });
+                let offer: Value = client.post(&offers).json(&name).send().await.unwrap().json().await.unwrap();
+                let Some(secret) = offer["secret"].as_str() else { panic!("{offer}") };
+                let accepted = client.post(format!("{offers}/{secret}/accept")).send().await.unwrap();
+                assert_eq!(accepted.status(), 201);
+                done.push((began.elapsed(), started.elapsed()));
+            }
+        })
+    }))
+    .await;
+    let elapsed = started.elapsed().as_secs_f64();
+    let mut times = Histogram::new(3).unwrap();
+    let mut ends = Vec::new();
+    for (took, end) in runs.into_iter().flat_map(Result::unwrap) {
+        times.record(took.as_micros() as u64).unwrap();
+        ends.push(end);
+    }
+    ends.sort_unstable();
+    (ends.len() as f64 / elapsed, times, ends)
+}

@@ -1,0 +1,313 @@
+//! DynamoDB at a distance, in simulated time: the embedded one, called in this process behind a network that takes time
+//! and where transactions meet.
+//!
+//! For runtimes whose time is paused (`start_paused`): nothing waits for a wall clock, so a crowd of a thousand is as
+//! crowded on a slow machine as on a fast one. The SDK's own path is real, down to the bytes of each request. What real
+//! DynamoDB does and the embedded one cannot is done here: a write that arrives while a transaction on the same item is
+//! under way is refused with a conflict, and so is, at random, one in so many transactions more.
+//!
+//! Also a part of the benchmarks, which include this file by its path.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::http::{HttpRequest, HttpResponse};
+use aws_sdk_dynamodb::config::{HttpClient, RuntimeComponents, SharedHttpClient};
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_types::body::SdkBody;
+use dynoxide::Database;
+use portmaster_shared::domain::{Clock, Given, Timestamp};
+use portmaster_shared::operations::Registry;
+use portmaster_shared::store::{Call, Endpoint, Table, sdk_config};
+use rand::rngs::SmallRng;
+use rand::{RngExt as _, SeedableRng as _};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+/// The table's name.
+pub const TABLE: &str = "portmaster";
+
+/// How far away DynamoDB is.
+#[derive(Clone, Copy, Debug)]
+pub struct Network {
+    /// A round trip of a read or of a single write.
+    pub request: Duration,
+    /// A round trip of a transaction: a third on its way, a third under way on its items, a third back.
+    pub transaction: Duration,
+    /// How far each part of a round trip may stray, as a share of it.
+    pub jitter: f64,
+    /// How many transactions in a thousand are in conflict with somebody who is not seen otherwise.
+    pub conflicts: u32,
+}
+
+impl Network {
+    /// Reads of 5 ms and transactions of 15 ms, each part of them up to a half longer or shorter; 1 in 100 conflicts.
+    pub const USUAL: Self =
+        Self { request: Duration::from_millis(5), transaction: Duration::from_millis(15), jitter: 0.5, conflicts: 10 };
+
+    /// Every round trip takes the same time and nobody is in the way: for counting rounds.
+    pub const fn exact(round_trip: Duration) -> Self {
+        Self { request: round_trip, transaction: round_trip, jitter: 0.0, conflicts: 0 }
+    }
+}
+
+/// What was sent over the network, and what it consumed.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Traffic {
+    /// Requests of any kind.
+    pub requests: u64,
+    /// Of these, transactions that write.
+    pub transactions: u64,
+    /// Of these, how many met a conflict.
+    pub conflicts: u64,
+    /// Bytes of answers.
+    pub bytes: u64,
+}
+
+/// A table at a distance. Clones share it.
+#[derive(Clone)]
+pub struct Distant {
+    database: Database,
+    network: Network,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug)]
+struct State {
+    random: SmallRng,
+    /// How many transactions are under way on an item.
+    under_way: HashMap<(String, String), u32>,
+    traffic: Traffic,
+}
+
+impl std::fmt::Debug for Distant {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Distant({:?})", self.network)
+    }
+}
+
+impl Distant {
+    /// An empty table, so far away. What happens on the way follows from the seed; what callers draw does not.
+    pub async fn new(network: Network, seed: u64) -> Self {
+        let state =
+            State { random: SmallRng::seed_from_u64(seed), under_way: HashMap::new(), traffic: Traffic::default() };
+        let database = Database::memory().unwrap();
+        let distant = Self { database, network, state: Arc::new(Mutex::new(state)) };
+        let table = Table::new(distant.client().await, TABLE);
+        table.create(&Call::within(Duration::from_secs(60))).await.unwrap();
+        distant.take_traffic();
+        distant
+    }
+
+    /// A client of it.
+    pub async fn client(&self) -> Client {
+        let endpoint = Endpoint::Embedded("http://distant.invalid".to_owned());
+        let config = sdk_config(&endpoint).await.http_client(SharedHttpClient::new(self.clone()));
+        Client::from_conf(config.build())
+    }
+
+    /// A process of its own, which remembers nothing and whose clock is the simulated one.
+    #[must_use]
+    pub fn process(&self, client: &Client) -> Registry {
+        Registry::new(Table::new(client.clone(), TABLE), clock(), Registry::OFFER_SECONDS)
+    }
+
+    /// What was sent since the last time.
+    pub fn take_traffic(&self) -> Traffic {
+        std::mem::take(&mut self.state.lock().unwrap().traffic)
+    }
+
+    /// Writes allocations of a service as if instances `filler-<port>` had accepted them long ago.
+    pub fn fill(&self, service: &str, ports: impl Iterator<Item = u16>) {
+        let item = |port: u16| {
+            let item = json!({
+                "pk": { "S": "N#default#PORT" },
+                "sk": { "S": format!("{port:05}") },
+                "service": { "S": service },
+                "name": { "S": format!("filler-{port}") },
+                "state": { "S": "allocated" },
+                "secret": { "S": format!("{port:04x}ffff-ffff-8fff-bfff-ffffffffffff") },
+                "created": { "N": "1700000000000" },
+                "accepted": { "N": "1700000000001" },
+            });
+            serde_json::from_value(item).unwrap()
+        };
+        self.database.import_items(TABLE, ports.map(item).collect(), dynoxide::ImportOptions::default()).unwrap();
+    }
+
+    /// How long a part of a round trip takes this time.
+    fn part(&self, of: Duration) -> Duration {
+        let stray = self.network.jitter;
+        let factor = 1.0 + self.state.lock().unwrap().random.random_range(-stray..=stray);
+        of.mul_f64(factor)
+    }
+
+    async fn answer(self, operation: String, body: String) -> HttpResponse {
+        self.count(|traffic| traffic.requests += 1);
+        let parsed: Value = serde_json::from_str(&body).unwrap();
+        let is_transaction = operation == "TransactWriteItems";
+        let third = if is_transaction { self.network.transaction } else { self.network.request } / 3;
+        sleep(self.part(third)).await;
+        let written = written(&operation, &parsed);
+        let response = match self.begin(&written, is_transaction) {
+            Err(reasons) => {
+                self.count(|traffic| traffic.conflicts += 1);
+                conflict(&operation, &reasons)
+            }
+            Ok(()) if is_transaction => {
+                self.count(|traffic| traffic.transactions += 1);
+                sleep(self.part(third)).await;
+                let response = self.perform(&operation, parsed);
+                self.end(&written);
+                response
+            }
+            Ok(()) => {
+                sleep(self.part(third)).await;
+                self.perform(&operation, parsed)
+            }
+        };
+        let bytes = response.body().bytes().unwrap_or_default().len() as u64;
+        self.count(|traffic| traffic.bytes += bytes);
+        sleep(self.part(third)).await;
+        response
+    }
+
+    /// A transaction begins on these items, or another write arrives at them; which of them have another under way?
+    fn begin(&self, items: &[(String, String)], is_transaction: bool) -> Result<(), Vec<bool>> {
+        let mut state = self.state.lock().unwrap();
+        let in_conflict: Vec<_> = items.iter().map(|item| state.under_way.contains_key(item)).collect();
+        if in_conflict.contains(&true) {
+            return Err(in_conflict);
+        }
+        if is_transaction {
+            if state.random.random_range(0..1000) < self.network.conflicts {
+                return Err(items.iter().enumerate().map(|(i, _)| i == 0).collect());
+            }
+            for item in items {
+                *state.under_way.entry(item.clone()).or_default() += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&self, items: &[(String, String)]) {
+        let mut state = self.state.lock().unwrap();
+        for item in items {
+            state.under_way.remove(item);
+        }
+    }
+
+    fn perform(&self, operation: &str, mut body: Value) -> HttpResponse {
+        if let Some(fields) = body.as_object_mut() {
+            // The embedded one keeps each for ten minutes of real time, and walks all of them at every call.
+            fields.remove("ClientRequestToken");
+        }
+        macro_rules! perform {
+            ($($name:literal => $act:ident),* $(,)?) => {
+                match operation {
+                    $($name => self.database.$act(serde_json::from_value(body).unwrap())
+                        .map(|output| serde_json::to_string(&output).unwrap()),)*
+                    other => panic!("no such operation: {other}"),
+                }
+            };
+        }
+        let done = perform! {
+            "GetItem" => get_item,
+            "PutItem" => put_item,
+            "UpdateItem" => update_item,
+            "DeleteItem" => delete_item,
+            "Query" => query,
+            "Scan" => scan,
+            "TransactWriteItems" => transact_write_items,
+            "TransactGetItems" => transact_get_items,
+            "CreateTable" => create_table,
+            "DescribeTable" => describe_table,
+            "DescribeTimeToLive" => describe_time_to_live,
+            "UpdateTimeToLive" => update_time_to_live,
+        };
+        match done {
+            Ok(output) => response(200, output),
+            Err(error) => response(error.status_code(), error.to_json()),
+        }
+    }
+
+    fn count(&self, change: impl FnOnce(&mut Traffic)) {
+        change(&mut self.state.lock().unwrap().traffic);
+    }
+}
+
+impl HttpClient for Distant {
+    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
+}
+
+impl HttpConnector for Distant {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let target = request.headers().get("x-amz-target").unwrap_or_default();
+        let operation = target.split('.').next_back().unwrap_or_default().to_owned();
+        let body = String::from_utf8(request.body().bytes().unwrap_or_default().to_vec()).unwrap();
+        let this = self.clone();
+        HttpConnectorFuture::new(async move { Ok(this.answer(operation, body).await) })
+    }
+}
+
+/// The items that a request writes, or reads as a transaction.
+fn written(operation: &str, body: &Value) -> Vec<(String, String)> {
+    let key = |of: &Value| {
+        let text = |attribute: &str| of[attribute]["S"].as_str().unwrap_or_default().to_owned();
+        (text("pk"), text("sk"))
+    };
+    match operation {
+        "PutItem" => vec![key(&body["Item"])],
+        "UpdateItem" | "DeleteItem" => vec![key(&body["Key"])],
+        "TransactWriteItems" | "TransactGetItems" => {
+            let items = body["TransactItems"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let part = |item: &Value| item.as_object().and_then(|parts| parts.values().next().cloned());
+            let parts = items.iter().filter_map(part);
+            parts.map(|part| if part["Item"].is_object() { key(&part["Item"]) } else { key(&part["Key"]) }).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The words for a conflict: a transaction gives them item by item, a single write as an exception.
+fn conflict(operation: &str, in_conflict: &[bool]) -> HttpResponse {
+    let body = if operation.starts_with("Transact") {
+        let reasons: Vec<_> = in_conflict
+            .iter()
+            .map(|conflict| json!({ "Code": if *conflict { "TransactionConflict" } else { "None" } }))
+            .collect();
+        json!({
+            "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
+            "Message": "Transaction cancelled",
+            "CancellationReasons": reasons,
+        })
+    } else {
+        json!({
+            "__type": "com.amazonaws.dynamodb.v20120810#TransactionConflictException",
+            "message": "Transaction is ongoing for the item",
+        })
+    };
+    response(400, body.to_string())
+}
+
+fn response(status: u16, body: String) -> HttpResponse {
+    HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body))
+}
+
+/// The simulated time as a clock.
+pub fn clock() -> Clock {
+    thread_local! {
+        /// Paused time is one thread's, and moves on from when its runtime was made.
+        static START: Instant = Instant::now();
+    }
+    Clock::Given(Given::new(|| {
+        let elapsed = START.with(|start| Instant::now().saturating_duration_since(*start));
+        Timestamp::from_millis(1_800_000_000_000 + i64::try_from(elapsed.as_millis()).unwrap())
+    }))
+}

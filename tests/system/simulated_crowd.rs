@@ -1,0 +1,139 @@
+//! Crowds in simulated time: how many tries an offer takes where its callers share no memory, 15 ms away from the table
+//! and with conflicts (promises P1, P17). A *try* is a claim transaction that was sent.
+//!
+//! Counts and never times, so that they hold on any machine. More seeds than the usual few: `CROWD_SEEDS=50`.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures::future::join_all;
+use portmaster_shared::domain::{Description, InstanceName, Namespace, Port, PortRange, ServiceName, Strategy};
+use portmaster_shared::http::TIMEOUT;
+use portmaster_shared::operations::{Content, Error, NewService, Registry};
+use portmaster_shared::store::{Call, Meter};
+use rand::rngs::SmallRng;
+use rand::{RngExt as _, SeedableRng as _};
+use tokio::time::sleep;
+
+use crate::support::simulated::{Distant, Network};
+
+const START: u16 = 5000;
+
+fn seeds(usual: u64) -> std::ops::Range<u64> {
+    let asked = std::env::var("CROWD_SEEDS").ok().and_then(|seeds| seeds.parse().ok());
+    0..asked.unwrap_or(usual)
+}
+
+fn service() -> ServiceName {
+    ServiceName::try_from("django").unwrap()
+}
+
+async fn serving(network: Network, seed: u64, start: u16, end: u16, strategy: Strategy) -> Distant {
+    let distant = Distant::new(network, seed).await;
+    let range = PortRange::of_service(Port::new(start).unwrap(), Port::new(end).unwrap()).unwrap();
+    let content = Content { description: Description::default(), range, strategy };
+    let new = NewService { name: service(), content };
+    let registry = distant.process(&distant.client().await);
+    registry.create_service(&Call::within(TIMEOUT), &Namespace::default(), new).await.unwrap();
+    distant.take_traffic();
+    distant
+}
+
+async fn offer(registry: &Registry, name: &str) -> (Result<u16, Error>, Meter) {
+    let (call, name) = (Call::within(TIMEOUT), InstanceName::try_from(name).unwrap());
+    let offered = registry.offer(&call, &Namespace::default(), &service(), &name, None).await;
+    (offered.map(|offered| offered.holding.claim.port.get()), call.meter())
+}
+
+/// So many callers, each in a process of its own that knows nothing, arrive over so long; gives the tries of each. They
+/// all succeed, within the API's own deadline, and no two get the same port.
+async fn crowd(distant: &Distant, callers: u64, over: Duration, seed: u64) -> Vec<u32> {
+    let client = distant.client().await;
+    let mut random = SmallRng::seed_from_u64(seed);
+    let offers = join_all((0..callers).map(|i| {
+        let (registry, wait) = (distant.process(&client), over.mul_f64(random.random_range(0.0..1.0)));
+        async move {
+            sleep(wait).await;
+            offer(&registry, &format!("web-{i}")).await
+        }
+    }))
+    .await;
+    let ports: BTreeSet<_> = offers.iter().map(|(port, _)| *port.as_ref().unwrap()).collect();
+    assert_eq!(ports.len() as u64, callers);
+    offers.iter().map(|(_, meter)| meter.tries).collect()
+}
+
+/// Tries in a service of 5,000 ports, over some seeds: their mean and the worst.
+async fn tries(strategy: Strategy, callers: u64, over: Duration, usual_seeds: u64) -> (f64, u32) {
+    let mut all = Vec::new();
+    for seed in seeds(usual_seeds) {
+        let distant = serving(Network::USUAL, seed, START, START + 4999, strategy).await;
+        all.extend(crowd(&distant, callers, over, seed).await);
+    }
+    let mean = f64::from(all.iter().sum::<u32>()) / all.len() as f64;
+    let worst = all.iter().copied().max().unwrap();
+    println!("{} callers over {over:?}, {}: mean {mean:.3}, worst {worst}", callers, strategy.as_str());
+    (mean, worst)
+}
+
+#[tokio::test(start_paused = true)]
+async fn hashed_names_hardly_ever_meet() {
+    let (mean, worst) = tries(Strategy::Hashed, 256, Duration::ZERO, 3).await;
+    assert!(mean <= 1.1 && worst <= 3, "mean {mean:.3}, worst {worst}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn random_choices_hardly_ever_meet() {
+    let (mean, worst) = tries(Strategy::Random, 256, Duration::ZERO, 3).await;
+    assert!(mean <= 1.1 && worst <= 3, "mean {mean:.3}, worst {worst}");
+}
+
+/// Nothing can be seen yet: everybody tries the same port, and what follows is how fast they spread.
+#[tokio::test(start_paused = true)]
+async fn lowest_spreads_a_crowd_that_begins_at_the_same_moment() {
+    let (mean, worst) = tries(Strategy::Lowest, 256, Duration::ZERO, 3).await;
+    assert!(mean <= 4.0 && worst <= 8, "mean {mean:.3}, worst {worst}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn lowest_sees_a_crowd_that_arrives_over_a_second() {
+    let (mean, _) = tries(Strategy::Lowest, 1024, Duration::from_secs(1), 1).await;
+    assert!(mean <= 1.2, "mean {mean:.3}");
+}
+
+/// The last free ports of a large range, and as many callers within a second. Somebody read the range a moment ago and
+/// left a hint; without it every one of them would read tens of thousands of items.
+async fn the_last_free_ports(strategy: Strategy, free: &BTreeSet<u16>) {
+    let distant = serving(Network::USUAL, 1, 1024, 41_023, strategy).await;
+    distant.fill("django", (1024..=41_023).filter(|port| !free.contains(port)));
+    let reader = distant.process(&distant.client().await);
+    // Its second offer, at the latest, comes with a reading of everything.
+    for name in ["first", "second"] {
+        offer(&reader, name).await.0.unwrap();
+    }
+    let one_reading = distant.take_traffic().bytes;
+    sleep(Duration::from_secs(1)).await;
+    let tries = crowd(&distant, free.len() as u64 - 2, Duration::from_secs(1), 1).await;
+    let (mean, worst) = (f64::from(tries.iter().sum::<u32>()) / tries.len() as f64, tries.iter().max());
+    let readings = distant.take_traffic().bytes / one_reading;
+    println!(
+        "the last {} ports, {}: mean {mean:.2}, worst {worst:?}, {readings} times the bytes of the whole",
+        free.len(),
+        strategy.as_str()
+    );
+    assert!(readings < tries.len() as u64 / 2, "as many bytes as {readings} readings of the whole range");
+    // Now it is full, and says so after one reading of the range and without a try.
+    let (full, meter) = offer(&distant.process(&distant.client().await), "one-more").await;
+    assert!(matches!(full, Err(Error::RangeExhausted { .. })), "{full:?}");
+    assert_eq!(meter.tries, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn lowest_finds_the_last_free_ports_at_the_end_of_a_large_range() {
+    the_last_free_ports(Strategy::Lowest, &(40_768..=41_023).collect()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn random_finds_the_last_free_ports_here_and_there_in_a_large_range() {
+    the_last_free_ports(Strategy::Random, &(1024..=41_023).filter(|port| port % 500 == 0).collect()).await;
+}
