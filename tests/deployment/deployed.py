@@ -201,6 +201,17 @@ def suite(deployment, credentials, checks):
     deployment.empty()
 
 
+def own_roles(deployment, checks):
+    """Every route has been answered with success by now, and so by its own function, with that function's role."""
+    lines = [json.loads(line) for line in deployment.logged('"target":"portmaster::request"')]
+    answered = {(line["method"], line["route"]) for line in lines if line["status"] < 300}
+    paths = translated()["Api"]["Properties"]["Body"]["paths"]
+    routes = {(method.upper(), path) for path, methods in paths.items() for method in methods if path != "$default"}
+    checks.check("every function did its work with its own role", routes <= answered, routes - answered)
+    refused = [line for line in lines if "AccessDenied" in line.get("cause", "")]
+    checks.check("and was refused nothing but what was taken from it above", len(refused) == 2, refused[:3])
+
+
 def policies(deployment, admin, checks):
     """Who may call what."""
     user = deployment.user("user", deployment.outputs["UserPolicyArn"])
@@ -309,6 +320,7 @@ def main():
         document = json.dumps({"Version": "2012-10-17", "Statement": [everything]})
         policy = deployment.iam.create_policy(PolicyName="everything", PolicyDocument=document)["Policy"]["Arn"]
         suite(deployment, deployment.user("tester", policy), checks)
+        own_roles(deployment, checks)
         schedule(deployment, checks)
         # Deleting the stack leaves the table.
         deployment.sam("delete", "--stack-name", STACK, "--region", REGION, "--no-prompts")
