@@ -234,7 +234,7 @@ impl Knowledge {
 
     /// The next step of a search.
     ///
-    /// `lowest` draws at random from the lowest *w* free ports; alone, *w* is 1. See [`Knowledge::width`]. `hashed` starts
+    /// `lowest` draws at random from the lowest *w* free ports; alone, *w* is 1. See `width`. `hashed` starts
     /// at a hash of the name, another one after each loss, and takes the first free port from there. `random` draws among
     /// all free ports. After a lost race each of them looks again before it tries again.
     pub fn propose(&mut self, search: &mut Search, random: &mut impl Rng, now: Timestamp) -> Proposal {
