@@ -132,10 +132,12 @@ conditions! {
     RejectLive @ "store/ports.rs: reject" => In("holders");
     /// A reject that finds its offer accepted says so, also in doubt.
     RejectTold @ "operations/offers.rs: reject" => In("holders");
-    /// Release by name: the secret matches the pointer's.
-    ReleaseSecret @ "store/ports.rs: release_claim" => In("releases");
+    /// Release by name, and of what was seen: the secret matches.
+    ReleaseSecret @ "store/ports.rs: release_claim" => In("fast accept");
     /// Release by name: it is allocated.
-    ReleaseState @ "store/ports.rs: release_claim" => In("releases");
+    ReleaseState @ "store/ports.rs: release_claim" => Spare("only allocations have an `accepted`, so *ReleaseSent* says it.");
+    /// Release by name: `accepted <= :sent`; of what was seen: `accepted` is no later than seen.
+    ReleaseSent @ "store/ports.rs: release_claim" => In("releases");
     /// Release by name: service and name match.
     ReleaseName @ "store/ports.rs: release_claim" => Spare("the secret belongs to one name of one service, so *ReleaseSecret* says it.");
     /// Release by port: the service matches.

@@ -99,6 +99,7 @@ fn step(pc: Pc, choice: u8, ports: u8) -> String {
         Pc::JudgeOwn(pointer, _) => format!("looks whether its own claim on port {} stands", pointer.port),
         Pc::JudgeOld(pointer, _) => format!("looks what the name's claim on port {} is", pointer.port),
         Pc::ReadKey(_) => "reads the key".to_owned(),
+        Pc::Release(_) => "has its reply".to_owned(),
         Pc::ReadPointer => "reads where the name points to".to_owned(),
         Pc::Look { port, .. } if choice == 1 => format!("looks at the service as it was, before it tells port {port}"),
         Pc::Look { port, .. } => format!("looks at the service, before it tells port {port}"),

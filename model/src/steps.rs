@@ -48,6 +48,8 @@ pub(crate) enum Pc {
     ReadKey(After),
     /// It reads where its name points to, when the range is full.
     ReadPointer,
+    /// A release by name has read where its name points to.
+    Release(Pointer),
     /// It reads its service, before it tells an offer.
     Look { secret: Secret, port: Port, expires: Tick, replayed: bool },
     /// A change reads its service.
@@ -121,6 +123,7 @@ impl Step<'_> {
             Pc::JudgeOld(pointer, after) => self.judge_old(pointer, after),
             Pc::ReadKey(after) => self.read_key(after),
             Pc::ReadPointer => self.read_pointer(),
+            Pc::Release(pointer) => self.release(pointer),
             Pc::Look { secret, port, expires, replayed } => self.look(secret, port, expires, replayed, choice),
             Pc::ReadService => self.read_service(),
             Pc::Query(change) => self.query(change, choice),
@@ -249,7 +252,8 @@ impl Step<'_> {
                 Write::Claim { .. } => self.claimed(write, reply),
                 Write::Accept { secret, service, .. } => self.accepted(secret, service, reply),
                 Write::Reject { secret, .. } => self.rejected(secret, reply, doubt),
-                Write::ReleasePort { port, service, .. } => self.released(port, service, reply),
+                Write::ReleasePort { port, service, .. } => self.released(port, service, None, reply),
+                Write::ReleaseClaim { port, service, secret, .. } => self.released(port, service, Some(secret), reply),
                 Write::Resize { .. } => self.created(write, reply),
                 Write::NoteGone { .. } => self.goto(Pc::SweepAgain),
                 _ => self.done(),

@@ -109,6 +109,22 @@ pub fn worlds() -> Vec<World> {
         .with(Script::ReleaseName { service: 0, name: 0 })
         .with(offer(0))
         .with_clocks(accept(2), FAST),
+        World {
+            ports: 1,
+            life: 2,
+            late: 1,
+            claims: vec![held(0, 0, 0, Some(2))],
+            ..World::new(
+                "fast accept",
+                "an allocation seems to begin after its releases were sent, and its port goes to the next",
+                [Some(A), None],
+            )
+        }
+        .with_clocks(accept_old(), FAST)
+        .with(Script::ReleasePort { service: 0, port: 0 })
+        .with(Script::ReleaseName { service: 0, name: 0 })
+        .with(offer(0))
+        .with_clocks(accept(3), FAST),
         // Keys.
         World { ticks: 1, key_life: 2, ..World::new("keys", "one key for two bodies, three times", [Some(AB), None]) }
             .with(keyed(0))

@@ -61,7 +61,7 @@ pub(crate) enum Write {
     Accept { port: Port, secret: Secret, service: ServiceId, now: Tick, ahead: bool },
     Reject { port: Port, secret: Secret, service: ServiceId, now: Tick, why: Removal },
     RemoveDead { port: Port, secret: Secret, now: Tick },
-    ReleaseClaim { port: Port, secret: Secret, service: ServiceId, name: Name },
+    ReleaseClaim { port: Port, secret: Secret, service: ServiceId, name: Name, sent: Moment },
     ReleasePort { port: Port, service: ServiceId, sent: Moment },
     Rewrite { service: ServiceId, revision: u8, new: Service, why: Why },
     Resize { service: ServiceId, resize: Resize, ranges: Ranges },
@@ -115,7 +115,7 @@ impl Step<'_> {
             Write::Accept { .. } => self.accept(write)?,
             Write::Reject { .. } => self.reject(write)?,
             Write::RemoveDead { port, secret, now } => self.remove_dead(port, secret, now)?,
-            Write::ReleaseClaim { port, secret, service, name } => self.release_claim(port, secret, service, name)?,
+            Write::ReleaseClaim { .. } => self.release_claim(write)?,
             Write::ReleasePort { port, service, sent } => self.release_port(port, service, sent)?,
             Write::Rewrite { service, revision, new, why } => self.rewrite(service, revision, new, why)?,
             Write::Resize { service, resize, ranges } => self.resize(service, resize, ranges)?,
@@ -312,24 +312,20 @@ impl Step<'_> {
         Some(Reply::Done)
     }
 
-    fn release_claim(&mut self, port: Port, secret: Secret, service: ServiceId, name: Name) -> Option<Reply> {
+    fn release_claim(&mut self, write: &Write) -> Option<Reply> {
+        let Write::ReleaseClaim { port, secret, service, name, sent } = *write else { return None };
         self.free(Key::Port(port))?;
         let found = self.state.table.port(port);
         let Some(item) = found.filter(|item| {
             self.holds(Condition::ReleaseSecret, item.secret == secret)
                 && self.holds(Condition::ReleaseName, item.service == service && item.name == name)
                 && self.holds(Condition::ReleaseState, item.accepted.is_some())
+                && self.holds(Condition::ReleaseSent, item.accepted.is_some_and(|accepted| accepted <= sent))
         }) else {
             return Some(Reply::Not(found));
         };
         self.state.table.ports[usize::from(port)] = None;
-        // It names the claim, so whenever it arrives, that is what was to be released.
-        let by_name = matches!(self.protocol.world.calls[self.call].script, Script::ReleaseName { .. });
-        if by_name && item.secret == secret && item.accepted.is_some() {
-            self.state.history.end(secret);
-        } else {
-            self.ended_by_release(item, service);
-        }
+        self.ended_by_release(item, service);
         Some(Reply::Done)
     }
 

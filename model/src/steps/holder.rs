@@ -1,10 +1,10 @@
 //! What holders do: accept, reject, release (`operations/offers.rs`, `operations/ports.rs`).
 
-use super::{Step, Then};
+use super::{Pc, Step, Then};
 use crate::conditions::Condition;
 use crate::properties::Property;
-use crate::table::{Name, Port, Secret, ServiceId};
-use crate::world::Of;
+use crate::table::{Name, Pointer, Port, PortItem, Secret, ServiceId};
+use crate::world::{Of, Script};
 use crate::writes::{Removal, Reply, Write};
 
 impl Step<'_> {
@@ -65,12 +65,17 @@ impl Step<'_> {
 
     pub(super) fn begin_release_name(&mut self, service: ServiceId, name: Name) -> bool {
         match self.pointer(service, name) {
-            Some(pointer) => {
-                let (port, secret) = (pointer.port, pointer.secret);
-                self.send(Write::ReleaseClaim { port, secret, service, name }, Then::End);
-            }
+            Some(pointer) => self.goto(Pc::Release(pointer)),
             None => self.done(),
         }
+        true
+    }
+
+    /// The pointer was read some time ago, and the clock is read now.
+    pub(super) fn release(&mut self, Pointer { port, secret, .. }: Pointer) -> bool {
+        let Script::ReleaseName { service, name } = self.script() else { return false };
+        let sent = self.state.moment;
+        self.send(Write::ReleaseClaim { port, secret, service, name, sent }, Then::End);
         true
     }
 
@@ -80,11 +85,14 @@ impl Step<'_> {
         true
     }
 
-    /// Where the allocation seems to begin after the release was sent, it is released by its secret.
-    pub(super) fn released(&mut self, port: Port, service: ServiceId, reply: Reply) {
+    /// Where the allocation seems to begin after the release was sent, it is released as it was seen: by its secret, and
+    /// by when it began.
+    pub(super) fn released(&mut self, port: Port, service: ServiceId, wanted: Option<Secret>, reply: Reply) {
         match reply {
-            Reply::Not(Some(item)) if item.service == service && item.accepted.is_some() => {
-                self.send(Write::ReleaseClaim { port, secret: item.secret, service, name: item.name }, Then::End);
+            Reply::Not(Some(PortItem { service: its, name, secret, accepted: Some(sent), .. }))
+                if its == service && wanted.is_none_or(|wanted| wanted == secret) =>
+            {
+                self.send(Write::ReleaseClaim { port, secret, service, name, sent }, Then::End);
             }
             _ => self.done(),
         }
