@@ -13,6 +13,7 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
+use tokio::sync::Semaphore;
 
 /// What happens to one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,11 +30,28 @@ pub enum Fault {
     Throttle,
     /// It is not done: somebody else is writing to an item of it.
     Conflict,
+    /// It is answered with an internal error, and is on its way still: [`Plan::deliver`] lets it arrive.
+    Hold,
+    /// It does not leave before [`Plan::open`].
+    Wait,
 }
 
 /// Which requests meet which fault.
 #[derive(Clone, Debug, Default)]
-pub struct Plan(Arc<Mutex<Faults>>);
+pub struct Plan(Arc<Mutex<Faults>>, Arc<Gate>);
+
+/// Where requests wait.
+#[derive(Debug)]
+struct Gate {
+    arrivals: Semaphore,
+    passes: Semaphore,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self { arrivals: Semaphore::new(0), passes: Semaphore::new(0) }
+    }
+}
 
 #[derive(Debug, Default)]
 struct Faults {
@@ -42,18 +60,40 @@ struct Faults {
     /// For all others: how many in a hundred, and from what.
     random: Option<(u32, SmallRng)>,
     met: usize,
+    /// What is on its way, and where to.
+    held: Vec<(SharedHttpConnector, HttpRequest)>,
 }
 
 impl Plan {
     /// These faults for the next requests of these operations, in order; nothing else.
     pub fn script(faults: &[(&'static str, Fault)]) -> Self {
-        Self(Arc::new(Mutex::new(Faults { scripted: faults.iter().copied().collect(), ..Faults::default() })))
+        let faults = Faults { scripted: faults.iter().copied().collect(), ..Faults::default() };
+        Self(Arc::new(Mutex::new(faults)), Arc::default())
     }
 
     /// So many in a hundred, from a seed.
     pub fn random(percent: u32, seed: u64) -> Self {
         let random = Some((percent, SmallRng::seed_from_u64(seed)));
-        Self(Arc::new(Mutex::new(Faults { random, ..Faults::default() })))
+        Self(Arc::new(Mutex::new(Faults { random, ..Faults::default() })), Arc::default())
+    }
+
+    /// Until a request waits.
+    pub async fn waiting(&self) {
+        self.1.arrivals.acquire().await.unwrap().forget();
+    }
+
+    /// Lets one request that waits go.
+    pub fn open(&self) {
+        self.1.passes.add_permits(1);
+    }
+
+    /// Lets what was held arrive, now that nobody waits for it.
+    pub async fn deliver(&self) {
+        let held = std::mem::take(&mut self.0.lock().unwrap().held);
+        assert!(!held.is_empty(), "nothing is on its way");
+        for (connector, request) in held {
+            connector.call(request).await.unwrap();
+        }
     }
 
     /// How many requests met a fault.
@@ -132,6 +172,18 @@ impl HttpConnector for Connector {
                 answer.call(request).await?;
                 Ok(error(500, "InternalServerError"))
             }),
+            Fault::Hold => {
+                self.plan.0.lock().unwrap().held.push((answer, request));
+                HttpConnectorFuture::ready(Ok(error(500, "InternalServerError")))
+            }
+            Fault::Wait => {
+                let gate = Arc::clone(&self.plan.1);
+                HttpConnectorFuture::new(async move {
+                    gate.arrivals.add_permits(1);
+                    gate.passes.acquire().await.unwrap().forget();
+                    answer.call(request).await
+                })
+            }
             Fault::InternalError => HttpConnectorFuture::ready(Ok(error(500, "InternalServerError"))),
             Fault::Throttle => HttpConnectorFuture::ready(Ok(error(400, "ThrottlingException"))),
             Fault::Conflict => match conflict(&operation, &request) {
