@@ -59,6 +59,8 @@ def main():
                     check(f"{name}: no resource that could be narrower", not wide, wide)
                 if any(action.startswith("dynamodb:") for action in actions):
                     check(f"{name}: this table alone", statement["Resource"] == {"Fn::GetAtt": ["Table", "Arn"]}, statement)
+        named = [key for key in ("Name", "FunctionName", "TableName", "RoleName") if isinstance(properties.get(key), str)]
+        check(f"{name}: no name that a second stack would have as well", kind == "AWS::Lambda::Permission" or not named or "Stage" in kind, properties)
         if kind == "AWS::Lambda::Permission":
             check(f"{name}: for one API and one route", "SourceArn" in properties and "*/*" not in str(properties["SourceArn"]).split("}")[-1], properties)
     # A function has no action that the boundary does not have: it would be allowed in vain.

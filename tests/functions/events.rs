@@ -101,7 +101,8 @@ fn the_events_are_what_the_api_would_send() {
             assert_eq!(context["http"]["method"], method, "{event}");
             let parameters = value["pathParameters"].as_object();
             let filled = parameters.into_iter().flatten().fold(path.to_owned(), |path, (name, value)| {
-                path.replace(&format!("{{{name}}}"), value.as_str().unwrap())
+                let value = value.as_str().unwrap();
+                path.replace(&format!("{{{name}}}"), value).replace(&format!("{{{name}+}}"), value)
             });
             assert_eq!(value["rawPath"], filled, "{event}");
         }
