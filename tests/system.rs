@@ -33,5 +33,3 @@ mod races;
 mod reconciler;
 #[path = "system/services.rs"]
 mod services;
-#[path = "system/simulated_crowd.rs"]
-mod simulated_crowd;

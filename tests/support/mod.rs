@@ -5,7 +5,6 @@
 mod faults;
 mod meter;
 mod sigv4;
-pub mod simulated;
 mod stage;
 
 use std::sync::Arc;

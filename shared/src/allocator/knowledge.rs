@@ -234,9 +234,9 @@ impl Knowledge {
 
     /// The next step of a search.
     ///
-    /// `lowest` draws at random from the lowest *w* free ports; alone, *w* is 1. See `width`. `hashed` starts
-    /// at a hash of the name, another one after each loss, and takes the first free port from there. `random` draws among
-    /// all free ports. After a lost race each of them looks again before it tries again.
+    /// `lowest` draws at random from the lowest *w* free ports; alone, *w* is 1. See `width`. `hashed` takes
+    /// the first free port from a hash of the name on; after each loss another hash says which of the free ports.
+    /// `random` draws among all free ports. After a lost race each of them looks again before it tries again.
     pub fn propose(&mut self, search: &mut Search, random: &mut impl Rng, now: Timestamp) -> Proposal {
         self.advance(now);
         self.from_the_bottom = search.strategy == Strategy::Lowest;
@@ -270,7 +270,10 @@ impl Knowledge {
                 let nth = if width == 1 { 0 } else { random.random_range(0..width) };
                 self.taken.nth_in_neither(reserved, part, nth)
             }
-            Strategy::Hashed => from(self.hashed(search)),
+            Strategy::Hashed if search.losses == 0 => from(self.hashed(search)),
+            // Where what is free lies in one place, everybody's next free port is the same one: who lost goes by its own
+            // hash among the free ports.
+            Strategy::Hashed => self.taken.nth_in_neither(reserved, part, self.hashed(search).index() % here),
             Strategy::Random => match search.drawn {
                 Some(start) => from(start),
                 None => self.taken.nth_in_neither(reserved, part, random.random_range(0..here)),

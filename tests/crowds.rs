@@ -1,7 +1,15 @@
 //! Crowds in simulated time: how many tries an offer takes where its callers share no memory, 15 ms away from the table
 //! and with conflicts (promises P1, P17). A *try* is a claim transaction that was sent.
 //!
+//! A program of its own, since it keeps a processor busy, and the other tests have deadlines in real time.
+//!
 //! Counts and never times, so that they hold on any machine. More seeds than the usual few: `CROWD_SEEDS=50`.
+
+#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
+
+#[path = "support/simulated.rs"]
+#[allow(dead_code, reason = "the benchmarks use the rest")]
+mod simulated;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,7 +23,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::time::sleep;
 
-use crate::support::simulated::{Distant, Network};
+use simulated::{Distant, Network};
 
 const START: u16 = 5000;
 
