@@ -25,7 +25,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use observe::Origin;
-pub use openapi::document;
+pub use openapi::{document, generate};
 pub use problem::{Kind, Problem};
 
 use crate::operations::Registry;

@@ -1,7 +1,7 @@
-//! The OpenAPI 3.1 document, made from the handlers.
+//! The OpenAPI 3.1 document, made from the handlers, and kept as a file: to make it takes every handler, and the function
+//! that serves it would have to carry them all.
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
 
 use utoipa::openapi::response::Response;
 use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, Object, ObjectBuilder, Schema, SchemaFormat, Type};
@@ -11,16 +11,21 @@ use super::{ENDPOINTS, Kind, Routes};
 
 const PROBLEM: &str = "Problem";
 
-static DOCUMENT: LazyLock<String> = LazyLock::new(|| build().to_pretty_json().unwrap_or_default());
-
-/// The document, as JSON. It is made once.
+/// The document, as JSON. A test compares it with [`generate`].
 #[must_use]
 pub fn document() -> &'static str {
-    &DOCUMENT
+    include_str!("../../../docs/openapi.json")
 }
 
-/// The document.
-pub(super) fn build() -> OpenApi {
+/// Makes the document from the handlers.
+#[must_use]
+pub fn generate() -> String {
+    let mut text = build().to_pretty_json().unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+fn build() -> OpenApi {
     let routes = ENDPOINTS.iter().fold(Routes::new(), |routes, endpoint| routes.merge((endpoint.routes)()));
     let (_, mut document) = routes.split_for_parts();
     document.info = InfoBuilder::new()
@@ -94,4 +99,21 @@ fn problem_schema() -> Schema {
         .additional_properties(Some(AdditionalProperties::FreeForm(true)));
     let required = ["type", "title", "status", "detail", "instance"];
     Schema::Object(required.into_iter().fold(problem, |problem, name| problem.required(name)).build())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_is_what_the_handlers_say() {
+        if std::env::var_os("UPDATE_OPENAPI").is_some() {
+            std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/openapi.json"), generate()).unwrap();
+            return;
+        }
+        assert!(
+            document() == generate(),
+            "docs/openapi.json is not up to date: UPDATE_OPENAPI=1 cargo test -p portmaster-shared openapi"
+        );
+    }
 }
