@@ -8,7 +8,6 @@
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 #[path = "support/simulated.rs"]
-#[allow(dead_code, reason = "the benchmarks use the rest")]
 mod simulated;
 
 use std::collections::BTreeSet;
@@ -21,7 +20,7 @@ use portmaster_shared::operations::{Content, Error, NewService, Registry};
 use portmaster_shared::store::{Call, Meter};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use simulated::{Distant, Network};
 
@@ -144,4 +143,27 @@ async fn lowest_finds_the_last_free_ports_at_the_end_of_a_large_range() {
 #[tokio::test(start_paused = true)]
 async fn random_finds_the_last_free_ports_here_and_there_in_a_large_range() {
     the_last_free_ports(Strategy::Random, &(1024..=41_023).filter(|port| port % 500 == 0).collect()).await;
+}
+
+/// Rounds are requests one after another; side by side they are one. Cold: the service, a window, perhaps everything (or,
+/// where somebody left a hint, another window), the claim; and then the look that follows each claim.
+#[tokio::test(start_paused = true)]
+async fn a_cold_offer_takes_four_round_trips_and_the_look_however_full_the_range_is() {
+    let round_trip = Duration::from_millis(12);
+    for strategy in Strategy::ALL {
+        for taken in [10, 1_000, 40_000] {
+            let distant = serving(Network::exact(round_trip), 1, 1024, 49_151, strategy).await;
+            distant.fill("django", 1024..1024 + taken);
+            // The second finds the first one's hint.
+            for name in ["first", "second"] {
+                let process = distant.process(&distant.client().await);
+                let began = Instant::now();
+                let (port, meter) = offer(&process, name).await;
+                let rounds = began.elapsed().as_secs_f64() / round_trip.as_secs_f64();
+                let about = format!("{}, {taken} taken, {name}: {rounds} rounds, {meter:?}", strategy.as_str());
+                assert!(port.unwrap() >= 1024 + taken, "{about}");
+                assert!(rounds.round() <= 5.0 && meter.tries == 1, "{about}");
+            }
+        }
+    }
 }
