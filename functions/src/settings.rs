@@ -1,8 +1,8 @@
 //! A function's settings.
 
-use axum::http::Uri;
 use portmaster_shared::log::LEVELS;
 use portmaster_shared::operations::Registry;
+use portmaster_shared::store::is_url;
 
 /// What a function is told by its environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,8 +70,6 @@ impl Settings {
         };
         let stack = variable("STACK_NAME").filter(|stack| !stack.is_empty());
         let endpoint = variable("DYNAMODB_ENDPOINT").filter(|url| !url.is_empty());
-        let is_url =
-            |url: &String| url.parse::<Uri>().is_ok_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")));
         if let Some(url) = endpoint.as_ref().filter(|url| !is_url(url)) {
             return Err(SettingsError::Endpoint(url.clone()));
         }

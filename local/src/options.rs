@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use portmaster_shared::operations::Registry;
+use portmaster_shared::store::is_url;
 
 /// A registry of network ports, on this machine.
 ///
@@ -82,11 +83,9 @@ fn address(text: &str) -> Result<String, String> {
 }
 
 fn endpoint(text: &str) -> Result<String, String> {
-    let uri = text.parse::<axum::http::Uri>().ok();
-    let usable = |uri: &axum::http::Uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some();
-    match uri.filter(usable) {
-        Some(_) => Ok(text.to_owned()),
-        None => Err("an endpoint is a URL, for example http://127.0.0.1:8000".to_owned()),
+    match is_url(text) {
+        true => Ok(text.to_owned()),
+        false => Err("an endpoint is a URL, for example http://127.0.0.1:8000".to_owned()),
     }
 }
 

@@ -34,7 +34,7 @@ use aws_sdk_dynamodb::Client;
 
 pub use call::{CLEAN_UP, Call, Meter};
 pub(crate) use claim::{ClaimWrite, Claimed, Losses, NameRule};
-pub use connect::{Endpoint, connect, connect_within_lambda, sdk_config};
+pub use connect::{Endpoint, connect, connect_within_lambda, is_url, sdk_config};
 pub(crate) use item::Key;
 pub(crate) use names::Pointer;
 pub(crate) use ports::{Accepted, Filter, Freshness, Removed, Sighting};

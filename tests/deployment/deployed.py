@@ -7,7 +7,6 @@ MiniStack leaves out the routes and CORS that SAM writes into the API's body, an
 from the same template. Alarms on a sum of metrics and identity providers it does not know: they are not deployed.
 """
 
-import datetime
 import json
 import os
 import pathlib

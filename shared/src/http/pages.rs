@@ -1,10 +1,6 @@
 //! What is not about services, offers or ports: health, the explanations of problems, the OpenAPI document, and the
 //! answers to what is not there.
 
-use super::path::Segments;
-use super::problem::problems;
-use super::{Api, Kind, Problem, endpoint, openapi as document};
-use crate::store::Call;
 use axum::Json;
 use axum::Router;
 use axum::extract::State;
@@ -14,6 +10,11 @@ use axum::routing::MethodRouter;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
+
+use super::path::Segments;
+use super::problem::problems;
+use super::{Api, Kind, Problem, endpoint, openapi as document};
+use crate::store::Call;
 
 problems!(HealthProblems:);
 problems!(ProblemProblems: NotFound);

@@ -1,6 +1,7 @@
 //! The plain requests: one item read, one item removed on a condition.
 
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::transact_get_items::TransactGetItemsError;
 use aws_sdk_dynamodb::types::{
     AttributeValue, Get, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure, TransactGetItem,
@@ -85,6 +86,20 @@ impl Table {
                 Err(other) => return Err(StoreError::Refused { reason: other.to_string() }),
             }
         }
+    }
+
+    /// Writes an item whatever is there: only for what nothing is decided by.
+    pub(crate) async fn put(&self, call: &Call, item: &Item) -> Result<(), StoreError> {
+        let (result, _) = send::<_, PutItemError, _>(call, &self.name, || {
+            self.client
+                .put_item()
+                .table_name(&self.name)
+                .set_item(Some(item.clone()))
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                .send()
+        })
+        .await?;
+        result.map(drop).map_err(|error| StoreError::Refused { reason: error.to_string() })
     }
 
     /// One item, read consistently.

@@ -26,6 +26,13 @@ pub enum Endpoint {
     Embedded(String),
 }
 
+/// Whether a text can be the URL of a DynamoDB.
+#[must_use]
+pub fn is_url(text: &str) -> bool {
+    let uri = text.parse::<http::Uri>();
+    uri.is_ok_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some())
+}
+
 /// A client for an endpoint. Nothing is sent yet.
 pub async fn connect(endpoint: &Endpoint) -> Client {
     Client::from_conf(sdk_config(endpoint).await.build())

@@ -5,13 +5,11 @@
 //! condition, and one that it calls taken is looked at again within the time that any memory takes. So it is written
 //! unconditionally, by whoever has just read everything, and one that is absent, old or damaged only costs that read.
 
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::primitives::Blob;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
+use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::item::{Item, Key, number};
 use super::ports::Freshness;
-use super::send::send;
 use super::{Call, StoreError, Table};
 use crate::allocator::{Hint, PortSet};
 use crate::domain::{Expiry, Namespace, Port, PortRange, ServiceName, Timestamp};
@@ -68,17 +66,7 @@ impl Table {
         service: &ServiceName,
         hint: &Hint,
     ) -> Result<(), StoreError> {
-        let item = item(namespace, service, hint);
-        let (result, _) = send::<_, PutItemError, _>(call, &self.name, || {
-            self.client
-                .put_item()
-                .table_name(&self.name)
-                .set_item(Some(item.clone()))
-                .return_consumed_capacity(ReturnConsumedCapacity::Total)
-                .send()
-        })
-        .await?;
-        result.map(drop).map_err(|error| StoreError::Refused { reason: error.to_string() })
+        self.put(call, &item(namespace, service, hint)).await
     }
 }
 

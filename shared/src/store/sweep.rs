@@ -1,6 +1,5 @@
 //! Reading the whole table page by page, for the reconciler, and remembering how far it got.
 
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{ConditionCheck, Delete, ReturnConsumedCapacity, TransactWriteItem};
 
 use super::claim::refused;
@@ -131,16 +130,7 @@ impl Table {
             item.insert("next_pk".to_owned(), text(&key.pk));
             item.insert("next_sk".to_owned(), text(&key.sk));
         }
-        let (result, _) = send::<_, PutItemError, _>(call, &self.name, || {
-            self.client
-                .put_item()
-                .table_name(&self.name)
-                .set_item(Some(item.clone()))
-                .return_consumed_capacity(ReturnConsumedCapacity::Total)
-                .send()
-        })
-        .await?;
-        result.map(drop).map_err(|error| StoreError::Refused { reason: error.to_string() })
+        self.put(call, &item).await
     }
 
     /// Removes the allocation of a service that does not exist. Both halves of the evidence are conditions: the service
