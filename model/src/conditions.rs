@@ -58,8 +58,6 @@ conditions! {
     NameAsJudged @ "store/claim.rs: claim" => In("names");
     /// *Dead*: the same transaction removes the dead claim that is in the way.
     DeadIsRemoved @ "store/claim.rs: claim" => In("names");
-    /// *Dead*: what is removed has the secret that was judged.
-    DeadSecret @ "store/claim.rs: claim" => Spare("a claim that is dead may be removed by anybody, as by a claim on its port; and if it is another's, then the one that was judged is gone. Kept: a removal repeats all of its evidence.");
     /// *Dead*: what is removed is dead still.
     DeadStill @ "store/claim.rs: claim" => In("names");
     /// A Request is put only where there is none or one whose time is over.
@@ -116,8 +114,6 @@ conditions! {
     AcceptSecret @ "store/ports.rs: accept" => In("holders");
     /// Accept: the service matches.
     AcceptService @ "store/ports.rs: accept" => In("wrong service");
-    /// Accept: it is on offer.
-    AcceptOffered @ "store/ports.rs: accept" => Spare("only offers have an `expires_at`, so *AcceptLive* says it. It would be needed with leases.");
     /// Accept: `expires_at > :now`.
     AcceptLive @ "store/ports.rs: accept" => In("holders");
     /// An accept that finds its own allocation says so.
@@ -126,24 +122,16 @@ conditions! {
     RejectSecret @ "store/ports.rs: reject" => In("holders");
     /// Reject: the service matches.
     RejectService @ "store/ports.rs: reject" => In("wrong service");
-    /// Reject and withdrawal: it is on offer.
-    RejectOffered @ "store/ports.rs: reject" => Spare("only offers have an `expires_at`, so *RejectLive* says it. It would be needed with leases.");
     /// Reject and withdrawal: `expires_at > :now`.
     RejectLive @ "store/ports.rs: reject" => In("holders");
     /// A reject that finds its offer accepted says so, also in doubt.
     RejectTold @ "operations/offers.rs: reject" => In("holders");
     /// Release by name, and of what was seen: the secret matches.
     ReleaseSecret @ "store/ports.rs: release_claim" => In("fast accept");
-    /// Release by name: it is allocated.
-    ReleaseState @ "store/ports.rs: release_claim" => Spare("only allocations have an `accepted`, so *ReleaseSent* says it.");
     /// Release by name: `accepted <= :sent`; of what was seen: `accepted` is no later than seen.
     ReleaseSent @ "store/ports.rs: release_claim" => In("releases");
-    /// Release by name: service and name match.
-    ReleaseName @ "store/ports.rs: release_claim" => Spare("the secret belongs to one name of one service, so *ReleaseSecret* says it.");
     /// Release by port: the service matches.
     ReleasePortService @ "store/ports.rs: release_port" => In("late release");
-    /// Release by port: it is allocated.
-    ReleasePortState @ "store/ports.rs: release_port" => Spare("only allocations have an `accepted`, so *ReleasePortSent* says it.");
     /// Release by port: `accepted <= :sent`.
     ReleasePortSent @ "store/ports.rs: release_port" => In("releases");
     /// Release by port is sent once.
@@ -180,8 +168,6 @@ conditions! {
     DeadFirst @ "operations/services.rs: clear" => In("deletion");
     /// A dead claim that was accepted before it could be removed refuses.
     RevivedRefuses @ "operations/services.rs: clear" => In("deletion");
-    /// A dead claim is removed only under the secret that was seen.
-    RemoveSecret @ "store/ports.rs: remove_dead" => Spare("a claim that is dead may be removed by anybody. Kept: a removal repeats all of its evidence, and its caller learns whether *that* claim is gone.");
     /// A dead claim is removed only if it is dead still.
     RemoveStill @ "store/ports.rs: remove_dead" => In("deletion");
     /// A mark as it was to be set is one's own: it stands.
@@ -198,16 +184,12 @@ conditions! {
     NoteSecret @ "store/names.rs: note_gone" => In("two sweeps");
     /// A pointer is removed only while it carries the secret that is gone.
     PointerSecret @ "store/names.rs: remove_pointer" => In("halves and sweeps");
-    /// A Request is removed only under the secret that was seen.
-    RequestSecret @ "store/requests.rs: remove_request" => Spare("one of *RequestSecret* and *RequestOver* is enough: a newer Request's time is not over.");
     /// A Request is removed only if its time is over.
-    RequestOver @ "store/requests.rs: remove_request" => Spare("one of *RequestSecret* and *RequestOver* is enough: under the same secret the time does not change.");
+    RequestOver @ "store/requests.rs: remove_request" => In("old keys");
     /// An orphan is removed only in a transaction that checks that its service is absent.
     OrphanService @ "store/sweep.rs: remove_orphan" => In("damage");
     /// An orphan is removed only under the secret that was seen.
     OrphanSecret @ "store/sweep.rs: remove_orphan" => In("damage released");
-    /// An orphan is removed only if it is allocated.
-    OrphanState @ "store/sweep.rs: remove_orphan" => Spare("what is allocated stays so under its secret, so *OrphanSecret* says it.");
     /// Ranges is made anew only with the version that was read.
     RebuildVersion @ "store/ranges.rs: rebuild_ranges" => In("ranges");
     /// Ranges is read before the services that it is compared with.

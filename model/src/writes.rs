@@ -61,13 +61,13 @@ pub(crate) enum Write {
     Accept { port: Port, secret: Secret, service: ServiceId, now: Tick, ahead: bool },
     Reject { port: Port, secret: Secret, service: ServiceId, now: Tick, why: Removal },
     RemoveDead { port: Port, secret: Secret, now: Tick },
-    ReleaseClaim { port: Port, secret: Secret, service: ServiceId, name: Name, sent: Moment },
+    ReleaseClaim { port: Port, secret: Secret, service: ServiceId, sent: Moment },
     ReleasePort { port: Port, service: ServiceId, sent: Moment },
     Rewrite { service: ServiceId, revision: u8, new: Service, why: Why },
     Resize { service: ServiceId, resize: Resize, ranges: Ranges },
     NoteGone { service: ServiceId, name: Name, secret: Secret, now: Tick },
     RemovePointer { service: ServiceId, name: Name, secret: Secret },
-    RemoveRequest { secret: Secret, now: Tick },
+    RemoveRequest { now: Tick },
     RemoveOrphan { port: Port, secret: Secret, service: ServiceId },
     Rebuild { ranges: Ranges },
 }
@@ -114,13 +114,13 @@ impl Step<'_> {
             Write::Claim { .. } => self.claim(write)?,
             Write::Accept { .. } => self.accept(write)?,
             Write::Reject { .. } => self.reject(write)?,
-            Write::RemoveDead { port, secret, now } => self.remove_dead(port, secret, now)?,
+            Write::RemoveDead { port, now, .. } => self.remove_dead(port, now)?,
             Write::ReleaseClaim { .. } => self.release_claim(write)?,
             Write::ReleasePort { port, service, sent } => self.release_port(port, service, sent)?,
             Write::Rewrite { service, revision, new, why } => self.rewrite(service, revision, new, why)?,
             Write::Resize { service, resize, ranges } => self.resize(service, resize, ranges)?,
             Write::NoteGone { .. } | Write::RemovePointer { .. } => self.sweep_name(write)?,
-            Write::RemoveRequest { secret, now } => self.remove_request(secret, now)?,
+            Write::RemoveRequest { now } => self.remove_request(now)?,
             Write::RemoveOrphan { port, secret, service } => self.remove_orphan(port, secret, service)?,
             Write::Rebuild { ranges } => self.rebuild(ranges)?,
         };
@@ -201,16 +201,13 @@ impl Step<'_> {
         }
 
         let removes = match rule {
-            Rule::Dead(at, was) if self.protocol.has(Condition::DeadIsRemoved) => Some((at, was)),
+            Rule::Dead(at, _) if self.protocol.has(Condition::DeadIsRemoved) => Some(at),
             _ => None,
         };
-        if let Some((at, was)) = removes {
+        if let Some(at) = removes {
             if self.is_contended(Key::Port(at)) {
                 contended = true;
-            } else if !table.port(at).is_some_and(|item| {
-                self.holds(Condition::DeadSecret, item.secret == was)
-                    && self.holds(Condition::DeadStill, !item.is_live(now))
-            }) {
+            } else if !table.port(at).is_some_and(|item| self.holds(Condition::DeadStill, !item.is_live(now))) {
                 failed = true;
                 losses.dead = true;
             }
@@ -239,7 +236,7 @@ impl Step<'_> {
             }
             table.request = Some(Request { port, secret, body: name, expires: key.expires });
         }
-        if let Some((at, _)) = removes {
+        if let Some(at) = removes {
             table.ports[usize::from(at)] = None;
         }
         Some(Reply::Done)
@@ -252,7 +249,6 @@ impl Step<'_> {
         let Some(item) = found.filter(|item| {
             self.holds(Condition::AcceptSecret, item.secret == secret)
                 && self.holds(Condition::AcceptService, item.service == service)
-                && self.holds(Condition::AcceptOffered, item.accepted.is_none())
                 // An attribute that is not there is not greater than anything.
                 && self.holds(Condition::AcceptLive, item.expires.is_some_and(|expires| expires > now))
         }) else {
@@ -281,7 +277,6 @@ impl Step<'_> {
         let Some(item) = found.filter(|item| {
             self.holds(Condition::RejectSecret, item.secret == secret)
                 && self.holds(Condition::RejectService, item.service == service)
-                && self.holds(Condition::RejectOffered, item.accepted.is_none())
                 && self.holds(Condition::RejectLive, item.expires.is_some_and(|expires| expires > now))
         }) else {
             return Some(Reply::Not(found));
@@ -297,13 +292,10 @@ impl Step<'_> {
         Some(Reply::Done)
     }
 
-    fn remove_dead(&mut self, port: Port, secret: Secret, now: Tick) -> Option<Reply> {
+    fn remove_dead(&mut self, port: Port, now: Tick) -> Option<Reply> {
         self.free(Key::Port(port))?;
         let found = self.state.table.port(port);
-        let Some(item) = found.filter(|item| {
-            self.holds(Condition::RemoveSecret, item.secret == secret)
-                && self.holds(Condition::RemoveStill, !item.is_live(now))
-        }) else {
+        let Some(item) = found.filter(|item| self.holds(Condition::RemoveStill, !item.is_live(now))) else {
             return Some(Reply::Not(found));
         };
         self.state.table.ports[usize::from(port)] = None;
@@ -313,13 +305,11 @@ impl Step<'_> {
     }
 
     fn release_claim(&mut self, write: &Write) -> Option<Reply> {
-        let Write::ReleaseClaim { port, secret, service, name, sent } = *write else { return None };
+        let Write::ReleaseClaim { port, secret, service, sent } = *write else { return None };
         self.free(Key::Port(port))?;
         let found = self.state.table.port(port);
         let Some(item) = found.filter(|item| {
             self.holds(Condition::ReleaseSecret, item.secret == secret)
-                && self.holds(Condition::ReleaseName, item.service == service && item.name == name)
-                && self.holds(Condition::ReleaseState, item.accepted.is_some())
                 && self.holds(Condition::ReleaseSent, item.accepted.is_some_and(|accepted| accepted <= sent))
         }) else {
             return Some(Reply::Not(found));
@@ -335,7 +325,6 @@ impl Step<'_> {
         let Some(item) = found.filter(|item| {
             // An attribute that is not there is not smaller than anything.
             self.holds(Condition::ReleasePortService, item.service == service)
-                && self.holds(Condition::ReleasePortState, item.accepted.is_some())
                 && self.holds(Condition::ReleasePortSent, item.accepted.is_some_and(|accepted| accepted <= sent))
         }) else {
             return Some(Reply::Not(found));
@@ -436,10 +425,9 @@ impl Step<'_> {
         Some(Reply::Done)
     }
 
-    fn remove_request(&mut self, secret: Secret, now: Tick) -> Option<Reply> {
+    fn remove_request(&mut self, now: Tick) -> Option<Reply> {
         self.free(Key::Request)?;
         if let Some(found) = self.state.table.request
-            && self.holds(Condition::RequestSecret, found.secret == secret)
             && self.holds(Condition::RequestOver, found.expires <= now)
         {
             self.flag_sweep(found.expires > self.protocol.fastest(self.state));
@@ -456,7 +444,6 @@ impl Step<'_> {
         if let Some(item) = self.state.table.port(port)
             && self.holds(Condition::OrphanService, absent)
             && self.holds(Condition::OrphanSecret, item.secret == secret)
-            && self.holds(Condition::OrphanState, item.accepted.is_some())
         {
             self.state.table.ports[usize::from(port)] = None;
             let in_use = self.state.table.service(item.service).is_some();

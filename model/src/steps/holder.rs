@@ -73,9 +73,9 @@ impl Step<'_> {
 
     /// The pointer was read some time ago, and the clock is read now.
     pub(super) fn release(&mut self, Pointer { port, secret, .. }: Pointer) -> bool {
-        let Script::ReleaseName { service, name } = self.script() else { return false };
+        let Script::ReleaseName { service, .. } = self.script() else { return false };
         let sent = self.state.moment;
-        self.send(Write::ReleaseClaim { port, secret, service, name, sent }, Then::End);
+        self.send(Write::ReleaseClaim { port, secret, service, sent }, Then::End);
         true
     }
 
@@ -89,10 +89,10 @@ impl Step<'_> {
     /// by when it began.
     pub(super) fn released(&mut self, port: Port, service: ServiceId, wanted: Option<Secret>, reply: Reply) {
         match reply {
-            Reply::Not(Some(PortItem { service: its, name, secret, accepted: Some(sent), .. }))
+            Reply::Not(Some(PortItem { service: its, secret, accepted: Some(sent), .. }))
                 if its == service && wanted.is_none_or(|wanted| wanted == secret) =>
             {
-                self.send(Write::ReleaseClaim { port, secret, service, name, sent }, Then::End);
+                self.send(Write::ReleaseClaim { port, secret, service, sent }, Then::End);
             }
             _ => self.done(),
         }

@@ -30,13 +30,13 @@ impl Step<'_> {
                 Some(pointer) => self.goto(Pc::SweepJudge(pointer)),
                 None => self.done(),
             },
-            Script::SweepRequest => match self.request().filter(|request| request.expires <= self.now()) {
-                Some(request) => {
-                    let now = self.now();
-                    self.send(Write::RemoveRequest { secret: request.secret, now }, Then::End);
+            Script::SweepRequest => {
+                let now = self.now();
+                match self.request() {
+                    Some(request) if request.expires <= now => self.send(Write::RemoveRequest { now }, Then::End),
+                    _ => self.done(),
                 }
-                None => self.done(),
-            },
+            }
             Script::SweepMark { service } => match self.service(service).filter(|service| service.keep.is_some()) {
                 Some(marked) => self.unmark(marked, Then::End),
                 None => return false,

@@ -86,7 +86,7 @@ impl Registry {
                 let pointer = self.table.pointer(call, namespace, service, name).await?;
                 let Some(pointer) = pointer else { return Err(not_found(Some(service), wanted)) };
                 let (place, now) = ((pointer.port, pointer.secret), self.now());
-                let removed = self.table.release_claim(call, namespace, service, name, place, now, now).await?;
+                let removed = self.table.release_claim(call, namespace, place, now).await?;
                 let removed = match removed {
                     // In doubt, and another's by now: then the earlier send has done it.
                     Removed::Not(Some(found), Doubt::Earlier) if found.secret != pointer.secret => Removed::Now,
@@ -94,7 +94,7 @@ impl Registry {
                     Removed::Not(Some(found), _)
                         if found.secret == pointer.secret && self.is_allocated(service, &found) =>
                     {
-                        self.release_seen(call, namespace, service, &found).await?
+                        self.release_seen(call, namespace, &found).await?
                     }
                     removed => removed,
                 };
@@ -128,9 +128,7 @@ impl Registry {
                 Ok(found) if !found.as_ref().is_some_and(is_ours) => Ok(Removed::Now),
                 Ok(_) | Err(_) => Err(StoreError::Unknown { last }.into()),
             },
-            Ok(Removed::Not(Some(found), _)) if is_ours(&found) => {
-                self.release_seen(call, namespace, service, &found).await
-            }
+            Ok(Removed::Not(Some(found), _)) if is_ours(&found) => self.release_seen(call, namespace, &found).await,
             result => Ok(result?),
         }
     }
@@ -140,16 +138,10 @@ impl Registry {
     }
 
     /// Releases the very allocation that was seen.
-    async fn release_seen(
-        &self,
-        call: &Call,
-        namespace: &Namespace,
-        service: &ServiceName,
-        found: &Holding,
-    ) -> Result<Removed, Error> {
+    async fn release_seen(&self, call: &Call, namespace: &Namespace, found: &Holding) -> Result<Removed, Error> {
         let Holding { claim, secret } = found;
         let (place, began) = ((claim.port, *secret), claim.allocated_at());
-        Ok(self.table.release_claim(call, namespace, service, &claim.name, place, began, self.now()).await?)
+        Ok(self.table.release_claim(call, namespace, place, began).await?)
     }
 }
 

@@ -204,10 +204,10 @@ impl Run<'_> {
 
     async fn port(&mut self, namespace: &Namespace, holding: Holding) -> Result<(), StoreError> {
         let (table, now) = (&self.registry.table, self.registry.now());
-        let Holding { claim, secret } = &holding;
+        let claim = &holding.claim;
         if !claim.is_live(now) {
             // Dead by this clock. A slower one may still think otherwise; its accept will then find nothing.
-            let removed = table.remove_dead(self.call, namespace, claim.port, *secret, now).await?;
+            let removed = table.remove_dead(self.call, namespace, claim.port, now).await?;
             self.findings.expired_offers += u64::from(matches!(removed, Removed::Now));
             return Ok(());
         }
@@ -272,7 +272,7 @@ impl Run<'_> {
     async fn request(&mut self, key: &Key, replay: &Replay) -> Result<(), StoreError> {
         let now = self.registry.now();
         if replay.expires_at.has_passed(now) {
-            let removed = self.registry.table.remove_request(self.call, key, replay.secret, now).await?;
+            let removed = self.registry.table.remove_request(self.call, key, now).await?;
             self.findings.expired_requests += u64::from(removed);
         }
         Ok(())

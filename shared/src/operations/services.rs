@@ -449,7 +449,7 @@ impl Registry {
             return Ok(live);
         }
         let removals = found.into_iter().map(|Holding { claim, secret }| async move {
-            let removed = self.table.remove_dead(call, namespace, claim.port, secret, now).await?;
+            let removed = self.table.remove_dead(call, namespace, claim.port, now).await?;
             Ok::<_, StoreError>(match removed {
                 Removed::Not(Some(found), _) if found.secret == secret => Some(found.claim),
                 Removed::Now | Removed::Not(..) => None,

@@ -66,7 +66,8 @@ impl Table {
     ///   only where no claim was made, or on the port of the last one, which the Port condition proves dead in the same
     ///   transaction. `Gone` passes only while the pointer still carries a secret whose claim no longer exists anywhere
     ///   and never will. `Dead` removes the last claim in this transaction, if it is dead still: merely ignoring it
-    ///   would let a slower clock accept it afterwards.
+    ///   would let a slower clock accept it afterwards. What is dead on that port may be another's by now, which
+    ///   anybody may remove; then the last claim is gone.
     /// - *Sent twice.* The token is the claim's, so DynamoDB does it once; and where it no longer remembers the token,
     ///   the Port condition fails on our own item, which the secret shows.
     pub(crate) async fn claim(&self, call: &Call, write: &ClaimWrite<'_>) -> Result<Claimed, StoreError> {
@@ -130,14 +131,12 @@ impl Table {
             })?);
         }
 
-        if let NameRule::Dead(dead, was) = write.name {
+        if let NameRule::Dead(dead, _) = write.name {
             let delete = Delete::builder()
                 .table_name(&self.name)
                 .set_key(Some(Key::port(write.namespace, dead).attributes()))
-                .condition_expression("#secret = :was AND #expires_at <= :now")
-                .expression_attribute_names("#secret", "secret")
+                .condition_expression("#expires_at <= :now")
                 .expression_attribute_names("#expires_at", "expires_at")
-                .expression_attribute_values(":was", text(was.expose()))
                 .expression_attribute_values(":now", now)
                 .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
                 .build();

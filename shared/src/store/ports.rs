@@ -281,7 +281,8 @@ impl Table {
     /// Safe against everybody else: only the holder of the secret passes, and nobody else ever has that secret (5). A
     /// claim that anybody took over, rejected or removed is not there, or carries another secret. A dead one does not
     /// pass, even where TTL has not taken it; where this clock runs late and finds it alive, the item is still there
-    /// under the same secret, so nobody else holds the port (1), and the pointer still points to it (2).
+    /// under the same secret, so nobody else holds the port (1), and the pointer still points to it (2). Only offers
+    /// have an `expires_at`, so the condition on it says as well that this is one.
     pub(crate) async fn accept(
         &self,
         call: &Call,
@@ -297,16 +298,13 @@ impl Table {
                 .table_name(&self.name)
                 .set_key(Some(Key::port(namespace, port).attributes()))
                 .update_expression("SET #state = :allocated, #accepted = :accepted REMOVE #expires_at")
-                .condition_expression(
-                    "#secret = :secret AND #service = :service AND #state = :offered AND #expires_at > :now",
-                )
+                .condition_expression("#secret = :secret AND #service = :service AND #expires_at > :now")
                 .expression_attribute_names("#state", "state")
                 .expression_attribute_names("#accepted", "accepted")
                 .expression_attribute_names("#expires_at", "expires_at")
                 .expression_attribute_names("#secret", "secret")
                 .expression_attribute_names("#service", "service")
                 .expression_attribute_values(":allocated", text(ClaimState::Allocated.as_str()))
-                .expression_attribute_values(":offered", text(ClaimState::Offered.as_str()))
                 .expression_attribute_values(":accepted", number(now.millis()))
                 .expression_attribute_values(":now", number(now.seconds()))
                 .expression_attribute_values(":secret", text(secret.expose()))
@@ -340,8 +338,8 @@ impl Table {
         })
     }
 
-    /// Removes an offer: one conditional write. Only its secret passes, and only while it is a live offer, so an
-    /// allocation that a faster accept made of it stays.
+    /// Removes an offer: one conditional write. Only its secret passes, and only while it is a live offer: an allocation
+    /// that a faster accept made of it has no `expires_at`, and stays.
     pub(crate) async fn reject(
         &self,
         call: &Call,
@@ -351,69 +349,45 @@ impl Table {
         secret: Secret,
         now: Timestamp,
     ) -> Result<Removed, StoreError> {
-        let condition = "#secret = :secret AND #service = :service AND #state = :state AND #expires_at > :now";
-        let names =
-            [("#secret", "secret"), ("#service", "service"), ("#state", "state"), ("#expires_at", "expires_at")];
-        let values = [
-            (":secret", text(secret.expose())),
-            (":service", text(service.as_str())),
-            (":state", text(ClaimState::Offered.as_str())),
-            (":now", number(now.seconds())),
-        ];
+        let condition = "#secret = :secret AND #service = :service AND #expires_at > :now";
+        let names = [("#secret", "secret"), ("#service", "service"), ("#expires_at", "expires_at")];
+        let values =
+            [(":secret", text(secret.expose())), (":service", text(service.as_str())), (":now", number(now.seconds()))];
         self.remove(call, &Key::port(namespace, port), Deletion { condition, names: &names, values: &values }).await
     }
 
-    /// Removes a claim that is dead: one conditional write, on its secret and on its being dead still, so that a claim
-    /// that a slower clock accepted meanwhile, or that somebody else has made since, stays.
+    /// Removes what is dead on a port: one conditional write, so that a claim that a slower clock accepted meanwhile, or
+    /// that somebody else has made since, stays. Whose the dead one is does not matter: a new claim would overwrite it
+    /// as well.
     pub(crate) async fn remove_dead(
         &self,
         call: &Call,
         namespace: &Namespace,
         port: Port,
-        secret: Secret,
         now: Timestamp,
     ) -> Result<Removed, StoreError> {
-        let condition = "#secret = :secret AND #expires_at <= :now";
-        let names = [("#secret", "secret"), ("#expires_at", "expires_at")];
-        let values = [(":secret", text(secret.expose())), (":now", number(now.seconds()))];
+        let condition = "#expires_at <= :now";
+        let names = [("#expires_at", "expires_at")];
+        let values = [(":now", number(now.seconds()))];
         self.remove(call, &Key::port(namespace, port), Deletion { condition, names: &names, values: &values }).await
     }
 
-    /// Releases the allocation that a pointer points to. The secret is unique, so doing this twice is doing it once.
+    /// Releases the allocation that a pointer points to. The secret is unique: it says whose the allocation is, and doing
+    /// this twice is doing it once.
     ///
     /// `began_by` is the latest moment at which the allocation may have begun: when this was sent, or when it is known to
     /// have begun. A copy of the request that arrives late would otherwise hit a claim that was an offer while this was
-    /// asked and answered ("no such port"), and that was accepted since.
-    #[allow(clippy::too_many_arguments, reason = "each is a part of the condition")]
+    /// asked and answered ("no such port"), and that was accepted since. Only allocations have an `accepted`.
     pub(crate) async fn release_claim(
         &self,
         call: &Call,
         namespace: &Namespace,
-        service: &ServiceName,
-        name: &InstanceName,
         (port, secret): (Port, Secret),
         began_by: Timestamp,
-        now: Timestamp,
     ) -> Result<Removed, StoreError> {
-        let condition = "#service = :service AND #state = :state AND #accepted <= :sent AND \
-                         (attribute_not_exists(#expires_at) OR #expires_at > :now) AND #name = :name AND \
-                         #secret = :secret";
-        let names = [
-            ("#service", "service"),
-            ("#state", "state"),
-            ("#accepted", "accepted"),
-            ("#expires_at", "expires_at"),
-            ("#name", "name"),
-            ("#secret", "secret"),
-        ];
-        let values = [
-            (":service", text(service.as_str())),
-            (":state", text(ClaimState::Allocated.as_str())),
-            (":sent", number(began_by.millis())),
-            (":now", number(now.seconds())),
-            (":name", text(name.as_str())),
-            (":secret", text(secret.expose())),
-        ];
+        let condition = "#secret = :secret AND #accepted <= :sent";
+        let names = [("#secret", "secret"), ("#accepted", "accepted")];
+        let values = [(":secret", text(secret.expose())), (":sent", number(began_by.millis()))];
         self.remove(call, &Key::port(namespace, port), Deletion { condition, names: &names, values: &values }).await
     }
 
@@ -439,18 +413,11 @@ impl Table {
                 .delete_item()
                 .table_name(&self.name)
                 .set_key(Some(Key::port(namespace, port).attributes()))
-                .condition_expression(
-                    "#service = :service AND #state = :state AND #accepted <= :sent AND \
-                     (attribute_not_exists(#expires_at) OR #expires_at > :now)",
-                )
+                .condition_expression("#service = :service AND #accepted <= :sent")
                 .expression_attribute_names("#service", "service")
-                .expression_attribute_names("#state", "state")
                 .expression_attribute_names("#accepted", "accepted")
-                .expression_attribute_names("#expires_at", "expires_at")
                 .expression_attribute_values(":service", text(service.as_str()))
-                .expression_attribute_values(":state", text(ClaimState::Allocated.as_str()))
                 .expression_attribute_values(":sent", number(now.millis()))
-                .expression_attribute_values(":now", number(now.seconds()))
                 .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
                 .return_consumed_capacity(ReturnConsumedCapacity::Total)
                 .send()
@@ -459,7 +426,7 @@ impl Table {
         removed(result.map(drop), Doubt::None)
     }
 
-    /// A conditional DeleteItem of a Port item whose condition names a secret.
+    /// A conditional DeleteItem of a Port item that may be sent again.
     async fn remove(&self, call: &Call, key: &Key, deletion: Deletion<'_>) -> Result<Removed, StoreError> {
         let (result, doubt) = self.delete_if(call, key, deletion).await?;
         removed(result, doubt)

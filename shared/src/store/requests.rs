@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::access::Deletion;
-use super::item::{Item, Key, decode, number, text};
+use super::item::{Item, Key, decode, number};
 use super::{Call, StoreError, Table};
 use crate::domain::{Expiry, Fingerprint, Namespace, Port, Secret, ServiceName, Timestamp, exposed};
 
@@ -63,18 +63,13 @@ impl Table {
         self.get(call, &Key::request(namespace, service, &key.digest)).await?.map(replay).transpose()
     }
 
-    /// Removes a Request whose day is over and that TTL has not yet taken; conditional on its being the same still.
-    pub(crate) async fn remove_request(
-        &self,
-        call: &Call,
-        key: &Key,
-        secret: Secret,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
+    /// Removes a Request whose time is over and that TTL has not yet taken; conditional on that, so that one whose key
+    /// was used anew since it was seen stays.
+    pub(crate) async fn remove_request(&self, call: &Call, key: &Key, now: Timestamp) -> Result<bool, StoreError> {
         let deletion = Deletion {
-            condition: "#secret = :secret AND #expires_at <= :now",
-            names: &[("#secret", "secret"), ("#expires_at", "expires_at")],
-            values: &[(":secret", text(secret.expose())), (":now", number(now.seconds()))],
+            condition: "#expires_at <= :now",
+            names: &[("#expires_at", "expires_at")],
+            values: &[(":now", number(now.seconds()))],
         };
         self.delete_if(call, key, deletion).await.map(|(result, _)| result.is_ok())
     }

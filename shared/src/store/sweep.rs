@@ -11,7 +11,7 @@ use super::send::send;
 use super::services::service;
 use super::transact::{OnContention, Transacted};
 use super::{Call, StoreError, Table};
-use crate::domain::{ClaimState, Holding, InstanceName, Namespace, Service, ServiceName};
+use crate::domain::{Holding, InstanceName, Namespace, Service, ServiceName};
 
 /// An item, as the reconciler sees it.
 #[derive(Debug)]
@@ -134,7 +134,8 @@ impl Table {
     }
 
     /// Removes the allocation of a service that does not exist. Both halves of the evidence are conditions: the service
-    /// is absent, and the item is still that allocation. Gives whether it was removed.
+    /// is absent, and the item still has the allocation's secret (under which it stays one). Gives whether it was
+    /// removed.
     pub(crate) async fn remove_orphan(
         &self,
         call: &Call,
@@ -151,11 +152,9 @@ impl Table {
         let port = Delete::builder()
             .table_name(&self.name)
             .set_key(Some(Key::port(namespace, holding.claim.port).attributes()))
-            .condition_expression("#secret = :secret AND #state = :state")
+            .condition_expression("#secret = :secret")
             .expression_attribute_names("#secret", "secret")
-            .expression_attribute_names("#state", "state")
             .expression_attribute_values(":secret", text(holding.secret.expose()))
-            .expression_attribute_values(":state", text(ClaimState::Allocated.as_str()))
             .build()
             .map_err(refused)?;
         let items = vec![
