@@ -1,6 +1,7 @@
 //! The embedded DynamoDB: dynoxide, which serves the real wire protocol from inside this process, so that what runs
 //! here is what runs in the cloud, down to the SDK's requests.
 
+use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::net::TcpListener;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -15,7 +16,7 @@ use aws_sdk_dynamodb::error::BoxError;
 
 use aws_smithy_types::body::SdkBody;
 use dynoxide::Database;
-use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
 use crate::StartError;
@@ -159,11 +160,10 @@ impl Intercept for WithoutTokens {
             return Ok(());
         }
         let Some(body) = request.body().bytes() else { return Ok(()) };
-        let mut body: Value = serde_json::from_slice(body)?;
-        if let Some(fields) = body.as_object_mut() {
-            fields.remove("ClientRequestToken");
-        }
-        let body = serde_json::to_vec(&body)?;
+        // The items themselves are copied as they are.
+        let mut fields: BTreeMap<String, &RawValue> = serde_json::from_slice(body)?;
+        fields.remove("ClientRequestToken");
+        let body = serde_json::to_vec(&fields)?;
         request.headers_mut().insert("content-length", body.len().to_string());
         *request.body_mut() = SdkBody::from(body);
         Ok(())
