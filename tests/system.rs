@@ -33,3 +33,5 @@ mod races;
 mod reconciler;
 #[path = "system/services.rs"]
 mod services;
+#[path = "system/wire.rs"]
+mod wire;

@@ -19,10 +19,9 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 use dynoxide::Database;
+use portmaster_simulated::perform;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
@@ -363,30 +362,7 @@ impl Inner {
 
     /// Straight into the database, as its own server does it.
     fn perform(&mut self, operation: &str, body: &[u8]) -> Result<String, (u16, String)> {
-        fn run<Q: DeserializeOwned, R: Serialize>(
-            body: &[u8],
-            ask: impl FnOnce(Q) -> dynoxide::Result<R>,
-        ) -> Result<String, (u16, String)> {
-            let question = serde_json::from_slice(body).map_err(|error| (400, error.to_string()))?;
-            let answer = ask(question).map_err(|error| (error.status_code(), error.to_json()))?;
-            serde_json::to_string(&answer).map_err(|error| (500, error.to_string()))
-        }
-        let database = &self.database;
-        match operation {
-            "CreateTable" => run(body, |question| database.create_table(question)),
-            "DescribeTable" => run(body, |question| database.describe_table(question)),
-            "DescribeTimeToLive" => run(body, |question| database.describe_time_to_live(question)),
-            "UpdateTimeToLive" => run(body, |question| database.update_time_to_live(question)),
-            "GetItem" => run(body, |question| database.get_item(question)),
-            "PutItem" => run(body, |question| database.put_item(question)),
-            "UpdateItem" => run(body, |question| database.update_item(question)),
-            "DeleteItem" => run(body, |question| database.delete_item(question)),
-            "Query" => run(body, |question| database.query(question)),
-            "Scan" => run(body, |question| database.scan(question)),
-            "TransactGetItems" => run(body, |question| database.transact_get_items(question)),
-            "TransactWriteItems" => run(body, |question| database.transact_write_items(question)),
-            other => panic!("nobody has asked {other} before"),
-        }
+        perform(&self.database, operation, body)
     }
 
     /// The items that a transaction writes, as they are now.

@@ -28,16 +28,16 @@ fn portmaster() -> Command {
 }
 
 /// A server that has said where it listens.
-struct Process {
+pub struct Process {
     child: Child,
-    api: Caller,
+    pub api: Caller,
     greeting: Vec<String>,
     /// Read all the time: a server whose log nobody reads stops once the pipe is full.
     log: tokio::task::JoinHandle<String>,
 }
 
 impl Process {
-    async fn start(arguments: &[&str]) -> Self {
+    pub async fn start(arguments: &[&str]) -> Self {
         let mut child = portmaster().args(["--listen", "127.0.0.1:0"]).args(arguments).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut greeting = Vec::new();
@@ -65,7 +65,7 @@ impl Process {
     }
 
     /// Stops it; gives whether it ended well, and its log.
-    async fn stop(mut self, signal: &str) -> (bool, String) {
+    pub async fn stop(mut self, signal: &str) -> (bool, String) {
         self.signal(signal);
         (self.child.wait().await.unwrap().success(), self.log.await.unwrap())
     }

@@ -5,8 +5,10 @@
 //! crowded on a slow machine as on a fast one. The SDK's own path is real, down to the bytes of each request. What real
 //! DynamoDB does and the embedded one cannot is done here: a write that arrives while a transaction on the same item is
 //! under way is refused with a conflict, and so is, at random, one in so many transactions more.
-//!
-//! Also a part of the benchmarks, which include this file by its path.
+
+#![allow(clippy::unwrap_used, reason = "a part of tests and benchmarks, which stop where something is wrong")]
+
+mod database;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -20,6 +22,7 @@ use aws_smithy_runtime_api::client::http::{
 };
 use aws_smithy_types::body::SdkBody;
 use dynoxide::Database;
+use portmaster::without_tokens;
 use portmaster_shared::domain::{Clock, Given, Timestamp};
 use portmaster_shared::operations::Registry;
 use portmaster_shared::store::{Call, Endpoint, Table, sdk_config};
@@ -27,6 +30,8 @@ use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
+
+pub use database::perform;
 
 /// The table's name.
 pub const TABLE: &str = "portmaster";
@@ -106,7 +111,8 @@ impl Distant {
     /// A client of it.
     pub async fn client(&self) -> Client {
         let endpoint = Endpoint::Embedded("http://distant.invalid".to_owned());
-        let config = sdk_config(&endpoint).await.http_client(SharedHttpClient::new(self.clone()));
+        let config =
+            sdk_config(&endpoint).await.http_client(SharedHttpClient::new(self.clone())).interceptor(without_tokens());
         Client::from_conf(config.build())
     }
 
@@ -161,13 +167,13 @@ impl Distant {
             Ok(()) if is_transaction => {
                 self.count(|traffic| traffic.transactions += 1);
                 sleep(self.part(third)).await;
-                let response = self.perform(&operation, parsed);
+                let response = self.perform(&operation, &body);
                 self.end(&written);
                 response
             }
             Ok(()) => {
                 sleep(self.part(third)).await;
-                self.perform(&operation, parsed)
+                self.perform(&operation, &body)
             }
         };
         let bytes = response.body().bytes().unwrap_or_default().len() as u64;
@@ -201,37 +207,10 @@ impl Distant {
         }
     }
 
-    fn perform(&self, operation: &str, mut body: Value) -> HttpResponse {
-        if let Some(fields) = body.as_object_mut() {
-            // The embedded one keeps each for ten minutes of real time, and walks all of them at every call.
-            fields.remove("ClientRequestToken");
-        }
-        macro_rules! perform {
-            ($($name:literal => $act:ident),* $(,)?) => {
-                match operation {
-                    $($name => self.database.$act(serde_json::from_value(body).unwrap())
-                        .map(|output| serde_json::to_string(&output).unwrap()),)*
-                    other => panic!("no such operation: {other}"),
-                }
-            };
-        }
-        let done = perform! {
-            "GetItem" => get_item,
-            "PutItem" => put_item,
-            "UpdateItem" => update_item,
-            "DeleteItem" => delete_item,
-            "Query" => query,
-            "Scan" => scan,
-            "TransactWriteItems" => transact_write_items,
-            "TransactGetItems" => transact_get_items,
-            "CreateTable" => create_table,
-            "DescribeTable" => describe_table,
-            "DescribeTimeToLive" => describe_time_to_live,
-            "UpdateTimeToLive" => update_time_to_live,
-        };
-        match done {
-            Ok(output) => response(200, output),
-            Err(error) => response(error.status_code(), error.to_json()),
+    fn perform(&self, operation: &str, body: &str) -> HttpResponse {
+        match perform(&self.database, operation, body.as_bytes()) {
+            Ok(answer) => response(200, answer),
+            Err((status, error)) => response(status, error),
         }
     }
 
