@@ -1,4 +1,5 @@
-//! Choosing a port: `cargo bench -p portmaster-bench`. Pure code, no table.
+//! Choosing a port: pure code, no table. `cargo run --release -p portmaster-bench -- allocator` writes what it measures
+//! into docs/performance.md.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 

@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use crate::crowd::{HEAD, row};
 use crate::naive::{Naive, SIZE, START, begin_bitmap};
 use crate::report::Part;
-use crate::simulated::Distant;
 use crate::world::{Done, create, crowd, network, simulate};
+use portmaster_simulated::Distant;
 
 pub fn run(quick: bool, seeds: u64) -> Part {
     let crowds: &[usize] = if quick { &[1, 8] } else { &[1, 8, 64, 256, 1024] };

@@ -5,8 +5,8 @@ use std::time::Duration;
 use portmaster_shared::domain::Strategy;
 
 use crate::report::Part;
-use crate::simulated::Distant;
 use crate::world::{create, crowd, figures, network, simulate};
+use portmaster_simulated::Distant;
 
 pub fn run(quick: bool, seeds: u64) -> Part {
     let crowds: &[usize] = if quick { &[1, 8, 64] } else { &[1, 8, 64, 256, 1024] };

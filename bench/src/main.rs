@@ -1,12 +1,13 @@
 //! The benchmarks of Portmaster, each one command: `cargo run --release -p portmaster-bench -- cost` (or `crowd`,
-//! `compared`, `throughput`, `all`). Each writes its own part of `docs/performance.md` and its plots beside it.
+//! `compared`, `allocator`, `throughput`, `all`). Each writes its own part of `docs/performance.md` and its plots beside it.
 //!
-//! `cost`, `crowd` and `compared` run in simulated time and count, so they say the same on every machine. `throughput`
-//! takes time on this one: compare it with another run on the same machine only.
+//! `cost`, `crowd` and `compared` run in simulated time and count, so they say the same on every machine. `allocator`
+//! and `throughput` take time on this one: compare them with another run on the same machine only.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that cannot go on stops")]
-#![allow(missing_docs, unreachable_pub, reason = "a program, and a file it shares with the tests")]
+#![allow(missing_docs, unreachable_pub, reason = "a program")]
 
+mod allocator;
 mod compared;
 mod cost;
 mod crowd;
@@ -14,9 +15,6 @@ mod naive;
 mod report;
 mod throughput;
 mod world;
-
-#[path = "../../tests/support/simulated.rs"]
-mod simulated;
 
 use clap::{Parser, ValueEnum};
 
@@ -28,6 +26,8 @@ enum What {
     Crowd,
     /// The same crowds on designs that one might write instead.
     Compared,
+    /// Nanoseconds for choosing a port.
+    Allocator,
     /// Offers and accepts per second of the local server.
     Throughput,
     /// All of them.
@@ -58,6 +58,9 @@ fn main() {
     }
     if wanted(What::Compared) {
         report::write("compared", compared::run(quick, seeds), quick);
+    }
+    if wanted(What::Allocator) {
+        report::write("allocator", allocator::run(quick), quick);
     }
     if wanted(What::Throughput) {
         report::write("throughput", throughput::run(quick), quick);

@@ -31,6 +31,11 @@ impl Part {
     }
 }
 
+/// Cargo's target folder, whichever it is: this program is in `release` there.
+pub fn target_folder() -> PathBuf {
+    std::env::current_exe().unwrap().ancestors().nth(2).unwrap().to_owned()
+}
+
 fn docs() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs"))
 }

@@ -1,16 +1,17 @@
 //! How many offers the local server makes and has accepted in a second, over its real HTTP, in memory and on disk.
 
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use clap::Parser as _;
 use futures::future::join_all;
 use hdrhistogram::Histogram;
-use portmaster::{Options, Server};
 use serde_json::{Value, json};
 
-use crate::report::{Part, machine};
+use crate::report::{Part, machine, target_folder};
 
 pub fn run(quick: bool) -> Part {
     let machine = machine();
@@ -22,13 +23,15 @@ pub fn run(quick: bool) -> Part {
         ..Part::default()
     };
     let seconds = Duration::from_secs(if quick { 1 } else { 5 });
-    let folder = tempfile::tempdir().unwrap();
+    let binary = build();
     let (mut rows, mut lines) = (Vec::new(), Vec::new());
-    for (what, data) in [("in memory", None), ("on disk", Some(folder.path()))] {
+    for what in ["in memory", "on disk"] {
         let mut points = Vec::new();
         for callers in [1, 8, 32] {
             let stop = Stop::After(seconds);
-            let (rate, times, _) = serving(data, |url| load(url, format!("load-{callers}"), callers, stop));
+            let folder = (what == "on disk").then(|| tempfile::tempdir().unwrap());
+            let data = folder.as_ref().map(tempfile::TempDir::path);
+            let (rate, times, _) = serving(&binary, data, |url| load(url, format!("load-{callers}"), callers, stop));
             let at = |quantile| times.value_at_quantile(quantile) as f64 / 1000.0;
             rows.push(vec![
                 what.to_owned(),
@@ -38,7 +41,6 @@ pub fn run(quick: bool) -> Part {
                 format!("{:.1}", at(0.99)),
             ]);
             points.push((callers as f64, rate));
-            let _ = data.map(|folder| std::fs::remove_dir_all(folder.join("portmaster.db")));
         }
         lines.push((what.to_owned(), points));
     }
@@ -50,7 +52,7 @@ pub fn run(quick: bool) -> Part {
         "8 callers in memory over {operations} operations in one service, nothing released: does it stay as fast while the \
          range fills up?\n\n"
     );
-    let (_, _, ends) = serving(None, |url| load(url, "flat".to_owned(), 8, Stop::Offers(operations / 2)));
+    let (_, _, ends) = serving(&binary, None, |url| load(url, "flat".to_owned(), 8, Stop::Offers(operations / 2)));
     let step = (operations / 2 / 9) as usize;
     let mut rows = Vec::new();
     let mut points = Vec::new();
@@ -72,22 +74,35 @@ enum Stop {
     Offers(u32),
 }
 
-/// Starts a server of its own on threads of its own, and calls it.
-fn serving<T, F: Future<Output = T>>(data: Option<&std::path::Path>, act: impl FnOnce(String) -> F) -> T {
-    let runtime =
-        |threads| tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build().unwrap();
-    let folder = data.map(|folder| tempfile::tempdir_in(folder).unwrap());
-    let (server_runtime, client_runtime) = (runtime(2), runtime(2));
-    let mut arguments = vec!["portmaster".to_owned(), "--listen".to_owned(), "127.0.0.1:0".to_owned()];
-    match &folder {
-        Some(folder) => arguments.extend(["--data".to_owned(), folder.path().join("data").display().to_string()]),
-        None => arguments.push("--in-memory".to_owned()),
-    }
-    let server = server_runtime.block_on(Server::start(Options::parse_from(arguments))).unwrap();
-    let url = format!("http://{}", server.address());
-    let result = client_runtime.block_on(act(url));
-    drop(client_runtime);
-    server_runtime.block_on(server.stop()).unwrap();
+/// Builds the server that `cargo run --release` starts, and tells where it is.
+fn build() -> PathBuf {
+    let target = target_folder();
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--release", "--locked", "-p", "portmaster", "--target-dir"])
+        .arg(&target)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status();
+    assert!(built.unwrap().success(), "the server was not built");
+    target.join("release/portmaster")
+}
+
+/// Starts a server of its own, calls it, and stops it.
+fn serving<T, F: Future<Output = T>>(binary: &Path, data: Option<&Path>, act: impl FnOnce(String) -> F) -> T {
+    let mut command = Command::new(binary);
+    command.args(["--listen", "127.0.0.1:0"]).stdout(Stdio::piped());
+    match data {
+        Some(folder) => command.arg("--data").arg(folder),
+        None => command.arg("--in-memory"),
+    };
+    let mut server = command.spawn().unwrap();
+    let mut greeting = String::new();
+    let mut says = BufReader::new(server.stdout.take().unwrap());
+    says.read_line(&mut greeting).unwrap();
+    let (_, url) = greeting.trim().split_once(" on ").expect("where it listens");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let result = runtime.block_on(act(url.to_owned()));
+    server.kill().unwrap();
+    server.wait().unwrap();
     result
 }
 

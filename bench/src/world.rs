@@ -12,7 +12,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::time::{Instant, sleep};
 
-use crate::simulated::{Distant, Network};
+use portmaster_simulated::{Distant, Network};
 
 /// Runs in simulated time.
 pub fn simulate<T>(future: impl Future<Output = T>) -> T {
