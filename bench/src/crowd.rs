@@ -1,5 +1,6 @@
 //! Crowds whose callers share no memory: success, tries and latency.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use portmaster_shared::domain::Strategy;
@@ -70,11 +71,13 @@ pub fn run(quick: bool, seeds: u64) -> Part {
             let all = simulate(async {
                 let distant = Distant::new(network(15), 1).await;
                 create(&distant, 0, 1024, 41_023, strategy).await;
-                let gap = 40_000 / last;
-                let is_free = |port: u16| {
-                    if scattered { (port - 1024).is_multiple_of(gap) } else { port > 41_023 - last }
+                // None among the first thousand: whoever comes first has to read everything, and leaves a hint.
+                let free: BTreeSet<u16> = if scattered {
+                    (2024..=41_023).step_by(usize::from(39_000 / last)).take(usize::from(last)).collect()
+                } else {
+                    (41_024 - last..=41_023).collect()
                 };
-                distant.fill("service-0", (1024..=41_023).filter(|port| !is_free(*port)));
+                distant.fill("service-0", (1024..=41_023).filter(|port| !free.contains(port)));
                 crowd(&distant, 1, 1, Duration::ZERO, 0).await;
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 let callers = usize::from(last) - 1;
