@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::hint::black_box;
+use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use portmaster_shared::allocator::{Holder, Knowledge, Proposal, Search};
@@ -31,6 +32,8 @@ fn choose(c: &mut Criterion) {
     let name = InstanceName::try_from("web-01").unwrap();
     for strategy in Strategy::ALL {
         let mut group = c.benchmark_group(strategy.as_str());
+        // Forty-eight of them, each of a few microseconds at most: a second is a million of the small ones.
+        group.warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_secs(1));
         for size in [100u16, 1_000, 10_000, 48_128] {
             for taken in [0, 5_000, 9_900, 9_999] {
                 let mut knowledge = known(size, taken);
