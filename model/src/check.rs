@@ -50,8 +50,10 @@ pub fn check_some(world: &World, without: Option<Condition>, threads: usize, at_
         .target_state_count(at_most)
         .spawn_bfs()
         .join();
-    let shortest = checker.discoveries().into_values().min_by_key(|path| path.clone().into_actions().len());
-    let counterexample = shortest.map(|path| {
+    // Of two properties that are violated after equally many steps always the same one: the map has no order.
+    let shortest =
+        checker.discoveries().into_iter().min_by_key(|(property, path)| (path.clone().into_actions().len(), *property));
+    let counterexample = shortest.map(|(_, path)| {
         let protocol = checker.model();
         let properties =
             Property::ALL.into_iter().filter(|property| !property.holds(protocol, path.last_state())).collect();
