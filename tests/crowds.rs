@@ -10,15 +10,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use futures::future::join_all;
-use portmaster_shared::domain::{Description, InstanceName, Namespace, Port, PortRange, ServiceName, Strategy};
-use portmaster_shared::http::TIMEOUT;
-use portmaster_shared::operations::{Content, Error, NewService, Registry};
-use portmaster_shared::store::{Call, Meter};
-use portmaster_simulated::{Distant, Network};
-use rand::rngs::SmallRng;
-use rand::{RngExt as _, SeedableRng as _};
-use tokio::time::{Instant, sleep};
+use portmaster_shared::domain::Strategy;
+use portmaster_shared::operations::Error;
+use portmaster_simulated::{Distant, Network, Offered, create, crowd, offer};
+use tokio::time::sleep;
 
 const START: u16 = 5000;
 
@@ -27,51 +22,29 @@ fn seeds(usual: u64) -> std::ops::Range<u64> {
     0..asked.unwrap_or(usual)
 }
 
-fn service() -> ServiceName {
-    ServiceName::try_from("django").unwrap()
-}
+const SERVICE: &str = "django";
 
 async fn serving(network: Network, seed: u64, start: u16, end: u16, strategy: Strategy) -> Distant {
     let distant = Distant::new(network, seed).await;
-    let range = PortRange::of_service(Port::new(start).unwrap(), Port::new(end).unwrap()).unwrap();
-    let content = Content { description: Description::default(), range, strategy };
-    let new = NewService { name: service(), content };
-    let registry = distant.process(&distant.client().await);
-    registry.create_service(&Call::within(TIMEOUT), &Namespace::default(), new).await.unwrap();
-    distant.take_traffic();
+    create(&distant, SERVICE, start, end, strategy).await;
     distant
 }
 
-async fn offer(registry: &Registry, name: &str) -> (Result<u16, Error>, Meter) {
-    let (call, name) = (Call::within(TIMEOUT), InstanceName::try_from(name).unwrap());
-    let offered = registry.offer(&call, &Namespace::default(), &service(), &name, None).await;
-    (offered.map(|offered| offered.holding.claim.port.get()), call.meter())
-}
-
-/// So many callers, each in a process of its own that knows nothing, arrive over so long; gives the tries of each. They
-/// all succeed, within the API's own deadline, and no two get the same port.
-async fn crowd(distant: &Distant, callers: u64, over: Duration, seed: u64) -> Vec<u32> {
-    let client = distant.client().await;
-    let mut random = SmallRng::seed_from_u64(seed);
-    let offers = join_all((0..callers).map(|i| {
-        let (registry, wait) = (distant.process(&client), over.mul_f64(random.random_range(0.0..1.0)));
-        async move {
-            sleep(wait).await;
-            offer(&registry, &format!("web-{i}")).await
-        }
-    }))
-    .await;
-    let ports: BTreeSet<_> = offers.iter().map(|(port, _)| *port.as_ref().unwrap()).collect();
-    assert_eq!(ports.len() as u64, callers);
-    offers.iter().map(|(_, meter)| meter.tries).collect()
+/// The tries of so many callers who arrive over so long, each in a process of its own that knows nothing. They all
+/// succeed, and no two get the same port.
+async fn all_served(distant: &Distant, callers: usize, over: Duration, seed: u64) -> Vec<u32> {
+    let offers = crowd(distant, callers, &[SERVICE], over, seed).await;
+    let ports: BTreeSet<_> = offers.iter().map(|offered| *offered.port.as_ref().unwrap()).collect();
+    assert_eq!(ports.len(), callers);
+    offers.iter().map(|offered| offered.meter.tries).collect()
 }
 
 /// Tries in a service of 5,000 ports, over some seeds: their mean and the worst.
-async fn tries(strategy: Strategy, callers: u64, over: Duration, usual_seeds: u64) -> (f64, u32) {
+async fn tries(strategy: Strategy, callers: usize, over: Duration, usual_seeds: u64) -> (f64, u32) {
     let mut all = Vec::new();
     for seed in seeds(usual_seeds) {
         let distant = serving(Network::USUAL, seed, START, START + 4999, strategy).await;
-        all.extend(crowd(&distant, callers, over, seed).await);
+        all.extend(all_served(&distant, callers, over, seed).await);
     }
     let mean = f64::from(all.iter().sum::<u32>()) / all.len() as f64;
     let worst = all.iter().copied().max().unwrap();
@@ -110,15 +83,15 @@ async fn lowest_sees_a_crowd_that_arrives_over_a_second() {
 async fn the_last_free_ports(strategy: Strategy, free: &BTreeSet<u16>) {
     assert_eq!(free.len(), 1026);
     let distant = serving(Network::USUAL, 1, 1024, 41_023, strategy).await;
-    distant.fill("django", (1024..=41_023).filter(|port| !free.contains(port)));
+    distant.fill(SERVICE, (1024..=41_023).filter(|port| !free.contains(port)));
     let reader = distant.process(&distant.client().await);
     // Its second offer, at the latest, comes with a reading of everything.
     for name in ["first", "second"] {
-        offer(&reader, name).await.0.unwrap();
+        offer(&reader, SERVICE, name).await.port.unwrap();
     }
     let one_reading = distant.take_traffic().bytes;
     sleep(Duration::from_secs(1)).await;
-    let tries = crowd(&distant, free.len() as u64 - 2, Duration::ZERO, 1).await;
+    let tries = all_served(&distant, free.len() - 2, Duration::ZERO, 1).await;
     let (mean, worst) = (f64::from(tries.iter().sum::<u32>()) / tries.len() as f64, tries.iter().max());
     let readings = distant.take_traffic().bytes / one_reading;
     println!(
@@ -128,9 +101,9 @@ async fn the_last_free_ports(strategy: Strategy, free: &BTreeSet<u16>) {
     );
     assert!(readings < tries.len() as u64 / 2, "as many bytes as {readings} readings of the whole range");
     // Now it is full, and says so after one reading of the range and without a try.
-    let (full, meter) = offer(&distant.process(&distant.client().await), "one-more").await;
-    assert!(matches!(full, Err(Error::RangeExhausted { .. })), "{full:?}");
-    assert_eq!(meter.tries, 0);
+    let full = offer(&distant.process(&distant.client().await), SERVICE, "one-more").await;
+    assert!(matches!(full.port, Err(Error::RangeExhausted { .. })), "{full:?}");
+    assert_eq!(full.meter.tries, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -156,13 +129,12 @@ async fn a_cold_offer_takes_four_round_trips_and_the_look_however_full_the_range
     for strategy in Strategy::ALL {
         for taken in [10, 1_000, 40_000] {
             let distant = serving(Network::exact(round_trip), 1, 1024, 49_151, strategy).await;
-            distant.fill("django", 1024..1024 + taken);
+            distant.fill(SERVICE, 1024..1024 + taken);
             // The second finds the first one's hint.
             for name in ["first", "second"] {
                 let process = distant.process(&distant.client().await);
-                let began = Instant::now();
-                let (port, meter) = offer(&process, name).await;
-                let rounds = began.elapsed().as_secs_f64() / round_trip.as_secs_f64();
+                let Offered { port, meter, took } = offer(&process, SERVICE, name).await;
+                let rounds = took.as_secs_f64() / round_trip.as_secs_f64();
                 let about = format!("{}, {taken} taken, {name}: {rounds} rounds, {meter:?}", strategy.as_str());
                 assert!(port.unwrap() >= 1024 + taken, "{about}");
                 assert!(rounds.round() <= 5.0 && meter.tries == 1, "{about}");

@@ -19,7 +19,7 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 use dynoxide::Database;
-use portmaster_simulated::perform;
+use portmaster_simulated::{keys, perform};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
@@ -475,19 +475,6 @@ impl Inner {
         });
         let found = self.perform("Query", query.to_string().as_bytes()).unwrap();
         serde_json::from_str::<Value>(&found).unwrap()["Items"].as_array().cloned().unwrap_or_default()
-    }
-}
-
-/// The keys that a request names.
-fn keys(body: &[u8]) -> Vec<(String, String)> {
-    let body: Value = serde_json::from_slice(body).unwrap();
-    let key = |of: &Value| {
-        let place = if of["Key"].is_object() { &of["Key"] } else { &of["Item"] };
-        Some((place["pk"]["S"].as_str()?.to_owned(), place["sk"]["S"].as_str()?.to_owned()))
-    };
-    match body["TransactItems"].as_array() {
-        Some(items) => items.iter().filter_map(|item| key(item.as_object()?.values().next()?)).collect(),
-        None => key(&body).into_iter().collect(),
     }
 }
 

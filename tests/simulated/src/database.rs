@@ -3,6 +3,7 @@
 use dynoxide::Database;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 /// Does what a request asks for, as the database's own server would: gives the answer's body, or its status and body.
 ///
@@ -33,4 +34,20 @@ fn run<Q: DeserializeOwned, R: Serialize>(
     let question = serde_json::from_slice(body).map_err(|error| (400, error.to_string()))?;
     let answer = ask(question).map_err(|error| (error.status_code(), error.to_json()))?;
     serde_json::to_string(&answer).map_err(|error| (500, error.to_string()))
+}
+
+/// The keys of the items that a request is about: one, or those of a transaction.
+///
+/// # Panics
+/// Where the request is no JSON.
+pub fn keys(body: &[u8]) -> Vec<(String, String)> {
+    let body: Value = serde_json::from_slice(body).unwrap();
+    let key = |of: &Value| {
+        let place = if of["Key"].is_object() { &of["Key"] } else { &of["Item"] };
+        Some((place["pk"]["S"].as_str()?.to_owned(), place["sk"]["S"].as_str()?.to_owned()))
+    };
+    match body["TransactItems"].as_array() {
+        Some(items) => items.iter().filter_map(|item| key(item.as_object()?.values().next()?)).collect(),
+        None => key(&body).into_iter().collect(),
+    }
 }

@@ -8,6 +8,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a part of tests and benchmarks, which stop where something is wrong")]
 
+mod crowd;
 mod database;
 
 use std::collections::HashMap;
@@ -28,10 +29,11 @@ use portmaster_shared::operations::Registry;
 use portmaster_shared::store::{Call, Endpoint, Table, sdk_config};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-pub use database::perform;
+pub use crowd::{Offered, create, crowd, offer};
+pub use database::{keys, perform};
 
 /// The table's name.
 pub const TABLE: &str = "portmaster";
@@ -154,11 +156,10 @@ impl Distant {
 
     async fn answer(self, operation: String, body: String) -> HttpResponse {
         self.count(|traffic| traffic.requests += 1);
-        let parsed: Value = serde_json::from_str(&body).unwrap();
         let is_transaction = operation == "TransactWriteItems";
         let third = if is_transaction { self.network.transaction } else { self.network.request } / 3;
         sleep(self.part(third)).await;
-        let written = written(&operation, &parsed);
+        let written = written(&operation, &body);
         let response = match self.begin(&written, is_transaction) {
             Err(reasons) => {
                 self.count(|traffic| traffic.conflicts += 1);
@@ -236,20 +237,9 @@ impl HttpConnector for Distant {
 }
 
 /// The items that a request writes, or reads as a transaction.
-fn written(operation: &str, body: &Value) -> Vec<(String, String)> {
-    let key = |of: &Value| {
-        let text = |attribute: &str| of[attribute]["S"].as_str().unwrap_or_default().to_owned();
-        (text("pk"), text("sk"))
-    };
+fn written(operation: &str, body: &str) -> Vec<(String, String)> {
     match operation {
-        "PutItem" => vec![key(&body["Item"])],
-        "UpdateItem" | "DeleteItem" => vec![key(&body["Key"])],
-        "TransactWriteItems" | "TransactGetItems" => {
-            let items = body["TransactItems"].as_array().map(Vec::as_slice).unwrap_or_default();
-            let part = |item: &Value| item.as_object().and_then(|parts| parts.values().next().cloned());
-            let parts = items.iter().filter_map(part);
-            parts.map(|part| if part["Item"].is_object() { key(&part["Item"]) } else { key(&part["Key"]) }).collect()
-        }
+        "PutItem" | "UpdateItem" | "DeleteItem" | "TransactWriteItems" | "TransactGetItems" => keys(body.as_bytes()),
         _ => Vec::new(),
     }
 }
