@@ -1,13 +1,14 @@
 //! The benchmarks of Portmaster, each one command: `cargo run --release -p portmaster-bench -- cost` (or `crowd`,
-//! `compared`, `allocator`, `throughput`, `all`). Each writes its own part of `docs/performance.md` and its plots beside it.
+//! `compared`, `allocator`, `cold`, `throughput`, `all`). Each writes its own part of `docs/performance.md` and its plots beside it.
 //!
-//! `cost`, `crowd` and `compared` run in simulated time and count, so they say the same on every machine. `allocator`
-//! and `throughput` take time on this one: compare them with another run on the same machine only.
+//! `cost`, `crowd` and `compared` run in simulated time and count, so they say the same on every machine. `allocator`,
+//! `cold` and `throughput` take time on this one: compare them with another run on the same machine only.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that cannot go on stops")]
 #![allow(missing_docs, unreachable_pub, reason = "a program")]
 
 mod allocator;
+mod cold;
 mod compared;
 mod cost;
 mod crowd;
@@ -15,6 +16,8 @@ mod naive;
 mod report;
 mod throughput;
 mod world;
+
+use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
@@ -30,6 +33,8 @@ enum What {
     Allocator,
     /// Offers and accepts per second of the local server.
     Throughput,
+    /// The first offers of a cold function under Lambda's share of a processor. It needs to be root.
+    Cold,
     /// All of them.
     All,
 }
@@ -44,10 +49,13 @@ struct Options {
     /// How many seeds each simulated figure is taken over.
     #[arg(long, default_value_t = 3)]
     seeds: u64,
+    /// For `cold`: a `create-offer` that is built already, e.g. by .ci/functions. Without it, one is built.
+    #[arg(long)]
+    function: Option<PathBuf>,
 }
 
 fn main() {
-    let Options { what, quick, seeds } = Options::parse();
+    let Options { what, quick, seeds, function } = Options::parse();
     let wanted = |this| what == this || what == What::All;
     let seeds = if quick { 1 } else { seeds };
     if wanted(What::Cost) {
@@ -61,6 +69,9 @@ fn main() {
     }
     if wanted(What::Allocator) {
         report::write("allocator", allocator::run(quick), quick);
+    }
+    if wanted(What::Cold) {
+        report::write("cold", cold::run(quick, function), quick);
     }
     if wanted(What::Throughput) {
         report::write("throughput", throughput::run(quick), quick);

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -75,7 +75,7 @@ enum Stop {
 }
 
 /// Builds the server that `cargo run --release` starts, and tells where it is.
-fn build() -> PathBuf {
+pub fn build() -> PathBuf {
     let target = target_folder();
     let built = Command::new(env!("CARGO"))
         .args(["build", "--release", "--locked", "-p", "portmaster", "--target-dir"])
@@ -86,24 +86,43 @@ fn build() -> PathBuf {
     target.join("release/portmaster")
 }
 
+/// A server of its own. Dropping it kills it; what it acknowledged is on the disk.
+pub struct Server {
+    process: Child,
+    /// Where it listens.
+    pub url: String,
+}
+
+impl Server {
+    /// Starts it, with its data in a folder, or in memory only.
+    pub fn start(binary: &Path, data: Option<&Path>, options: &[&str]) -> Self {
+        let mut command = Command::new(binary);
+        command.args(["--listen", "127.0.0.1:0"]).args(options).stdout(Stdio::piped());
+        match data {
+            Some(folder) => command.arg("--data").arg(folder),
+            None => command.arg("--in-memory"),
+        };
+        let mut process = command.spawn().unwrap();
+        let mut greeting = String::new();
+        let mut says = BufReader::new(process.stdout.take().unwrap());
+        says.read_line(&mut greeting).unwrap();
+        let (_, url) = greeting.trim().split_once(" on ").expect("where it listens");
+        Self { process, url: url.to_owned() }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
 /// Starts a server of its own, calls it, and stops it.
 fn serving<T, F: Future<Output = T>>(binary: &Path, data: Option<&Path>, act: impl FnOnce(String) -> F) -> T {
-    let mut command = Command::new(binary);
-    command.args(["--listen", "127.0.0.1:0"]).stdout(Stdio::piped());
-    match data {
-        Some(folder) => command.arg("--data").arg(folder),
-        None => command.arg("--in-memory"),
-    };
-    let mut server = command.spawn().unwrap();
-    let mut greeting = String::new();
-    let mut says = BufReader::new(server.stdout.take().unwrap());
-    says.read_line(&mut greeting).unwrap();
-    let (_, url) = greeting.trim().split_once(" on ").expect("where it listens");
+    let server = Server::start(binary, data, &[]);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let result = runtime.block_on(act(url.to_owned()));
-    server.kill().unwrap();
-    server.wait().unwrap();
-    result
+    runtime.block_on(act(server.url.clone()))
 }
 
 /// The rate, how long each took in microseconds, and when each was done.

@@ -22,7 +22,7 @@ use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
 use aws_smithy_types::body::SdkBody;
-use dynoxide::Database;
+use dynoxide::{AttributeValue, Database};
 use portmaster::without_tokens;
 use portmaster_shared::domain::{Clock, Given, Timestamp};
 use portmaster_shared::operations::Registry;
@@ -73,6 +73,21 @@ pub struct Traffic {
     pub conflicts: u64,
     /// Bytes of answers.
     pub bytes: u64,
+}
+
+/// The item of an allocation, as if an instance `filler-<port>` of the service had accepted it long ago.
+pub fn filler(service: &str, port: u16) -> HashMap<String, AttributeValue> {
+    let item = json!({
+        "pk": { "S": "N#default#PORT" },
+        "sk": { "S": format!("{port:05}") },
+        "service": { "S": service },
+        "name": { "S": format!("filler-{port}") },
+        "state": { "S": "allocated" },
+        "secret": { "S": format!("{port:04x}ffff-ffff-8fff-bfff-ffffffffffff") },
+        "created": { "N": "1700000000000" },
+        "accepted": { "N": "1700000000001" },
+    });
+    serde_json::from_value(item).unwrap()
 }
 
 /// A table at a distance. Clones share it.
@@ -129,22 +144,10 @@ impl Distant {
         std::mem::take(&mut self.state.lock().unwrap().traffic)
     }
 
-    /// Writes allocations of a service as if instances `filler-<port>` had accepted them long ago.
+    /// Writes allocations of a service, as [`filler`] makes them.
     pub fn fill(&self, service: &str, ports: impl Iterator<Item = u16>) {
-        let item = |port: u16| {
-            let item = json!({
-                "pk": { "S": "N#default#PORT" },
-                "sk": { "S": format!("{port:05}") },
-                "service": { "S": service },
-                "name": { "S": format!("filler-{port}") },
-                "state": { "S": "allocated" },
-                "secret": { "S": format!("{port:04x}ffff-ffff-8fff-bfff-ffffffffffff") },
-                "created": { "N": "1700000000000" },
-                "accepted": { "N": "1700000000001" },
-            });
-            serde_json::from_value(item).unwrap()
-        };
-        self.database.import_items(TABLE, ports.map(item).collect(), dynoxide::ImportOptions::default()).unwrap();
+        let items = ports.map(|port| filler(service, port)).collect();
+        self.database.import_items(TABLE, items, dynoxide::ImportOptions::default()).unwrap();
     }
 
     /// How long a part of a round trip takes this time.

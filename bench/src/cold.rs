@@ -1,0 +1,294 @@
+//! The first offers of a cold `create-offer`, the real binary, under the share of a processor that Lambda gives to its memory.
+//!
+//! Lambda lets a function initialize with a whole processor and then gives it one in proportion to its memory, 1,769 MB
+//! being one (*AWS Lambda Developer Guide*, "Configure Lambda function memory"). Here a control group does the same to the
+//! process, from its first event on. The table is next door, so a round trip takes a fraction of a millisecond; what is
+//! measured is the processor's part.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::AttributeValue;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::response::IntoResponse as _;
+use axum::routing::{get, post};
+use dynoxide::{Database, ImportOptions};
+use portmaster_shared::store::{Endpoint, connect};
+use portmaster_simulated::{TABLE, filler};
+use serde_json::{Value, json};
+use tokio::sync::{Mutex, mpsc};
+
+use crate::report::{Part, machine, target_folder};
+use crate::throughput::{Server, build};
+
+const SERVICE: &str = "django";
+const TAKEN: u16 = 40_000;
+/// Lambda's, as far as measurements from outside tell: within each of these a function gets its share, and then waits.
+const PERIOD: Duration = Duration::from_millis(20);
+/// The memory at which a function has one processor.
+const WHOLE: f64 = 1769.0;
+/// What a request to DynamoDB takes within a region: said of the figures that this is added to.
+const ROUND_TRIP_MS: f64 = 5.0;
+/// For one GB for a second (x86_64, us-east-1 and eu-west-1).
+const DOLLARS: f64 = 0.000_016_666_7;
+
+pub fn run(quick: bool, function: Option<PathBuf>) -> Part {
+    let rounds = if quick { 1 } else { 5 };
+    let mut part = Part {
+        text: format!(
+            "`create-offer` as it is deployed, over a table next door with {TAKEN} ports taken of 48,128 without a gap \
+             (`lowest`), with the share of a processor that Lambda gives for its memory. Medians of {rounds}, in milliseconds: \
+             *start*, from spawning to waiting for the first event, with a whole processor; *everything read*, the first offer \
+             of a process that finds no hint; *with a hint*, the first one of a process that finds another's; *warm*, the second \
+             one of a process. The last columns add {ROUND_TRIP_MS} ms for each round trip that a table in the same region \
+             takes, and say what a million such offers cost in Lambda's time at ${DOLLARS} per GB-second. {}\n\n",
+            machine()
+        ),
+        ..Part::default()
+    };
+    let function = function.unwrap_or_else(build_function);
+    let folder = tempfile::tempdir().unwrap();
+    let server = build();
+    fill(&server, folder.path());
+    let database = free_address();
+    let running = Server::start(&server, Some(folder.path()), &["--database-listen", &database]);
+    let url = format!("http://{database}");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let mut rows = Vec::new();
+    for memory in [128_u32, 256, 512, 1024, 1769] {
+        let share = f64::from(memory) / WHOLE;
+        let mut all = Vec::new();
+        for round in 0..rounds {
+            eprintln!("{memory} MB, {round}");
+            all.push(runtime.block_on(one(&function, &url, share, &format!("{memory}-{round}"))));
+        }
+        let median = |of: fn(&Times) -> f64| {
+            let mut values: Vec<_> = all.iter().map(of).collect();
+            values.sort_by(f64::total_cmp);
+            values[values.len() / 2]
+        };
+        let (start, cold) = (median(|times| times.start), median(|times| times.cold));
+        let (hinted, warm) = (median(|times| times.hinted), median(|times| times.warm));
+        // The window, the stretches side by side, the claim, the look; and warm the last two.
+        let (cold_there, warm_there) = (cold + 4.0 * ROUND_TRIP_MS, warm + 2.0 * ROUND_TRIP_MS);
+        let dollars = |ms: f64| format!("{:.2}", ms / 1000.0 * f64::from(memory) / 1024.0 * DOLLARS * 1e6);
+        let ms = |value: f64| format!("{value:.1}");
+        rows.push(vec![
+            memory.to_string(),
+            format!("{:.0} %", share * 100.0),
+            ms(start),
+            ms(cold),
+            ms(hinted),
+            ms(warm),
+            ms(warm_there),
+            dollars(warm_there),
+            dollars(cold_there),
+        ]);
+    }
+    drop(running);
+    part.table(
+        &[
+            "MB",
+            "processor",
+            "start",
+            "everything read",
+            "with a hint",
+            "warm",
+            "warm in a region",
+            "$ a million, warm",
+            "$ a million, everything read",
+        ],
+        &rows,
+    );
+    part
+}
+
+/// In milliseconds.
+struct Times {
+    start: f64,
+    cold: f64,
+    hinted: f64,
+    warm: f64,
+}
+
+async fn one(function: &Path, database: &str, share: f64, name: &str) -> Times {
+    let client = connect(&Endpoint::Embedded(database.to_owned())).await;
+    forget_hint(&client).await;
+    let mut first = Function::start(function, database).await;
+    let start = first.started;
+    first.limit(share);
+    let cold = first.offer(&format!("cold-{name}")).await;
+    let warm = first.offer(&format!("warm-{name}")).await;
+    let mut second = Function::start(function, database).await;
+    second.limit(share);
+    let hinted = second.offer(&format!("hinted-{name}")).await;
+    Times { start, cold, hinted, warm }
+}
+
+async fn forget_hint(client: &Client) {
+    let text = |text: String| AttributeValue::S(text);
+    let delete = client.delete_item().table_name(TABLE);
+    let delete = delete.key("pk", text(format!("N#default#HINT#{SERVICE}"))).key("sk", text("TAKEN".to_owned()));
+    delete.send().await.unwrap();
+}
+
+/// A function under a Runtime API of its own (*AWS Lambda Developer Guide*, "Using the Lambda runtime API").
+struct Function {
+    process: Child,
+    group: Group,
+    events: mpsc::Sender<Value>,
+    answers: mpsc::Receiver<(Value, Instant)>,
+    started: f64,
+}
+
+struct Runtime {
+    asked: mpsc::Sender<Instant>,
+    events: Mutex<mpsc::Receiver<Value>>,
+    answers: mpsc::Sender<(Value, Instant)>,
+}
+
+impl Function {
+    async fn start(binary: &Path, database: &str) -> Self {
+        let ((asked, mut asks), (events, receive)) = (mpsc::channel(8), mpsc::channel(1));
+        let (send, answers) = mpsc::channel(1);
+        let runtime = std::sync::Arc::new(Runtime { asked, events: Mutex::new(receive), answers: send });
+        let router = Router::new()
+            .route("/2018-06-01/runtime/invocation/next", get(next))
+            .route("/2018-06-01/runtime/invocation/{id}/response", post(answer))
+            .with_state(runtime);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        tokio::spawn(axum::serve(listener, router).into_future());
+        let began = Instant::now();
+        let mut command = Command::new(binary);
+        command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        for (name, value) in [
+            ("AWS_LAMBDA_RUNTIME_API", address.as_str()),
+            ("AWS_LAMBDA_FUNCTION_NAME", "create-offer"),
+            ("AWS_LAMBDA_FUNCTION_VERSION", "1"),
+            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"),
+            ("AWS_LAMBDA_LOG_GROUP_NAME", "g"),
+            ("AWS_LAMBDA_LOG_STREAM_NAME", "s"),
+            ("AWS_REGION", "eu-west-1"),
+            ("AWS_ACCESS_KEY_ID", "test"),
+            ("AWS_SECRET_ACCESS_KEY", "test"),
+            ("DYNAMODB_ENDPOINT", database),
+            ("TABLE_NAME", TABLE),
+        ] {
+            command.env(name, value);
+        }
+        let process = command.spawn().unwrap();
+        let started = (asks.recv().await.unwrap() - began).as_secs_f64() * 1e3;
+        let group = Group::new(process.id());
+        Self { process, group, events, answers, started }
+    }
+
+    /// From now on it has so much of a processor.
+    fn limit(&self, share: f64) {
+        self.group.limit(share, self.process.id());
+    }
+
+    /// How long an offer takes, in milliseconds.
+    async fn offer(&mut self, name: &str) -> f64 {
+        let mut event: Value = serde_json::from_str(include_str!("../../events/create-offer.json")).unwrap();
+        event["headers"].as_object_mut().unwrap().remove("idempotency-key");
+        event["body"] = json!(json!({ "name": name }).to_string());
+        let began = Instant::now();
+        self.events.send(event).await.unwrap();
+        let (answer, at) = self.answers.recv().await.unwrap();
+        assert_eq!(answer["statusCode"], 201, "{answer}");
+        (at - began).as_secs_f64() * 1e3
+    }
+}
+
+impl Drop for Function {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        self.group.remove();
+    }
+}
+
+async fn next(State(runtime): State<std::sync::Arc<Runtime>>) -> axum::response::Response {
+    let _ = runtime.asked.try_send(Instant::now());
+    let Some(event) = runtime.events.lock().await.recv().await else { return std::future::pending().await };
+    let deadline = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + Duration::from_secs(30);
+    let headers = [
+        ("lambda-runtime-aws-request-id", "8476a536-e9f4-11e8-9739-2dfe598c3fcd".to_owned()),
+        ("lambda-runtime-deadline-ms", deadline.as_millis().to_string()),
+        ("lambda-runtime-invoked-function-arn", "arn:aws:lambda:eu-west-1:123456789012:function:f".to_owned()),
+    ];
+    (headers, event.to_string()).into_response()
+}
+
+async fn answer(State(runtime): State<std::sync::Arc<Runtime>>, body: Bytes) {
+    let at = Instant::now();
+    runtime.answers.send((serde_json::from_slice(&body).unwrap(), at)).await.unwrap();
+}
+
+/// A control group of one process: of version 2 where that has the processor's controller, else of version 1.
+struct Group(PathBuf);
+
+impl Group {
+    fn new(process: u32) -> Self {
+        let root = Path::new("/sys/fs/cgroup");
+        let version_2 = fs::read_to_string(root.join("cgroup.controllers"))
+            .is_ok_and(|controllers| controllers.split_whitespace().any(|one| one == "cpu"));
+        let folder = if version_2 { root.to_owned() } else { root.join("cpu") };
+        let group = folder.join(format!("portmaster-bench-{process}"));
+        fs::create_dir(&group).expect("a control group can be made here: as root, outside a container");
+        Self(group)
+    }
+
+    fn limit(&self, share: f64, process: u32) {
+        let period = PERIOD.as_micros();
+        let quota = (share * period as f64) as u64;
+        if self.0.join("cpu.max").exists() {
+            fs::write(self.0.join("cpu.max"), format!("{quota} {period}")).unwrap();
+        } else {
+            fs::write(self.0.join("cpu.cfs_period_us"), period.to_string()).unwrap();
+            fs::write(self.0.join("cpu.cfs_quota_us"), quota.to_string()).unwrap();
+        }
+        fs::write(self.0.join("cgroup.procs"), process.to_string()).unwrap();
+    }
+
+    fn remove(&self) {
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+/// Builds the function as `sam build` does: in its folder, whose Cargo settings are those of the deployment.
+fn build_function() -> PathBuf {
+    let target = target_folder().join("functions");
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--release", "--locked", "-p", "portmaster-functions", "--bin", "create-offer", "--target-dir"])
+        .arg(&target)
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../functions"))
+        .status();
+    assert!(built.unwrap().success(), "the function was not built");
+    target.join("release/create-offer")
+}
+
+/// Makes a service and fills it.
+fn fill(server: &Path, folder: &Path) {
+    let running = Server::start(server, Some(folder), &[]);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let service = format!("{}/v1/services/{SERVICE}", running.url);
+        let range = json!({ "start": 1024, "end": 49_151 });
+        reqwest::Client::new().put(&service).json(&range).send().await.unwrap().error_for_status().unwrap();
+    });
+    drop(running);
+    let database = Database::new(folder.join("portmaster.db").to_str().unwrap()).unwrap();
+    let items = (1024..1024 + TAKEN).map(|port| filler(SERVICE, port)).collect();
+    database.import_items(TABLE, items, ImportOptions::default()).unwrap();
+}
+
+fn free_address() -> String {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
