@@ -81,6 +81,9 @@ class Handler(BaseHTTPRequestHandler):
     """A Runtime API that hands out a list of events (*Lambda Developer Guide*, "Using the Lambda runtime API")."""
 
     protocol_version = "HTTP/1.1"
+    # The head and the body of an answer are two writes. With Nagle's algorithm the second one waits until the first is
+    # acknowledged, which the function's machine delays by 40 ms: more than all else that a request takes.
+    disable_nagle_algorithm = True
 
     def do_GET(self):
         body = next(self.server.events, None)
