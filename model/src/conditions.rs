@@ -110,6 +110,8 @@ conditions! {
     ReplayStays @ "operations/offer.rs: confirm" => In("flapping");
     /// A claim that could not be withdrawn since it was accepted is not gone.
     WithdrawnIsGone @ "operations/offer.rs: withdraw" => In("flapping");
+    /// Accept, reject and release read the clock at each send, and not when the call begins.
+    ClockAtSend @ "store/ports.rs: accept, reject, release_claim, release_port" => In("releases");
     /// Accept: the secret matches.
     AcceptSecret @ "store/ports.rs: accept" => In("holders");
     /// Accept: the service matches.

@@ -1,7 +1,7 @@
 //! A counterexample in words.
 
 use crate::model::{Action, Protocol, State};
-use crate::steps::{Pc, Then};
+use crate::steps::{Pc, Step, Then};
 use crate::table::{Key, Ports, members};
 use crate::world::{Of, Script};
 use crate::writes::{Removal, Resize, Rule, Why, Write};
@@ -17,12 +17,19 @@ impl Protocol {
             let script = script(self.world.calls[usize::from(call)].script);
             format!("{} ({script}{skew})", (b'A' + call) as char)
         };
-        match action {
-            Action::Go(call, choice) => {
-                format!("{} {}", who(call), step(state.calls[usize::from(call)].pc, choice, self.world.ports))
+        // A write says what the clock shows when it is sent.
+        let pc = |call: u8| match state.calls[usize::from(call)].pc {
+            Pc::Send { write, doubt, committed: false, then } => {
+                let mut state = state.clone();
+                let write = Step { protocol: self, state: &mut state, call: call.into() }.sending(write);
+                Pc::Send { write, doubt, committed: false, then }
             }
-            Action::Lose(call) => format!("{} {}; its reply is lost", who(call), sent(state, call)),
-            Action::Late(call) => format!("{} {}, and that is on its way for long", who(call), sent(state, call)),
+            pc => pc,
+        };
+        match action {
+            Action::Go(call, choice) => format!("{} {}", who(call), step(pc(call), choice, self.world.ports)),
+            Action::Lose(call) => format!("{} {}; its reply is lost", who(call), sent(pc(call))),
+            Action::Late(call) => format!("{} {}, and that is on its way for long", who(call), sent(pc(call))),
             Action::GiveUp(call) => format!("{} gives up", who(call)),
             Action::Stop(call) => format!("{} stops", who(call)),
             Action::Arrive(place) => {
@@ -77,8 +84,8 @@ fn script(script: Script) -> String {
     }
 }
 
-fn sent(state: &State, call: u8) -> String {
-    match state.calls[usize::from(call)].pc {
+fn sent(pc: Pc) -> String {
+    match pc {
         Pc::Send { write: sent, .. } => write(sent),
         _ => "sends".to_owned(),
     }

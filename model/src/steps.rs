@@ -165,7 +165,8 @@ impl Step<'_> {
             self.replied(write, Reply::Done, doubt, then);
             return true;
         }
-        let Some(reply) = self.apply(&write, Some(call)) else { return false };
+        let sent = self.sending(write);
+        let Some(reply) = self.apply(&sent, Some(call)) else { return false };
         if reply == Reply::Done && write.has_token() {
             self.forget_copies(&write);
         }
@@ -195,7 +196,8 @@ impl Step<'_> {
             }
         } else {
             // That a condition failed was nothing: sent again, it will be asked again.
-            if self.apply(&write, None) != Some(Reply::Done) {
+            let sent = self.sending(write);
+            if self.apply(&sent, None) != Some(Reply::Done) {
                 return false;
             }
             if write.has_token() {
@@ -212,7 +214,8 @@ impl Step<'_> {
     pub(crate) fn late(&mut self) -> bool {
         let Pc::Send { write, committed: false, then, .. } = self.state.calls[self.call].pc else { return false };
         self.state.late -= 1;
-        self.state.flight.push((self.call as u8, write));
+        let sent = self.sending(write);
+        self.state.flight.push((self.call as u8, sent));
         self.sent_in_doubt(write, false, then);
         true
     }
@@ -264,6 +267,37 @@ impl Step<'_> {
     /// Sends a write.
     fn send(&mut self, write: Write, then: Then) {
         self.goto(Pc::Send { write, doubt: false, committed: false, then });
+    }
+
+    /// Sends a write that says what the clock shows. How long it waits for that, throttled and refused, is any time: so a
+    /// mutant reads the clock here, when the call begins.
+    fn send_by_clock(&mut self, write: Write) {
+        let write = if self.has(Condition::ClockAtSend) { write } else { self.by_clock(write) };
+        self.send(write, Then::End);
+    }
+
+    /// A write as this very send of it has it.
+    pub(crate) fn sending(&mut self, write: Write) -> Write {
+        if self.has(Condition::ClockAtSend) { self.by_clock(write) } else { write }
+    }
+
+    /// With what the function's clock shows now. A claim, a removal of what is dead and the reconciler's writes say what
+    /// it showed when they were decided, in every send.
+    fn by_clock(&mut self, mut write: Write) -> Write {
+        let clock = self.now();
+        match &mut write {
+            Write::Accept { now, stamp, ahead, .. } => {
+                // A release that is sent from here on may mean this allocation, one that was sent before may not.
+                self.state.moment += 1;
+                (*stamp, *ahead, *now) = (self.state.moment, clock > self.state.clock, clock);
+            }
+            Write::Reject { now, .. } => *now = clock,
+            Write::ReleaseClaim { sent, seen: false, .. } | Write::ReleasePort { sent, .. } => {
+                *sent = self.state.moment;
+            }
+            _ => {}
+        }
+        write
     }
 
     fn goto(&mut self, pc: Pc) {

@@ -57,19 +57,82 @@ pub(crate) enum Resize {
 /// A conditional write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Write {
-    Claim { port: Port, service: ServiceId, name: Name, secret: Secret, rule: Rule, key: Option<KeyWrite>, now: Tick },
-    Accept { port: Port, secret: Secret, service: ServiceId, now: Tick, ahead: bool },
-    Reject { port: Port, secret: Secret, service: ServiceId, now: Tick, why: Removal },
-    RemoveDead { port: Port, secret: Secret, now: Tick },
-    ReleaseClaim { port: Port, secret: Secret, service: ServiceId, sent: Moment },
-    ReleasePort { port: Port, service: ServiceId, sent: Moment },
-    Rewrite { service: ServiceId, revision: u8, new: Service, why: Why },
-    Resize { service: ServiceId, resize: Resize, ranges: Ranges },
-    NoteGone { service: ServiceId, name: Name, secret: Secret, now: Tick },
-    RemovePointer { service: ServiceId, name: Name, secret: Secret },
-    RemoveRequest { now: Tick },
-    RemoveOrphan { port: Port, secret: Secret, service: ServiceId },
-    Rebuild { ranges: Ranges },
+    Claim {
+        port: Port,
+        service: ServiceId,
+        name: Name,
+        secret: Secret,
+        rule: Rule,
+        key: Option<KeyWrite>,
+        now: Tick,
+    },
+    /// `stamp`: what it writes down as the moment of the acceptance, or a later one where the clock is ahead.
+    Accept {
+        port: Port,
+        secret: Secret,
+        service: ServiceId,
+        now: Tick,
+        stamp: Moment,
+        ahead: bool,
+    },
+    Reject {
+        port: Port,
+        secret: Secret,
+        service: ServiceId,
+        now: Tick,
+        why: Removal,
+    },
+    RemoveDead {
+        port: Port,
+        secret: Secret,
+        now: Tick,
+    },
+    /// `seen`: by the beginning that was seen, and not by when it was sent.
+    ReleaseClaim {
+        port: Port,
+        secret: Secret,
+        service: ServiceId,
+        sent: Moment,
+        seen: bool,
+    },
+    ReleasePort {
+        port: Port,
+        service: ServiceId,
+        sent: Moment,
+    },
+    Rewrite {
+        service: ServiceId,
+        revision: u8,
+        new: Service,
+        why: Why,
+    },
+    Resize {
+        service: ServiceId,
+        resize: Resize,
+        ranges: Ranges,
+    },
+    NoteGone {
+        service: ServiceId,
+        name: Name,
+        secret: Secret,
+        now: Tick,
+    },
+    RemovePointer {
+        service: ServiceId,
+        name: Name,
+        secret: Secret,
+    },
+    RemoveRequest {
+        now: Tick,
+    },
+    RemoveOrphan {
+        port: Port,
+        secret: Secret,
+        service: ServiceId,
+    },
+    Rebuild {
+        ranges: Ranges,
+    },
 }
 
 impl Write {
@@ -243,7 +306,7 @@ impl Step<'_> {
     }
 
     fn accept(&mut self, write: &Write) -> Option<Reply> {
-        let Write::Accept { port, secret, service, now, ahead } = *write else { return None };
+        let Write::Accept { port, secret, service, now, stamp, ahead } = *write else { return None };
         self.free(Key::Port(port))?;
         let found = self.state.table.port(port);
         let Some(item) = found.filter(|item| {
@@ -258,9 +321,12 @@ impl Step<'_> {
         let live = item.accepted.is_none() && item.expires.is_some_and(|expires| expires > now);
         state.history.flag(Property::Secrets, item.secret != secret || item.service != service || !live);
         state.moment += 1;
-        let stamp = state.moment + Moment::from(ahead);
-        state.table.ports[usize::from(port)] = Some(PortItem { accepted: Some(stamp), expires: None, ..item });
-        let moment = state.moment;
+        // A clock that is ahead shows a time at which the accept will have been done.
+        let shown = if ahead { stamp + 2 } else { stamp };
+        state.table.ports[usize::from(port)] = Some(PortItem { accepted: Some(shown), expires: None, ..item });
+        // An accept that was long on its way began when it was done, however old its stamp. But where a release may be
+        // long on its way at the same time, it may hit it: the risk that the design names.
+        let moment = if self.protocol.world.late > 1 { stamp } else { state.moment };
         let fastest = state.clock + self.protocol.ahead();
         if let Some(told) = state.history.find(item.secret) {
             told.accepted = Some(moment);
@@ -305,7 +371,7 @@ impl Step<'_> {
     }
 
     fn release_claim(&mut self, write: &Write) -> Option<Reply> {
-        let Write::ReleaseClaim { port, secret, service, sent } = *write else { return None };
+        let Write::ReleaseClaim { port, secret, service, sent, .. } = *write else { return None };
         self.free(Key::Port(port))?;
         let found = self.state.table.port(port);
         let Some(item) = found.filter(|item| {

@@ -37,13 +37,13 @@ pub(crate) use claim::{ClaimWrite, Claimed, Losses, NameRule};
 pub use connect::{Endpoint, connect, connect_within_lambda, is_url, sdk_config};
 pub(crate) use item::Key;
 pub(crate) use names::Pointer;
-pub(crate) use ports::{Accepted, Filter, Freshness, Removed, Sighting};
+pub(crate) use ports::{Accepted, BeganBy, Filter, Freshness, Removed, Sighting};
 pub(crate) use ranges::Ranges;
 pub(crate) use requests::{Replay, RequestKey, RequestWrite};
 pub use send::StoreError;
 pub(crate) use send::{Doubt, backoff, wait};
 pub(crate) use services::{Marked, Rewritten};
-pub(crate) use sweep::Found;
+pub(crate) use sweep::{Checkpoint, Found, SETTLED_AT_ONCE};
 pub(crate) use transact::Reason;
 
 /// The registry's table.

@@ -17,10 +17,7 @@ impl Step<'_> {
 
     pub(super) fn begin_accept(&mut self, of: Of, service: ServiceId) -> bool {
         let Some((secret, port)) = self.offer_of(of) else { return false };
-        let now = self.now();
-        // `accepted` is stamped when it is done: a stamp older than that is a slow clock, which is a known risk.
-        let ahead = now > self.state.clock;
-        self.send(Write::Accept { port, secret, service, now, ahead }, Then::End);
+        self.send_by_clock(Write::Accept { port, secret, service, now: 0, stamp: 0, ahead: false });
         true
     }
 
@@ -44,8 +41,7 @@ impl Step<'_> {
 
     pub(super) fn begin_reject(&mut self, of: Of, service: ServiceId) -> bool {
         let Some((secret, port)) = self.offer_of(of) else { return false };
-        let now = self.now();
-        self.send(Write::Reject { port, secret, service, now, why: Removal::Rejected }, Then::End);
+        self.send_by_clock(Write::Reject { port, secret, service, now: 0, why: Removal::Rejected });
         true
     }
 
@@ -71,17 +67,15 @@ impl Step<'_> {
         true
     }
 
-    /// The pointer was read some time ago, and the clock is read now.
+    /// The pointer was read some time ago.
     pub(super) fn release(&mut self, Pointer { port, secret, .. }: Pointer) -> bool {
         let Script::ReleaseName { service, .. } = self.script() else { return false };
-        let sent = self.state.moment;
-        self.send(Write::ReleaseClaim { port, secret, service, sent }, Then::End);
+        self.send_by_clock(Write::ReleaseClaim { port, secret, service, sent: 0, seen: false });
         true
     }
 
     pub(super) fn begin_release_port(&mut self, service: ServiceId, port: Port) -> bool {
-        let sent = self.state.moment;
-        self.send(Write::ReleasePort { port, service, sent }, Then::End);
+        self.send_by_clock(Write::ReleasePort { port, service, sent: 0 });
         true
     }
 
@@ -92,7 +86,7 @@ impl Step<'_> {
             Reply::Not(Some(PortItem { service: its, secret, accepted: Some(sent), .. }))
                 if its == service && wanted.is_none_or(|wanted| wanted == secret) =>
             {
-                self.send(Write::ReleaseClaim { port, secret, service, sent }, Then::End);
+                self.send(Write::ReleaseClaim { port, secret, service, sent, seen: true }, Then::End);
             }
             _ => self.done(),
         }

@@ -2,6 +2,9 @@
 //!
 //! Its scan is eventually consistent. Here it reads what is there, and acts on it at any time later, which is the same. It
 //! asks no clock how old a mark is: any mark may be taken off at any time.
+//!
+//! A pointer whose claim an earlier read of the ports shows is left alone. That is no step here: what is left alone is as
+//! if the reconciler had stopped before it, and however old the read is, it removes nothing.
 
 use super::{Pc, Step, Then};
 use crate::conditions::Condition;
@@ -27,6 +30,14 @@ impl Step<'_> {
         match self.script() {
             Script::SweepPort { port } => self.scan_port(port),
             Script::SweepName { service, name } => match self.pointer(service, name) {
+                Some(Pointer { gone_since: Some(since), secret, .. }) if self.has(Condition::SweepGrace) => {
+                    // It was noted by who had seen the claim to be gone, settled, and gone is for ever.
+                    if self.now() - since < 1 {
+                        self.done();
+                    } else {
+                        self.send(Write::RemovePointer { service, name, secret }, Then::End);
+                    }
+                }
                 Some(pointer) => self.goto(Pc::SweepJudge(pointer)),
                 None => self.done(),
             },
@@ -72,13 +83,12 @@ impl Step<'_> {
         let stands = found
             .is_some_and(|item| item.secret == pointer.secret && (self.has(Condition::SweepGone) || item.is_live(now)));
         let secret = pointer.secret;
-        match pointer.gone_since {
-            _ if stands => self.done(),
-            None if self.has(Condition::SweepGrace) => {
-                self.send(Write::NoteGone { service, name, secret, now }, Then::End);
-            }
-            Some(since) if now - since < 1 && self.has(Condition::SweepGrace) => self.done(),
-            _ => self.send(Write::RemovePointer { service, name, secret }, Then::End),
+        if stands {
+            self.done();
+        } else if self.has(Condition::SweepGrace) {
+            self.send(Write::NoteGone { service, name, secret, now }, Then::End);
+        } else {
+            self.send(Write::RemovePointer { service, name, secret }, Then::End);
         }
         true
     }

@@ -1,7 +1,6 @@
 //! What one process knows of one service's ports, and the candidate it proposes from that.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use rand::{Rng, RngExt as _};
 use sha2::{Digest as _, Sha256};
@@ -152,8 +151,9 @@ pub struct Knowledge {
     taken: PortSet,
     /// Ports that a call in this process is trying right now.
     reserved: PortSet,
-    /// When a believed holder's claim ends: `deadlines` in order of time, `ends` by port, which says which are current.
-    deadlines: BinaryHeap<Reverse<(Expiry, Port)>>,
+    /// When a believed holder's claim ends: `deadlines` in order of time, `ends` by port. They hold the same pairs, one
+    /// for each port at most: an offer may live for 30 days, and most are accepted or rejected within seconds.
+    deadlines: BTreeSet<(Expiry, Port)>,
     ends: HashMap<Port, Expiry>,
     /// Claims of other processes within the last few round trips, by port: how crowded it is.
     recent: HashMap<Port, Timestamp>,
@@ -193,7 +193,7 @@ impl Knowledge {
             hinted: PortSet::default(),
             taken: PortSet::default(),
             reserved: PortSet::default(),
-            deadlines: BinaryHeap::new(),
+            deadlines: BTreeSet::new(),
             ends: HashMap::new(),
             recent: HashMap::new(),
             contended: HashMap::new(),
@@ -374,7 +374,13 @@ impl Knowledge {
             // What this process is trying at this moment is its own, though it has not been told so yet.
             self.believe(*holder, self.reserved.contains(holder.port), now);
         }
-        self.ends.retain(|port, _| !covered.contains(*port) || self.taken.contains(*port));
+        self.ends.retain(|port, expiry| {
+            let stays = !covered.contains(*port) || self.taken.contains(*port);
+            if !stays {
+                self.deadlines.remove(&(*expiry, *port));
+            }
+            stays
+        });
         self.covered = covered;
         if covered == self.range {
             self.whole = Some(asked);
@@ -434,27 +440,34 @@ impl Knowledge {
 
     /// The claim on the port has become an allocation: it no longer ends by itself.
     pub fn accepted(&mut self, port: Port) {
-        self.ends.remove(&port);
+        self.ends_at(port, None);
     }
 
     /// Nobody holds the port any more.
     pub fn freed(&mut self, port: Port) {
         self.taken.remove(port);
-        self.ends.remove(&port);
+        self.ends_at(port, None);
         self.own.remove(&port);
+    }
+
+    /// The claim on the port ends by itself then, or never.
+    fn ends_at(&mut self, port: Port, expiry: Option<Expiry>) {
+        let old = match expiry {
+            Some(expiry) => self.ends.insert(port, expiry),
+            None => self.ends.remove(&port),
+        };
+        if old != expiry {
+            if let Some(old) = old {
+                self.deadlines.remove(&(old, port));
+            }
+            self.deadlines.extend(expiry.map(|expiry| (expiry, port)));
+        }
     }
 
     fn believe(&mut self, holder: Holder, is_own: bool, now: Timestamp) {
         match holder.expires_at {
             Some(expiry) if expiry.has_passed(now) => return self.freed(holder.port),
-            Some(expiry) => {
-                if self.ends.insert(holder.port, expiry) != Some(expiry) {
-                    self.deadlines.push(Reverse((expiry, holder.port)));
-                }
-            }
-            None => {
-                self.ends.remove(&holder.port);
-            }
+            expiry => self.ends_at(holder.port, expiry),
         }
         self.taken.insert(holder.port);
         let is_own = is_own || self.own.get(&holder.port).is_some_and(|(created, _)| *created == holder.created);
@@ -470,15 +483,11 @@ impl Knowledge {
             *self = Self { reserved, round_trip: self.round_trip, ..Self::new(self.range) };
         }
         self.used = Some(now);
-        while let Some(Reverse((expiry, port))) = self.deadlines.peek().copied() {
+        while let Some((expiry, port)) = self.deadlines.first().copied() {
             if !expiry.has_passed(now) {
                 break;
             }
-            self.deadlines.pop();
-            // Another claim may have followed on the same port; then this deadline is an old one.
-            if self.ends.get(&port) == Some(&expiry) {
-                self.freed(port);
-            }
+            self.freed(port);
         }
         let horizon = self.horizon();
         self.recent.retain(|_, created| (now.millis() - created.millis()).abs() <= horizon);

@@ -583,9 +583,9 @@ impl Attempt<'_> {
     async fn withdraw(&mut self, holding: &Holding) -> Result<(), Error> {
         let port = holding.claim.port;
         let call = self.call.extended();
-        let now = self.registry.clock.now();
+        let clock = &self.registry.clock;
         let removed =
-            self.registry.table.reject(&call, self.namespace, self.service, port, holding.secret, now).await?;
+            self.registry.table.reject(&call, self.namespace, self.service, port, holding.secret, clock).await?;
         if let Removed::Not(Some(found), _) = removed
             && found.secret == holding.secret
         {

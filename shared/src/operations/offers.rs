@@ -45,7 +45,7 @@ impl Registry {
         secret: Secret,
     ) -> Result<(Claim, bool), Error> {
         let Some(port) = secret.port() else { return Err(no_offer(service)) };
-        match self.table.accept(call, namespace, service, port, secret, self.clock.now()).await? {
+        match self.table.accept(call, namespace, service, port, secret, &self.clock).await? {
             Accepted::Now(claim) => {
                 self.memory.place(namespace, service).learn(|knowledge| knowledge.accepted(port));
                 Ok((claim, true))
@@ -70,7 +70,7 @@ impl Registry {
         secret: Secret,
     ) -> Result<(), Error> {
         let Some(port) = secret.port() else { return Err(no_offer(service)) };
-        match self.table.reject(call, namespace, service, port, secret, self.clock.now()).await? {
+        match self.table.reject(call, namespace, service, port, secret, &self.clock).await? {
             Removed::Now => {}
             Removed::Not(Some(found), _) if found.secret == secret && found.claim.service == *service => {
                 return Err(match found.claim.state {

@@ -2,7 +2,7 @@
 
 use super::{Error, Registry};
 use crate::domain::{Claim, Holding, InstanceName, Namespace, Port, ServiceName};
-use crate::store::{Call, Doubt, Removed, StoreError};
+use crate::store::{BeganBy, Call, Doubt, Removed, StoreError};
 
 /// How an allocation is named in a path: by its port, or by its holder. A name is never all digits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,8 +85,8 @@ impl Registry {
             PortOrName::Name(name) => {
                 let pointer = self.table.pointer(call, namespace, service, name).await?;
                 let Some(pointer) = pointer else { return Err(not_found(Some(service), wanted)) };
-                let (place, now) = ((pointer.port, pointer.secret), self.now());
-                let removed = self.table.release_claim(call, namespace, place, now).await?;
+                let (place, began_by) = ((pointer.port, pointer.secret), BeganBy::Sending(&self.clock));
+                let removed = self.table.release_claim(call, namespace, place, began_by).await?;
                 let removed = match removed {
                     // In doubt, and another's by now: then the earlier send has done it.
                     Removed::Not(Some(found), Doubt::Earlier) if found.secret != pointer.secret => Removed::Now,
@@ -123,7 +123,7 @@ impl Registry {
         port: Port,
     ) -> Result<Removed, Error> {
         let is_ours = |found: &Holding| self.is_allocated(service, found);
-        match self.table.release_port(call, namespace, service, port, self.now()).await {
+        match self.table.release_port(call, namespace, service, port, &self.clock).await {
             Err(StoreError::Unknown { last }) => match self.table.port(&call.extended(), namespace, port).await {
                 Ok(found) if !found.as_ref().is_some_and(is_ours) => Ok(Removed::Now),
                 Ok(_) | Err(_) => Err(StoreError::Unknown { last }.into()),
@@ -140,7 +140,7 @@ impl Registry {
     /// Releases the very allocation that was seen.
     async fn release_seen(&self, call: &Call, namespace: &Namespace, found: &Holding) -> Result<Removed, Error> {
         let Holding { claim, secret } = found;
-        let (place, began) = ((claim.port, *secret), claim.allocated_at());
+        let (place, began) = ((claim.port, *secret), BeganBy::Seen(claim.allocated_at()));
         Ok(self.table.release_claim(call, namespace, place, began).await?)
     }
 }

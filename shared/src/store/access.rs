@@ -18,7 +18,8 @@ use super::{Call, StoreError, Table};
 pub(crate) struct Deletion<'a> {
     pub(crate) condition: &'a str,
     pub(crate) names: &'a [(&'a str, &'a str)],
-    pub(crate) values: &'a [(&'a str, AttributeValue)],
+    /// Its values, made for each send anew: what reads a clock reads it then.
+    pub(crate) values: &'a (dyn Fn() -> Vec<(&'static str, AttributeValue)> + Sync),
 }
 
 impl Table {
@@ -42,12 +43,9 @@ impl Table {
                 .names
                 .iter()
                 .fold(delete, |delete, (placeholder, name)| delete.expression_attribute_names(*placeholder, *name));
-            deletion
-                .values
-                .iter()
-                .fold(delete, |delete, (placeholder, value)| {
-                    delete.expression_attribute_values(*placeholder, value.clone())
-                })
+            (deletion.values)()
+                .into_iter()
+                .fold(delete, |delete, (placeholder, value)| delete.expression_attribute_values(placeholder, value))
                 .send()
         })
         .await?;

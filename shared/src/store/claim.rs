@@ -30,6 +30,8 @@ pub(crate) struct ClaimWrite<'a> {
     pub(crate) holding: &'a Holding,
     pub(crate) name: NameRule,
     pub(crate) request: Option<&'a RequestWrite>,
+    /// The moment of this try, in every send of it: DynamoDB refuses another content under the same token, and the token
+    /// is what joins the sends. What was dead then is dead for ever, so the condition is only the stricter for its age.
     pub(crate) now: Timestamp,
 }
 

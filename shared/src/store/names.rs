@@ -81,7 +81,7 @@ impl Table {
         let deletion = Deletion {
             condition: "#secret = :secret",
             names: &[("#secret", "secret")],
-            values: &[(":secret", text(secret.expose()))],
+            values: &|| vec![(":secret", text(secret.expose()))],
         };
         self.delete_if(call, key, deletion).await.map(|(result, _)| result.is_ok())
     }

@@ -12,8 +12,8 @@ use super::item::{Item, Key, damaged, decode, number, port_partition, port_sort,
 use super::send::{Doubt, send, send_once};
 use super::{Call, StoreError, Table};
 use crate::domain::{
-    Claim, ClaimState, Expiry, Holding, InstanceName, Namespace, Port, PortRange, Secret, ServiceName, Timestamp,
-    exposed,
+    Claim, ClaimState, Clock, Expiry, Holding, InstanceName, Namespace, Port, PortRange, Secret, ServiceName,
+    Timestamp, exposed,
 };
 
 /// A Port item without its secret.
@@ -131,6 +131,24 @@ pub(crate) struct Page<T> {
     pub(crate) next: Option<Port>,
     /// Ports whose items this version cannot read. Somebody may hold them.
     pub(crate) unreadable: Vec<Port>,
+}
+
+/// The latest moment at which an allocation that is to be released may have begun.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum BeganBy<'a> {
+    /// When the request is sent, each time anew.
+    Sending(&'a Clock),
+    /// When it was seen to have begun.
+    Seen(Timestamp),
+}
+
+impl BeganBy<'_> {
+    fn read(self) -> Timestamp {
+        match self {
+            Self::Sending(clock) => clock.now(),
+            Self::Seen(moment) => moment,
+        }
+    }
 }
 
 /// How fresh a read must be.
@@ -283,6 +301,10 @@ impl Table {
     /// pass, even where TTL has not taken it; where this clock runs late and finds it alive, the item is still there
     /// under the same secret, so nobody else holds the port (1), and the pointer still points to it (2). Only offers
     /// have an `expires_at`, so the condition on it says as well that this is one.
+    ///
+    /// The clock is read at each send. It may be throttled for seconds before it is done, and an `accepted` from before
+    /// that would let a release that was over by then, and whose copy arrives later, hit this allocation; and an offer
+    /// whose time ends meanwhile is not accepted any more.
     pub(crate) async fn accept(
         &self,
         call: &Call,
@@ -290,9 +312,10 @@ impl Table {
         service: &ServiceName,
         port: Port,
         secret: Secret,
-        now: Timestamp,
+        clock: &Clock,
     ) -> Result<Accepted, StoreError> {
         let (result, doubt) = send(call, &self.name, || {
+            let now = clock.now();
             self.client
                 .update_item()
                 .table_name(&self.name)
@@ -339,7 +362,8 @@ impl Table {
     }
 
     /// Removes an offer: one conditional write. Only its secret passes, and only while it is a live offer: an allocation
-    /// that a faster accept made of it has no `expires_at`, and stays.
+    /// that a faster accept made of it has no `expires_at`, and stays. The clock is read at each send: *live* is said of
+    /// the moment at which it is done, and not of the one at which the call began.
     pub(crate) async fn reject(
         &self,
         call: &Call,
@@ -347,18 +371,26 @@ impl Table {
         service: &ServiceName,
         port: Port,
         secret: Secret,
-        now: Timestamp,
+        clock: &Clock,
     ) -> Result<Removed, StoreError> {
         let condition = "#secret = :secret AND #service = :service AND #expires_at > :now";
         let names = [("#secret", "secret"), ("#service", "service"), ("#expires_at", "expires_at")];
-        let values =
-            [(":secret", text(secret.expose())), (":service", text(service.as_str())), (":now", number(now.seconds()))];
+        let values = || {
+            vec![
+                (":secret", text(secret.expose())),
+                (":service", text(service.as_str())),
+                (":now", number(clock.now().seconds())),
+            ]
+        };
         self.remove(call, &Key::port(namespace, port), Deletion { condition, names: &names, values: &values }).await
     }
 
     /// Removes what is dead on a port: one conditional write, so that a claim that a slower clock accepted meanwhile, or
     /// that somebody else has made since, stays. Whose the dead one is does not matter: a new claim would overwrite it
     /// as well.
+    ///
+    /// `now` is the moment at which it was judged, in every send: what was dead then is dead for ever, and a later moment
+    /// would remove more than the look before it took for dead.
     pub(crate) async fn remove_dead(
         &self,
         call: &Call,
@@ -368,26 +400,26 @@ impl Table {
     ) -> Result<Removed, StoreError> {
         let condition = "#expires_at <= :now";
         let names = [("#expires_at", "expires_at")];
-        let values = [(":now", number(now.seconds()))];
+        let values = || vec![(":now", number(now.seconds()))];
         self.remove(call, &Key::port(namespace, port), Deletion { condition, names: &names, values: &values }).await
     }
 
     /// Releases the allocation that a pointer points to. The secret is unique: it says whose the allocation is, and doing
     /// this twice is doing it once.
     ///
-    /// `began_by` is the latest moment at which the allocation may have begun: when this was sent, or when it is known to
-    /// have begun. A copy of the request that arrives late would otherwise hit a claim that was an offer while this was
-    /// asked and answered ("no such port"), and that was accepted since. Only allocations have an `accepted`.
+    /// `began_by` is the latest moment at which the allocation may have begun. A copy of the request that arrives late
+    /// would otherwise hit a claim that was an offer while this was asked and answered ("no such port"), and that was
+    /// accepted since. Only allocations have an `accepted`.
     pub(crate) async fn release_claim(
         &self,
         call: &Call,
         namespace: &Namespace,
         (port, secret): (Port, Secret),
-        began_by: Timestamp,
+        began_by: BeganBy<'_>,
     ) -> Result<Removed, StoreError> {
         let condition = "#secret = :secret AND #accepted <= :sent";
         let names = [("#secret", "secret"), ("#accepted", "accepted")];
-        let values = [(":secret", text(secret.expose())), (":sent", number(began_by.millis()))];
+        let values = || vec![(":secret", text(secret.expose())), (":sent", number(began_by.read().millis()))];
         self.remove(call, &Key::port(namespace, port), Deletion { condition, names: &names, values: &values }).await
     }
 
@@ -396,7 +428,8 @@ impl Table {
     /// Sent again after a lost reply it could release the *next* holder's allocation, so it is not. And should it arrive
     /// late, long after it was given up, the condition that the allocation began before it was sent keeps it from the
     /// next holder's. (Where an acceptor's clock was ahead, that condition fails although it should not; the caller
-    /// then knows the secret.)
+    /// then knows the secret.) The clock is read at each send: one that was throttled before is sent again, and releases
+    /// what is allocated then.
     ///
     /// # Errors
     /// [`StoreError::Unknown`] when its reply was lost.
@@ -406,7 +439,7 @@ impl Table {
         namespace: &Namespace,
         service: &ServiceName,
         port: Port,
-        now: Timestamp,
+        clock: &Clock,
     ) -> Result<Removed, StoreError> {
         let result = send_once(call, &self.name, || {
             self.client
@@ -417,7 +450,7 @@ impl Table {
                 .expression_attribute_names("#service", "service")
                 .expression_attribute_names("#accepted", "accepted")
                 .expression_attribute_values(":service", text(service.as_str()))
-                .expression_attribute_values(":sent", number(now.millis()))
+                .expression_attribute_values(":sent", number(clock.now().millis()))
                 .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
                 .return_consumed_capacity(ReturnConsumedCapacity::Total)
                 .send()

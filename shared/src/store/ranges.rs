@@ -29,6 +29,11 @@ const UNCHANGED: &str = "#version = :version";
 const ABSENT: &str = "attribute_not_exists(#version)";
 
 impl Ranges {
+    /// Whether there is an item: as soon as the namespace had a service.
+    pub(crate) fn exists(&self) -> bool {
+        self.version.is_some()
+    }
+
     fn read(item: &Item) -> Result<Self, StoreError> {
         let key = Key::of(item).unwrap_or(Key { pk: "N#…".to_owned(), sk: "RANGES".to_owned() });
         let bits = item.get("bits").and_then(|bits| bits.as_b().ok());

@@ -64,12 +64,13 @@ impl Table {
     }
 
     /// Removes a Request whose time is over and that TTL has not yet taken; conditional on that, so that one whose key
-    /// was used anew since it was seen stays.
+    /// was used anew since it was seen stays. `now` is the moment at which it was judged, in every send: what was over
+    /// then is over for ever, and a later moment could only remove more than was judged.
     pub(crate) async fn remove_request(&self, call: &Call, key: &Key, now: Timestamp) -> Result<bool, StoreError> {
         let deletion = Deletion {
             condition: "#expires_at <= :now",
             names: &[("#expires_at", "expires_at")],
-            values: &[(":now", number(now.seconds()))],
+            values: &|| vec![(":now", number(now.seconds()))],
         };
         self.delete_if(call, key, deletion).await.map(|(result, _)| result.is_ok())
     }

@@ -1,6 +1,7 @@
 //! Service items, and the transactions that change them together with Ranges.
 
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::query::QueryOutput;
 use aws_sdk_dynamodb::types::{
     Delete, Put, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
 };
@@ -91,6 +92,54 @@ impl Table {
         limit: usize,
     ) -> Result<(Vec<Service>, bool), StoreError> {
         let start = after.map(|name| Key::service(namespace, name).attributes());
+        let output = self.query_services(call, namespace, start, limit).await?;
+        let more = output.last_evaluated_key.is_some();
+        let services = output.items.unwrap_or_default().into_iter().map(service).collect::<Result<_, _>>()?;
+        Ok((services, more))
+    }
+
+    /// Every service of a namespace.
+    pub(crate) async fn all_services(&self, call: &Call, namespace: &Namespace) -> Result<Vec<Service>, StoreError> {
+        let (mut services, mut more) = self.services(call, namespace, None, 1000).await?;
+        while more {
+            let last = services.last().map(|service: &Service| service.name.clone());
+            let (next, still) = self.services(call, namespace, last.as_ref(), 1000).await?;
+            more = still && !next.is_empty();
+            services.extend(next);
+        }
+        Ok(services)
+    }
+
+    /// Every service of a namespace that this version can read, read consistently, and how many it cannot: for the
+    /// reconciler, which must find the marks of the others all the same.
+    pub(crate) async fn readable_services(
+        &self,
+        call: &Call,
+        namespace: &Namespace,
+    ) -> Result<(Vec<Service>, usize), StoreError> {
+        let (mut services, mut unreadable, mut start) = (Vec::new(), 0, None);
+        loop {
+            let output = self.query_services(call, namespace, start, 1000).await?;
+            for item in output.items.unwrap_or_default() {
+                match service(item) {
+                    Ok(service) => services.push(service),
+                    Err(_) => unreadable += 1,
+                }
+            }
+            start = output.last_evaluated_key;
+            if start.is_none() {
+                return Ok((services, unreadable));
+            }
+        }
+    }
+
+    async fn query_services(
+        &self,
+        call: &Call,
+        namespace: &Namespace,
+        start: Option<Item>,
+        limit: usize,
+    ) -> Result<QueryOutput, StoreError> {
         let (result, _) = send(call, &self.name, || {
             self.client
                 .query()
@@ -107,22 +156,7 @@ impl Table {
                 .send()
         })
         .await?;
-        let output = result.map_err(|error| StoreError::Refused { reason: error.to_string() })?;
-        let more = output.last_evaluated_key.is_some();
-        let services = output.items.unwrap_or_default().into_iter().map(service).collect::<Result<_, _>>()?;
-        Ok((services, more))
-    }
-
-    /// Every service of a namespace.
-    pub(crate) async fn all_services(&self, call: &Call, namespace: &Namespace) -> Result<Vec<Service>, StoreError> {
-        let (mut services, mut more) = self.services(call, namespace, None, 1000).await?;
-        while more {
-            let last = services.last().map(|service: &Service| service.name.clone());
-            let (next, still) = self.services(call, namespace, last.as_ref(), 1000).await?;
-            more = still && !next.is_empty();
-            services.extend(next);
-        }
-        Ok(services)
+        result.map_err(|error| StoreError::Refused { reason: error.to_string() })
     }
 
     /// Creates a service and claims its range.

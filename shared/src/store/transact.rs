@@ -101,7 +101,7 @@ impl Table {
 }
 
 /// Codes: *Amazon DynamoDB API Reference*, `TransactWriteItems`, "Cancellation reasons".
-fn read(reason: CancellationReason) -> Result<Reason<Item>, StoreError> {
+pub(super) fn read(reason: CancellationReason) -> Result<Reason<Item>, StoreError> {
     match reason.code.as_deref().unwrap_or("None") {
         "None" => Ok(Reason::None),
         "ConditionalCheckFailed" => Ok(Reason::Failed(reason.item.filter(|item| !item.is_empty()))),

@@ -240,6 +240,29 @@ fn an_offer_that_expires_is_free_again_unless_it_was_accepted() {
     assert_eq!(at(3_000), 5001);
 }
 
+/// Offers of 30 days that are accepted, rejected, or found gone within a moment leave nothing behind for 30 days.
+#[test]
+fn no_more_is_remembered_of_a_port_than_its_last_claim() {
+    let mut knowledge = Knowledge::new(range(5000, 5003));
+    for i in 0..1_000 {
+        let now = later(i);
+        let offered =
+            |number| Holder { created: now, expires_at: Some(Expiry::after(now, 30 * 86_400)), ..held(number) };
+        knowledge.claimed(offered(5000), 1.0, now);
+        knowledge.accepted(port(5000));
+        knowledge.claimed(offered(5001), 1.0, now);
+        knowledge.freed(port(5001));
+        knowledge.learn(offered(5002), now);
+        knowledge.saw(range(5002, 5002), &[], later(i + 1), later(i + 1));
+        // This one stays on offer, each time until another second.
+        let again = Holder { expires_at: Some(Expiry::after(now, 86_400 + i)), ..offered(5003) };
+        knowledge.learn(again, now);
+        let last = (Expiry::after(now, 86_400 + i), port(5003));
+        assert_eq!(knowledge.deadlines.iter().copied().collect::<Vec<_>>(), [last]);
+        assert_eq!(knowledge.ends.iter().map(|(port, expiry)| (*expiry, *port)).collect::<Vec<_>>(), [last]);
+    }
+}
+
 #[test]
 fn a_read_does_not_undo_what_was_claimed_since_it_was_sent() {
     let mut random = SmallRng::seed_from_u64(1);
