@@ -1,25 +1,37 @@
-//! The embedded DynamoDB: dynoxide, which serves the real wire protocol from inside this process, so that what runs
-//! here is what runs in the cloud, down to the SDK's requests.
+//! The embedded DynamoDB: dynoxide, called in this process. The registry reaches it through the SDK, down to the bytes of
+//! each request, so what runs here is what runs in the cloud; only the wire is left out. It listens nowhere unless it is
+//! told to.
+
+mod connector;
+mod perform;
+mod wire;
+mod worker;
 
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::net::TcpListener;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::interceptors::BeforeTransmitInterceptorContextMut;
 use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::BoxError;
-
+use aws_smithy_runtime_api::client::http::HttpConnectorFuture;
+use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 use dynoxide::Database;
+use portmaster_shared::store::in_process;
 use serde_json::value::RawValue;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
+
+pub use connector::{Request, answering, answering_over, response};
+pub use perform::perform;
 
 use crate::StartError;
+use crate::connections::serve;
 
 /// How often expired items are deleted. In the cloud it takes hours to days; nothing may depend on it.
 pub(crate) const SWEEP: Duration = Duration::from_secs(60);
@@ -27,80 +39,124 @@ pub(crate) const SWEEP: Duration = Duration::from_secs(60);
 /// A running embedded DynamoDB. Dropping it stops it.
 #[derive(Debug)]
 pub struct Embedded {
-    url: String,
-    stop: Option<(oneshot::Sender<()>, mpsc::Sender<()>)>,
+    requests: worker::Requests,
+    url: Option<String>,
+    stop: Vec<Stop>,
     threads: Vec<JoinHandle<()>>,
+    failed: Arc<Notify>,
     /// Held as long as the data is in use.
     _lock: Option<File>,
 }
 
+/// Dropping it stops a thread.
+#[derive(Debug)]
+enum Stop {
+    Sweeping { _sender: mpsc::Sender<()> },
+    Serving { _sender: oneshot::Sender<()> },
+}
+
 impl Embedded {
-    /// Starts it on a free port of the loopback interface, with its data in a folder, or in memory only. `sweep` is how
-    /// often it deletes what has expired; never, if none.
+    /// Starts it with its data in a folder, or in memory only. `sweep` is how often it deletes what has expired; never,
+    /// if none.
     ///
     /// # Errors
     /// [`StartError`] where the folder cannot be used.
     pub fn start(data: Option<&Path>, sweep: Option<Duration>) -> Result<Self, StartError> {
-        Self::start_at("127.0.0.1:0", data, sweep)
-    }
-
-    /// Starts it at an address.
-    ///
-    /// # Errors
-    /// [`StartError`] where the address or the folder cannot be used.
-    pub fn start_at(address: &str, data: Option<&Path>, sweep: Option<Duration>) -> Result<Self, StartError> {
-        let listen = |error| StartError::Listen { address: address.to_owned(), option: "--database-listen", error };
-        let listener = TcpListener::bind(address).map_err(listen)?;
         let (database, lock) = match data {
             Some(folder) => open(folder).map(|(database, lock)| (database, Some(lock)))?,
             None => (Database::memory().map_err(StartError::database)?, None),
         };
-        listener.set_nonblocking(true).map_err(StartError::embedded)?;
-        let url = format!("http://{}", listener.local_addr().map_err(StartError::embedded)?);
+        let failed = Arc::new(Notify::new());
+        let (requests, working) =
+            worker::start(database.clone(), perform, Arc::clone(&failed)).map_err(StartError::embedded)?;
+        let mut embedded = Self { requests, url: None, stop: Vec::new(), threads: vec![working], failed, _lock: lock };
+        if let Some(every) = sweep {
+            embedded.sweep(database, every)?;
+        }
+        Ok(embedded)
+    }
 
-        // A runtime of its own: its handlers block on a mutex and on SQLite.
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .thread_name("dynamodb")
-            .enable_all()
-            .build()
-            .map_err(StartError::embedded)?;
-        let (stop_serving, stopped) = oneshot::channel::<()>();
-        let served = database.clone();
-        let serving = std::thread::Builder::new().name("dynamodb".to_owned()).spawn(move || {
-            runtime.block_on(async {
-                let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
-                let stop = async {
-                    let _ = stopped.await;
-                };
-                if let Err(error) = dynoxide::server::serve_with_shutdown(listener, served, stop).await {
-                    tracing::error!(target: "portmaster::embedded", error, "the embedded DynamoDB stopped");
-                }
-            });
-        });
-        let (stop_sweeping, sweeps) = mpsc::channel::<()>();
+    /// On a thread of its own: the database gives its lock to the requests that wait for it between two pages of a sweep,
+    /// and between two requests a sweep of a large table would keep everybody waiting for as long as it takes.
+    fn sweep(&mut self, database: Database, every: Duration) -> Result<(), StartError> {
+        let (stop, stopped) = mpsc::channel::<()>();
+        let failed = Arc::clone(&self.failed);
         let sweeping = std::thread::Builder::new().name("ttl".to_owned()).spawn(move || {
-            let Some(every) = sweep else { return };
-            while let Err(mpsc::RecvTimeoutError::Timeout) = sweeps.recv_timeout(every) {
+            let _alarm = worker::Alarm(failed);
+            while let Err(mpsc::RecvTimeoutError::Timeout) = stopped.recv_timeout(every) {
                 if let Err(error) = database.sweep_ttl() {
                     tracing::warn!(target: "portmaster::embedded", %error, "expired items were not deleted");
                 }
             }
         });
-        let threads = vec![serving.map_err(StartError::embedded)?, sweeping.map_err(StartError::embedded)?];
-        Ok(Self { url, stop: Some((stop_serving, stop_sweeping)), threads, _lock: lock })
+        self.stop.push(Stop::Sweeping { _sender: stop });
+        self.threads.push(sweeping.map_err(StartError::embedded)?);
+        Ok(())
     }
 
-    /// Where it listens.
+    /// Serves it at an address too, without authentication. Gives the URL.
+    ///
+    /// # Errors
+    /// [`StartError`] where the address cannot be used.
+    pub fn listen(&mut self, address: &str) -> Result<String, StartError> {
+        let listen = |error| StartError::Listen { address: address.to_owned(), option: "--database-listen", error };
+        let listener = std::net::TcpListener::bind(address).map_err(listen)?;
+        listener.set_nonblocking(true).map_err(StartError::embedded)?;
+        let url = format!("http://{}", listener.local_addr().map_err(StartError::embedded)?);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(StartError::embedded)?;
+        let (stop, stopped) = oneshot::channel::<()>();
+        let router = wire::router(self.requests.clone());
+        let serving = std::thread::Builder::new().name("dynamodb".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                match tokio::net::TcpListener::from_std(listener) {
+                    Ok(listener) => serve(listener, router, stopped).await,
+                    Err(error) => tracing::error!(target: "portmaster::embedded", %error, "it does not listen"),
+                }
+            });
+        });
+        self.stop.push(Stop::Serving { _sender: stop });
+        self.threads.push(serving.map_err(StartError::embedded)?);
+        self.url = Some(url.clone());
+        Ok(url)
+    }
+
+    /// Where it listens, if it does.
     #[must_use]
-    pub fn url(&self) -> &str {
-        &self.url
+    pub fn url(&self) -> Option<&str> {
+        self.url.as_deref()
+    }
+
+    /// The SDK's client of it, in this process.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        let requests = self.requests.clone();
+        let http = answering(move |request| {
+            let requests = requests.clone();
+            HttpConnectorFuture::new(async move {
+                match requests.ask(request.operation(), request.body().to_vec()).await {
+                    Some(answer) => response(answer),
+                    None => Err(ConnectorError::io("the embedded DynamoDB has stopped".into())),
+                }
+            })
+        });
+        Client::from_conf(in_process(http).interceptor(without_tokens()).build())
+    }
+
+    /// Returns when the database has panicked. From then on nothing is done.
+    pub async fn failed(&self) {
+        self.failed.notified().await;
     }
 }
 
 impl Drop for Embedded {
     fn drop(&mut self) {
-        drop(self.stop.take());
+        // What listens ends first, since its last requests are done by the database's thread.
+        self.stop.clear();
+        for thread in self.threads.drain(1..) {
+            let _ = thread.join();
+        }
+        self.requests.stop();
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
@@ -134,8 +190,10 @@ fn open(folder: &Path) -> Result<(Database, File), StartError> {
 ///
 /// The embedded DynamoDB keeps every token for ten minutes and walks all of them at every call, so that a busy registry
 /// would slow down by an order of magnitude. What the token is for, that a request sent twice is done once, holds here
-/// without it: a request that is late is waited for and not sent again, and where a connection broke, the registry
-/// recognizes its own items by their secrets and revisions.
+/// without it: one that is late is waited for and not sent again (there is no timeout of an attempt, and no connection
+/// that could break), and all are done in the order in which they were sent. A request that its call's deadline gave
+/// up may still be done, late as over any wire, but before whatever the call sends afterwards to clean up. Over a socket,
+/// in tests, a connection can break; there the registry recognizes its own items by their secrets and revisions.
 #[must_use]
 pub fn without_tokens() -> impl Intercept + 'static {
     WithoutTokens

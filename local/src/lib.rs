@@ -1,10 +1,11 @@
 //! The Portmaster registry on one machine: the API that the functions serve, mounted in one process, over an embedded
 //! DynamoDB or another one.
 
+mod connections;
 mod embedded;
 mod options;
 mod server;
 
-pub use embedded::{Embedded, without_tokens};
+pub use embedded::{Embedded, Request, answering, answering_over, perform, response, without_tokens};
 pub use options::Options;
 pub use server::{Server, StartError};

@@ -38,6 +38,8 @@ async fn run(options: Options) -> ExitCode {
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
+        // At once, and no request ends: none can.
+        failure = server.failed() => return refuse(&failure),
     }
     tokio::select! {
         stopped = server.stop() => match stopped {

@@ -45,18 +45,16 @@ pub struct Options {
     )]
     pub dynamodb_endpoint: Option<String>,
 
-    /// Where the embedded DynamoDB listens, for functions on this machine (sam local). Whoever reaches this address may
-    /// read and change everything, secrets too.
+    /// Let the embedded DynamoDB listen too, for functions on this machine (sam local). Whoever reaches this address may
+    /// read and change everything, secrets too. Without this option it has no socket.
     #[arg(
         long,
         env = "PORTMASTER_DATABASE_LISTEN",
         value_name = "ADDR",
-        default_value = "127.0.0.1:0",
-        hide_default_value = true,
         conflicts_with = "dynamodb_endpoint",
         value_parser = address,
     )]
-    pub database_listen: String,
+    pub database_listen: Option<String>,
 
     /// The table there. It must exist.
     #[arg(long, env = "PORTMASTER_TABLE", value_name = "NAME", default_value = "portmaster")]

@@ -6,22 +6,17 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use aws_sdk_dynamodb::Client;
-use axum::Router;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use portmaster_shared::domain::Clock;
 use portmaster_shared::http::{self, Api};
 use portmaster_shared::operations::Registry;
-use portmaster_shared::store::{Call, Endpoint, StoreError, Table, connect, sdk_config};
+use portmaster_shared::store::{Call, Endpoint, StoreError, Table, connect};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::embedded::{Embedded, SWEEP, without_tokens};
+use crate::connections::serve;
+use crate::embedded::{Embedded, SWEEP};
 use crate::options::Options;
 
 /// How long the table may take to answer at the start.
@@ -33,9 +28,6 @@ const RECONCILE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 /// How long requests that have begun may take to end: an operation's time, and what its answer takes.
 const STOP: Duration = Duration::from_secs(15);
-
-/// How long a client may take to send a request's head.
-const HEAD: Duration = Duration::from_secs(5);
 
 /// Why there is no registry; one line each.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +82,9 @@ pub enum StartError {
         /// Why not.
         error: StoreError,
     },
+    /// The embedded DynamoDB panicked. Whatever was acknowledged is on the disk.
+    #[error("the embedded DynamoDB failed, see the log; what was acknowledged is in the folder of --data: start again")]
+    Failed,
     /// It did not stop as it should.
     #[error("stopped, but not cleanly: {0}")]
     Stop(String),
@@ -152,6 +147,15 @@ impl Server {
         &self.greeting
     }
 
+    /// Returns when the registry cannot go on: its embedded database has failed. It never does with another database.
+    pub async fn failed(&self) -> StartError {
+        match &self.embedded {
+            Some(embedded) => embedded.failed().await,
+            None => std::future::pending().await,
+        }
+        StartError::Failed
+    }
+
     /// Lets the requests that have begun end, and stops.
     ///
     /// # Errors
@@ -170,40 +174,6 @@ impl Server {
     }
 }
 
-/// Serves until told to stop, then lets what has begun end.
-///
-/// Not `axum::serve`, which can do neither of two things: give up on a client that does not finish its request's head,
-/// and would keep the server from stopping; and answer one that has finished and said that it sends no more (a half-closed
-/// connection).
-async fn serve(listener: TcpListener, router: Router, mut stopped: oneshot::Receiver<()>) {
-    let mut http = auto::Builder::new(TokioExecutor::new()).http1_only();
-    http.http1().half_close(true).timer(TokioTimer::new()).header_read_timeout(HEAD);
-    let running = GracefulShutdown::new();
-    loop {
-        let stream = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    // Out of file descriptors, most likely: wait until some are free.
-                    tracing::warn!(target: "portmaster::serve", %error, "a connection was not accepted");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-            },
-            _ = &mut stopped => break,
-        };
-        let _ = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(router.clone());
-        let connection = running.watch(http.serve_connection(TokioIo::new(stream), service).into_owned());
-        tokio::spawn(async move {
-            // A connection that breaks is its client's affair.
-            let _ = connection.await;
-        });
-    }
-    drop(listener);
-    running.shutdown().await;
-}
-
 async fn table(options: &Options) -> Result<(Table, Option<Embedded>), StartError> {
     let call = Call::within(START);
     if let Some(url) = &options.dynamodb_endpoint {
@@ -215,10 +185,12 @@ async fn table(options: &Options) -> Result<(Table, Option<Embedded>), StartErro
         return Ok((table, None));
     }
     let data = (!options.in_memory).then_some(options.data.as_path());
-    let embedded = Embedded::start_at(&options.database_listen, data, Some(SWEEP))?;
-    let config = sdk_config(&Endpoint::Embedded(embedded.url().to_owned())).await.interceptor(without_tokens());
-    let table = Table::new(Client::from_conf(config.build()), &options.table);
+    let mut embedded = Embedded::start(data, Some(SWEEP))?;
+    let table = Table::new(embedded.client(), &options.table);
     table.create(&call).await.map_err(StartError::database)?;
+    if let Some(address) = &options.database_listen {
+        embedded.listen(address)?;
+    }
     Ok((table, Some(embedded)))
 }
 
@@ -246,8 +218,8 @@ fn greeting(address: SocketAddr, options: &Options, embedded: Option<&Embedded>)
     let mut text = String::new();
     let _ = writeln!(text, "Portmaster listens on http://{address}");
     let _ = writeln!(text, "Its data is {data}");
-    if let Some(embedded) = embedded.filter(|_| !options.database_listen.ends_with(":0")) {
-        let _ = writeln!(text, "Its DynamoDB listens on {}, without authentication", embedded.url());
+    if let Some(url) = embedded.and_then(Embedded::url) {
+        let _ = writeln!(text, "Its DynamoDB listens on {url}, without authentication");
     }
     let _ = writeln!(
         text,

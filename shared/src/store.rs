@@ -34,13 +34,13 @@ use aws_sdk_dynamodb::Client;
 
 pub use call::{CLEAN_UP, Call, Meter};
 pub(crate) use claim::{ClaimWrite, Claimed, Losses, NameRule};
-pub use connect::{Endpoint, connect, connect_within_lambda, is_url, sdk_config};
+pub use connect::{Endpoint, connect, connect_within_lambda, in_process, is_url, sdk_config};
 pub(crate) use item::Key;
 pub(crate) use names::Pointer;
 pub(crate) use ports::{Accepted, BeganBy, Filter, Freshness, Removed, Sighting};
 pub(crate) use ranges::Ranges;
 pub(crate) use requests::{Replay, RequestKey, RequestWrite};
-pub use send::StoreError;
+pub use send::{DISK_FAILED, StoreError};
 pub(crate) use send::{Doubt, backoff, wait};
 pub(crate) use services::{Marked, Rewritten};
 pub(crate) use sweep::{Checkpoint, Found, SETTLED_AT_ONCE};

@@ -144,7 +144,8 @@ async fn wrong_settings_are_told_in_one_line() {
 /// A table that is not there is an answer, and not the end of the function.
 #[tokio::test]
 async fn a_missing_table_is_a_503() {
-    let database = Embedded::start(None, None).unwrap();
+    let mut database = Embedded::start(None, None).unwrap();
+    database.listen("127.0.0.1:0").unwrap();
     let function = Function::start("create-offer", &database).await;
     let body = json!({ "name": "web-01" });
     let answer = function.invoke(event("POST", "/v1/services/django/offers", Some(&body))).await;

@@ -101,7 +101,7 @@ async fn answer(State(runtime): State<Runtime>, Path((_, outcome)): Path<(String
 impl Function {
     /// Starts it on a table in this database.
     pub async fn start(function: &str, database: &Embedded) -> Self {
-        Self::start_at(function, database.url()).await
+        Self::start_at(function, database.url().unwrap()).await
     }
 
     /// Starts it on a table at this URL.
@@ -182,8 +182,9 @@ pub struct Deployment {
 
 impl Deployment {
     pub async fn new() -> Self {
-        let database = Embedded::start(None, None).unwrap();
-        let table = Table::new(connect(&Endpoint::Embedded(database.url().to_owned())).await, TABLE);
+        let mut database = Embedded::start(None, None).unwrap();
+        let url = database.listen("127.0.0.1:0").unwrap();
+        let table = Table::new(connect(&Endpoint::Embedded(url)).await, TABLE);
         table.create(&Call::within(Duration::from_secs(10))).await.unwrap();
         Self { database, functions: BTreeMap::new() }
     }

@@ -9,7 +9,7 @@ use portmaster_shared::domain::{
     Clock, Description, Given, InstanceName, Namespace, Port, PortRange, Service, ServiceName, Strategy, Timestamp,
 };
 use portmaster_shared::operations::{Content, Error, Findings, IfMatch, NewService, PortOrName, Registry};
-use portmaster_shared::store::{Call, Endpoint, Table, sdk_config};
+use portmaster_shared::store::{Call, Table, in_process};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
@@ -216,8 +216,7 @@ pub fn run(seed: u64) -> Result<usize, String> {
 async fn damage_and_repair(seed: u64) -> Result<usize, String> {
     let mut random = SmallRng::seed_from_u64(seed);
     let network = Network::new(seed, 0, false);
-    let config = sdk_config(&Endpoint::Embedded("http://127.0.0.1:9".to_owned())).await;
-    let table = Table::new(Client::from_conf(config.http_client(network.client()).build()), TABLE);
+    let table = Table::new(Client::from_conf(in_process(network.client()).build()), TABLE);
     let started = Instant::now();
     let now = move || Timestamp::from_millis(EPOCH + i64::try_from(started.elapsed().as_millis()).unwrap());
     let registry = Registry::new(table, Clock::Given(Given::new(now)), OFFER_SECONDS).with_seed(seed);

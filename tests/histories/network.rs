@@ -11,15 +11,14 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use aws_sdk_dynamodb::config::SharedHttpClient;
 use aws_sdk_dynamodb::config::http::{HttpRequest, HttpResponse};
-use aws_sdk_dynamodb::config::{HttpClient, RuntimeComponents, SharedHttpClient};
-use aws_smithy_runtime_api::client::http::{
-    HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
-};
+use aws_smithy_runtime_api::client::http::HttpConnectorFuture;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 use dynoxide::Database;
-use portmaster_simulated::{keys, perform};
+use portmaster::{answering, perform};
+use portmaster_simulated::keys;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
@@ -146,7 +145,12 @@ impl Network {
     }
 
     pub fn client(&self) -> SharedHttpClient {
-        SharedHttpClient::new(self.clone())
+        let network = self.clone();
+        answering(move |request| {
+            let trip = TRIP.try_with(Arc::clone).ok();
+            let operation = request.operation().to_owned();
+            HttpConnectorFuture::new(network.clone().serve(operation, request.http, trip))
+        })
     }
 
     /// From now on nothing goes wrong, or it does again.
@@ -307,21 +311,6 @@ impl Drop for GivenUp {
 }
 
 type Answer = Result<HttpResponse, ConnectorError>;
-
-impl HttpClient for Network {
-    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
-        SharedHttpConnector::new(self.clone())
-    }
-}
-
-impl HttpConnector for Network {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let target = request.headers().get("x-amz-target").unwrap_or_default();
-        let operation = target.split('.').next_back().unwrap_or_default().to_owned();
-        let trip = TRIP.try_with(Arc::clone).ok();
-        HttpConnectorFuture::new(self.clone().serve(operation, request, trip))
-    }
-}
 
 impl Inner {
     /// What happens to a request, and how long it takes there and back.

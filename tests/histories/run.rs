@@ -15,7 +15,7 @@ use portmaster_shared::domain::{
     ServiceName, Strategy, Timestamp,
 };
 use portmaster_shared::operations::{Content, Error, Findings, IfMatch, NewService, PortOrName, Registry, Written};
-use portmaster_shared::store::{Call, Endpoint, StoreError, Table, sdk_config};
+use portmaster_shared::store::{Call, StoreError, Table, in_process};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::Value;
@@ -213,7 +213,7 @@ impl History {
         let mut random = SmallRng::seed_from_u64(seed);
         let plan = Plan::draw(&mut random);
         let network = Network::new(random.random(), 0, !plan.is_skewed());
-        let table = table(&network).await;
+        let table = table(&network);
         let history = Self {
             seed,
             network,
@@ -932,13 +932,12 @@ fn instance(number: u8) -> String {
 pub async fn registry(network: &Network, skew: i64) -> Registry {
     let started = Instant::now();
     let now = move || Timestamp::from_millis(EPOCH + skew + millis_since(started));
-    Registry::new(table(network).await, Clock::Given(Given::new(now)), 1_800)
+    Registry::new(table(network), Clock::Given(Given::new(now)), 1_800)
 }
 
-async fn table(network: &Network) -> Table {
-    let config = sdk_config(&Endpoint::Embedded("http://127.0.0.1:9".to_owned())).await;
+fn table(network: &Network) -> Table {
     // With its tokens, as on AWS: a request that arrives late is the same request.
-    Table::new(Client::from_conf(config.http_client(network.client()).build()), TABLE)
+    Table::new(Client::from_conf(in_process(network.client()).build()), TABLE)
 }
 
 pub fn content(start: u16, end: u16, strategy: Strategy) -> Content {

@@ -4,13 +4,12 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
+use aws_sdk_dynamodb::config::SharedHttpClient;
 use aws_sdk_dynamodb::config::http::{HttpRequest, HttpResponse};
-use aws_sdk_dynamodb::config::{HttpClient, RuntimeComponents, SharedHttpClient};
-use aws_smithy_runtime_api::client::http::{
-    HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
-};
+use aws_smithy_runtime_api::client::http::{HttpConnector as _, HttpConnectorFuture, SharedHttpConnector};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
+use portmaster::{Request, answering_over};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::sync::Semaphore;
@@ -132,36 +131,14 @@ impl Plan {
 
     /// An HTTP client that behaves so.
     pub fn client(&self) -> SharedHttpClient {
-        let inner = aws_smithy_http_client::Builder::new().build_http();
-        SharedHttpClient::new(Client { inner, plan: self.clone() })
+        let plan = self.clone();
+        let wire = aws_smithy_http_client::Builder::new().build_http();
+        answering_over(wire, move |wire, request| plan.send(wire.clone(), request))
     }
-}
 
-#[derive(Debug)]
-struct Client {
-    inner: SharedHttpClient,
-    plan: Plan,
-}
-
-impl HttpClient for Client {
-    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
-        let inner = self.inner.http_connector(settings, components);
-        SharedHttpConnector::new(Connector { inner, plan: self.plan.clone() })
-    }
-}
-
-#[derive(Debug)]
-struct Connector {
-    inner: SharedHttpConnector,
-    plan: Plan,
-}
-
-impl HttpConnector for Connector {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let target = request.headers().get("x-amz-target").unwrap_or_default();
-        let operation = target.split('.').next_back().unwrap_or_default().to_owned();
-        let fault = self.plan.next(&operation);
-        let answer = self.inner.clone();
+    fn send(&self, answer: SharedHttpConnector, request: Request) -> HttpConnectorFuture {
+        let fault = self.next(request.operation());
+        let (operation, request) = (request.operation().to_owned(), request.http);
         match fault {
             Fault::None => answer.call(request),
             Fault::LoseReply => HttpConnectorFuture::new(async move {
@@ -173,11 +150,11 @@ impl HttpConnector for Connector {
                 Ok(error(500, "InternalServerError"))
             }),
             Fault::Hold => {
-                self.plan.0.lock().unwrap().held.push((answer, request));
+                self.0.lock().unwrap().held.push((answer, request));
                 HttpConnectorFuture::ready(Ok(error(500, "InternalServerError")))
             }
             Fault::Wait => {
-                let gate = Arc::clone(&self.plan.1);
+                let gate = Arc::clone(&self.1);
                 HttpConnectorFuture::new(async move {
                     gate.arrivals.add_permits(1);
                     gate.passes.acquire().await.unwrap().forget();

@@ -77,8 +77,9 @@ impl Database {
     fn new(sweep: Option<Duration>) -> Self {
         let other = std::env::var(OTHER_DYNAMODB).ok();
         let Some(url) = other.filter(|_| sweep.is_none()) else {
-            let embedded = Embedded::start(None, sweep).unwrap();
-            return Self { url: embedded.url().to_owned(), account: None, _embedded: Some(embedded) };
+            let mut embedded = Embedded::start(None, sweep).unwrap();
+            let url = embedded.listen("127.0.0.1:0").unwrap();
+            return Self { url, account: None, _embedded: Some(embedded) };
         };
         // MiniStack takes an access key of twelve digits for an account.
         static NEXT: AtomicI64 = AtomicI64::new(0);

@@ -241,7 +241,75 @@ async fn it_serves_another_dynamodb() {
     assert_eq!(world.api.accept("django", &secret).await.expect(201).port(), port);
 }
 
-/// What a client sends byte by byte, and what it gets back until the connection ends.
+/// The sockets that a process listens on: local address and port in hexadecimal, as the kernel shows them.
+fn listening_sockets(pid: u32) -> Vec<String> {
+    let inode = |link: &Path| Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned());
+    let own: Vec<_> = std::fs::read_dir(format!("/proc/{pid}/fd"))
+        .unwrap()
+        .filter_map(|fd| inode(&std::fs::read_link(fd.ok()?.path()).ok()?))
+        .collect();
+    assert!(!own.is_empty(), "a server has a socket");
+    let mut listening = Vec::new();
+    for table in ["tcp", "tcp6", "udp", "udp6"] {
+        let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/net/{table}")) else { continue };
+        for line in text.lines().skip(1) {
+            let fields: Vec<_> = line.split_whitespace().collect();
+            let (address, remote, inode) = (fields[1], fields[2], fields[9]);
+            let is_connected = !remote.ends_with(":0000");
+            if own.iter().any(|own| own == inode) && !is_connected {
+                listening.push(format!("{table} {address}"));
+            }
+        }
+    }
+    listening
+}
+
+/// The embedded database has no socket: whatever runs on this machine, a page in a browser for instance, reaches the
+/// registry through its API or not at all.
+#[tokio::test]
+async fn nothing_listens_but_the_api() {
+    let process = Process::start(&["--in-memory"]).await;
+    process.api.service("django", 5000, 5099).await;
+    process.api.allocate("django", "web-01").await;
+    let port: u16 = process.api.url.rsplit_once(':').unwrap().1.parse().unwrap();
+    let sockets = listening_sockets(process.child.id().unwrap());
+    assert_eq!(sockets, [format!("tcp 0100007F:{port:04X}")]);
+    assert!(process.stop("-TERM").await.0);
+}
+
+/// Where it does listen, it answers no page: not one of another origin, and not one that has its address under a name of
+/// its own.
+#[tokio::test]
+async fn its_database_answers_no_browser() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let process = Process::start(&["--in-memory", "--database-listen", &free]).await;
+    let client = reqwest::Client::new();
+    let ask = |operation: &str| {
+        let request = client.post(format!("http://{free}/")).header("content-type", "application/x-amz-json-1.0");
+        let target = format!("DynamoDB_20120810.{operation}");
+        request.header("x-amz-target", target).body(r#"{"TableName":"portmaster"}"#)
+    };
+    let scan = || ask("Scan");
+    assert_eq!(scan().send().await.unwrap().status(), 200);
+    let own = format!("http://{free}");
+    for origin in ["https://evil.example", "null", own.as_str()] {
+        let preflight = client.request(reqwest::Method::OPTIONS, format!("http://{free}/"));
+        let preflight = preflight.header("access-control-request-method", "POST");
+        for request in [scan(), client.get(format!("http://{free}/")), preflight] {
+            let answer = request.header("origin", origin).send().await.unwrap();
+            assert_eq!(answer.status(), 403, "{origin}");
+            assert!(answer.headers().keys().all(|name| !name.as_str().starts_with("access-control")), "{answer:?}");
+            assert!(!answer.text().await.unwrap().contains("Items"));
+        }
+    }
+    // Without an origin, what is no call of DynamoDB's is none, and what it does not know is refused.
+    assert_eq!(client.get(format!("http://{free}/")).send().await.unwrap().status(), 404);
+    let plain = client.post(format!("http://{free}/")).header("content-type", "text/plain").body("{}");
+    assert_eq!(plain.send().await.unwrap().status(), 404);
+    assert_eq!(ask("Nonsense").send().await.unwrap().status(), 400);
+    assert!(process.stop("-TERM").await.0);
+}
+
 /// Functions on this machine (`sam local`, `cargo lambda watch`) can share its database.
 #[tokio::test]
 async fn its_database_listens_where_it_is_told_to() {
@@ -258,6 +326,7 @@ async fn its_database_listens_where_it_is_told_to() {
     other.get_service(&call(), &default_namespace(), &name).await.unwrap();
 }
 
+/// What a client sends byte by byte, and what it gets back until the connection ends.
 async fn raw(api: &Caller, bytes: &[u8], half_close: bool) -> String {
     let address = api.url.strip_prefix("http://").unwrap();
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();

@@ -419,6 +419,13 @@ impl From<StoreError> for Problem {
                 Kind::Unavailable,
                 "The registry's table did not say whether it did this. Look whether it was done before you try again.",
             ),
+            StoreError::Disk { reason } => Self::new(
+                Kind::Unavailable,
+                format!(
+                    "The registry cannot write to the disk that has its data ({reason}). Nothing was changed. Free some \
+                     space there, then try again."
+                ),
+            ),
             StoreError::NoTable { .. } | StoreError::Refused { .. } => Self::new(
                 Kind::Unavailable,
                 "The registry cannot use its table. Its operator finds the reason in the log, under this request's id.",

@@ -22,7 +22,7 @@ pub enum Endpoint {
     Aws,
     /// This URL; region and credentials from the environment.
     Url(String),
-    /// An embedded one at this URL, which takes any credentials.
+    /// An embedded one that listens at this URL and takes any credentials.
     Embedded(String),
 }
 
@@ -42,8 +42,8 @@ pub async fn connect(endpoint: &Endpoint) -> Client {
 pub async fn sdk_config(endpoint: &Endpoint) -> Builder {
     let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT);
     let timeouts = match endpoint {
-        // It runs in this process, without tokens (see `without_tokens` of the local server): a request that is late is
-        // waited for, so that no second one is on its way at the same time.
+        // Without tokens (see `without_tokens` of the local server): a request that is late is waited for, so that no
+        // second one is on its way at the same time.
         Endpoint::Embedded(_) => timeouts,
         Endpoint::Aws | Endpoint::Url(_) => timeouts.operation_attempt_timeout(ATTEMPT),
     };
@@ -61,6 +61,21 @@ pub async fn sdk_config(endpoint: &Endpoint) -> Builder {
             .credentials_provider(Credentials::new("local", "local", None, None, "embedded")),
     };
     finish(builder, timeouts)
+}
+
+/// The configuration of a client whose requests never leave this process: this HTTP client answers them. Nobody checks a
+/// signature there, so none is made; that is a setting of the SDK's, and the rest of its path is as in production. As with
+/// [`Endpoint::Embedded`], a request that is late is waited for.
+#[must_use]
+pub fn in_process(http_client: SharedHttpClient) -> Builder {
+    let builder = Builder::new()
+        .behavior_version(BehaviorVersion::latest())
+        // A name that never leads anywhere (RFC 2606).
+        .endpoint_url("http://dynamodb.invalid")
+        .http_client(http_client)
+        .region(Region::from_static("local"))
+        .allow_no_auth();
+    finish(builder, TimeoutConfig::builder())
 }
 
 /// A client from within Lambda, for AWS or another URL: region and credentials are environment variables, and nothing else

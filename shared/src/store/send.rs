@@ -21,6 +21,10 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Call;
 
+/// What the embedded DynamoDB answers where its disk cannot be written; no other has this code. Nothing was done then, and
+/// to send the request again would not help.
+pub const DISK_FAILED: &str = "EmbeddedDiskFailure";
+
 /// The table could not answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
@@ -35,6 +39,12 @@ pub enum StoreError {
     Unknown {
         /// What the attempt met.
         last: String,
+    },
+    /// The embedded DynamoDB cannot write to its disk: no space is left, most likely. Nothing was done.
+    #[error("the embedded DynamoDB cannot write to its disk: {reason}")]
+    Disk {
+        /// In SQLite's words.
+        reason: String,
     },
     /// There is no such table.
     #[error("there is no DynamoDB table {table:?} in this account, region or endpoint")]
@@ -259,6 +269,10 @@ where
             | "ThrottlingException"
             | "RequestLimitExceeded"
             | "LimitExceededException" => Verdict::Again,
+            DISK_FAILED => {
+                let reason = context.err().message().unwrap_or_default().to_owned();
+                Verdict::Hopeless(StoreError::Disk { reason })
+            }
             _ if context.raw().status().is_server_error() => Verdict::AgainInDoubt,
             _ => refused(),
         },

@@ -16,24 +16,19 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::http::{HttpRequest, HttpResponse};
-use aws_sdk_dynamodb::config::{HttpClient, RuntimeComponents, SharedHttpClient};
-use aws_smithy_runtime_api::client::http::{
-    HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
-};
-use aws_smithy_types::body::SdkBody;
+use aws_smithy_runtime_api::client::http::HttpConnectorFuture;
 use dynoxide::{AttributeValue, Database};
-use portmaster::without_tokens;
+use portmaster::{Request, answering, perform, response, without_tokens};
 use portmaster_shared::domain::{Clock, Given, Timestamp};
 use portmaster_shared::operations::Registry;
-use portmaster_shared::store::{Call, Endpoint, Table, sdk_config};
+use portmaster_shared::store::{Call, Table, in_process};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 pub use crowd::{Offered, create, crowd, offer};
-pub use database::{keys, perform};
+pub use database::keys;
 
 /// The table's name.
 pub const TABLE: &str = "portmaster";
@@ -127,10 +122,12 @@ impl Distant {
 
     /// A client of it.
     pub async fn client(&self) -> Client {
-        let endpoint = Endpoint::Embedded("http://distant.invalid".to_owned());
-        let config =
-            sdk_config(&endpoint).await.http_client(SharedHttpClient::new(self.clone())).interceptor(without_tokens());
-        Client::from_conf(config.build())
+        let this = self.clone();
+        let http = answering(move |request| {
+            let this = this.clone();
+            HttpConnectorFuture::new(async move { response(this.answer(request).await) })
+        });
+        Client::from_conf(in_process(http).interceptor(without_tokens()).build())
     }
 
     /// A process of its own, which remembers nothing and whose clock is the simulated one.
@@ -157,33 +154,34 @@ impl Distant {
         of.mul_f64(factor)
     }
 
-    async fn answer(self, operation: String, body: String) -> HttpResponse {
+    async fn answer(self, request: Request) -> Result<String, (u16, String)> {
+        let (operation, body) = (request.operation(), request.body());
         self.count(|traffic| traffic.requests += 1);
         let is_transaction = operation == "TransactWriteItems";
         let third = if is_transaction { self.network.transaction } else { self.network.request } / 3;
         sleep(self.part(third)).await;
-        let written = written(&operation, &body);
-        let response = match self.begin(&written, is_transaction) {
+        let written = written(operation, body);
+        let answer = match self.begin(&written, is_transaction) {
             Err(reasons) => {
                 self.count(|traffic| traffic.conflicts += 1);
-                conflict(&operation, &reasons)
+                Err(conflict(operation, &reasons))
             }
             Ok(()) if is_transaction => {
                 self.count(|traffic| traffic.transactions += 1);
                 sleep(self.part(third)).await;
-                let response = self.perform(&operation, &body);
+                let answer = perform(&self.database, operation, body);
                 self.end(&written);
-                response
+                answer
             }
             Ok(()) => {
                 sleep(self.part(third)).await;
-                self.perform(&operation, &body)
+                perform(&self.database, operation, body)
             }
         };
-        let bytes = response.body().bytes().unwrap_or_default().len() as u64;
+        let bytes = answer.as_ref().map_or_else(|(_, error)| error.len(), String::len) as u64;
         self.count(|traffic| traffic.bytes += bytes);
         sleep(self.part(third)).await;
-        response
+        answer
     }
 
     /// A transaction begins on these items, or another write arrives at them; which of them have another under way?
@@ -211,44 +209,21 @@ impl Distant {
         }
     }
 
-    fn perform(&self, operation: &str, body: &str) -> HttpResponse {
-        match perform(&self.database, operation, body.as_bytes()) {
-            Ok(answer) => response(200, answer),
-            Err((status, error)) => response(status, error),
-        }
-    }
-
     fn count(&self, change: impl FnOnce(&mut Traffic)) {
         change(&mut self.state.lock().unwrap().traffic);
     }
 }
 
-impl HttpClient for Distant {
-    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
-        SharedHttpConnector::new(self.clone())
-    }
-}
-
-impl HttpConnector for Distant {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let target = request.headers().get("x-amz-target").unwrap_or_default();
-        let operation = target.split('.').next_back().unwrap_or_default().to_owned();
-        let body = String::from_utf8(request.body().bytes().unwrap_or_default().to_vec()).unwrap();
-        let this = self.clone();
-        HttpConnectorFuture::new(async move { Ok(this.answer(operation, body).await) })
-    }
-}
-
 /// The items that a request writes, or reads as a transaction.
-fn written(operation: &str, body: &str) -> Vec<(String, String)> {
+fn written(operation: &str, body: &[u8]) -> Vec<(String, String)> {
     match operation {
-        "PutItem" | "UpdateItem" | "DeleteItem" | "TransactWriteItems" | "TransactGetItems" => keys(body.as_bytes()),
+        "PutItem" | "UpdateItem" | "DeleteItem" | "TransactWriteItems" | "TransactGetItems" => keys(body),
         _ => Vec::new(),
     }
 }
 
 /// The words for a conflict: a transaction gives them item by item, a single write as an exception.
-fn conflict(operation: &str, in_conflict: &[bool]) -> HttpResponse {
+fn conflict(operation: &str, in_conflict: &[bool]) -> (u16, String) {
     let body = if operation.starts_with("Transact") {
         let reasons: Vec<_> = in_conflict
             .iter()
@@ -265,11 +240,7 @@ fn conflict(operation: &str, in_conflict: &[bool]) -> HttpResponse {
             "message": "Transaction is ongoing for the item",
         })
     };
-    response(400, body.to_string())
-}
-
-fn response(status: u16, body: String) -> HttpResponse {
-    HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body))
+    (400, body.to_string())
 }
 
 /// The simulated time as a clock.

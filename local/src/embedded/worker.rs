@@ -1,0 +1,129 @@
+//! The thread that has the embedded database: every request is done there, one after another, in the order in which they
+//! were sent.
+//!
+//! SQLite writes one thing at a time whoever asks, and waits for the disk meanwhile; on a thread of its own it keeps none
+//! of the runtime's threads waiting. In front of it is a channel, behind each request a oneshot for its answer.
+//!
+//! A request that its caller gave up (its deadline passed, its task ended) before its turn came is not done at all: as
+//! if it had been lost on its way. One whose turn has come is done, and is before everything that the caller sends
+//! after giving it up.
+//!
+//! **A panic in the database ends the thread**, and the process with it ([`super::Embedded::failed`]). The database holds
+//! a lock and perhaps a transaction at that moment. Going on in an open transaction would acknowledge writes that are
+//! never committed, and its lock is poisoned anyway. A start from the file is what kill -9 tests cover.
+
+use std::io;
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+
+use dynoxide::Database;
+use tokio::sync::{Notify, oneshot};
+
+/// What a request came to: the answer's body, or an error's status and body.
+pub(super) type Answer = Result<String, (u16, String)>;
+
+/// Where requests are handed in. Clones lead to the same thread.
+#[derive(Clone, Debug)]
+pub(super) struct Requests(mpsc::Sender<Message>);
+
+#[derive(Debug)]
+enum Message {
+    Request { operation: String, body: Vec<u8>, answer: oneshot::Sender<Answer> },
+    Stop,
+}
+
+impl Requests {
+    /// What the database answers; nothing, if it has stopped.
+    pub(super) async fn ask(&self, operation: &str, body: Vec<u8>) -> Option<Answer> {
+        let (answer, answered) = oneshot::channel();
+        self.0.send(Message::Request { operation: operation.to_owned(), body, answer }).ok()?;
+        answered.await.ok()
+    }
+
+    /// Stops the thread after what it has been asked so far.
+    pub(super) fn stop(&self) {
+        let _ = self.0.send(Message::Stop);
+    }
+}
+
+/// Starts the thread.
+pub(super) fn start(
+    database: Database,
+    perform: impl Fn(&Database, &str, &[u8]) -> Answer + Send + 'static,
+    failed: Arc<Notify>,
+) -> io::Result<(Requests, JoinHandle<()>)> {
+    let (requests, asked) = mpsc::channel();
+    let thread = std::thread::Builder::new().name("database".to_owned()).spawn(move || {
+        let _alarm = Alarm(failed);
+        while let Ok(Message::Request { operation, body, answer }) = asked.recv() {
+            if !answer.is_closed() {
+                let _ = answer.send(perform(&database, &operation, &body));
+            }
+        }
+    })?;
+    Ok((Requests(requests), thread))
+}
+
+/// Tells when its thread panics.
+pub(super) struct Alarm(pub(super) Arc<Notify>);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_told_and_answers_nobody() {
+        let failed = Arc::new(Notify::new());
+        let perform = |_: &Database, operation: &str, _: &[u8]| match operation {
+            "Break" => panic!("as the database would"),
+            _ => Ok("{}".to_owned()),
+        };
+        let (requests, thread) = start(Database::memory().unwrap(), perform, Arc::clone(&failed)).unwrap();
+        assert_eq!(requests.ask("GetItem", Vec::new()).await, Some(Ok("{}".to_owned())));
+        assert_eq!(requests.ask("Break", Vec::new()).await, None);
+        timeout(Duration::from_secs(10), failed.notified()).await.unwrap();
+        assert!(thread.join().is_err());
+        assert_eq!(requests.ask("GetItem", Vec::new()).await, None, "nothing is done by a database in doubt");
+    }
+
+    #[tokio::test]
+    async fn what_was_given_up_before_its_turn_is_not_done() {
+        let (release, held) = mpsc::channel::<()>();
+        let done = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&done);
+        let perform = move |_: &Database, operation: &str, _: &[u8]| {
+            if operation == "Slow" {
+                held.recv().unwrap();
+            }
+            counted.fetch_add(1, Ordering::SeqCst);
+            Ok(String::new())
+        };
+        let (requests, thread) = start(Database::memory().unwrap(), perform, Arc::default()).unwrap();
+        let slow = tokio::spawn({
+            let requests = requests.clone();
+            async move { requests.ask("Slow", Vec::new()).await }
+        });
+        tokio::task::yield_now().await;
+        assert!(timeout(Duration::from_millis(10), requests.ask("GetItem", Vec::new())).await.is_err());
+        release.send(()).unwrap();
+        slow.await.unwrap().unwrap().unwrap();
+        requests.ask("GetItem", Vec::new()).await.unwrap().unwrap();
+        assert_eq!(done.load(Ordering::SeqCst), 2);
+        requests.stop();
+        thread.join().unwrap();
+        assert_eq!(requests.ask("GetItem", Vec::new()).await, None);
+    }
+}
