@@ -2,7 +2,6 @@
 
 use aws_sdk_dynamodb::types::{ConditionCheck, Delete, ReturnConsumedCapacity, TransactWriteItem};
 
-use super::claim::refused;
 use super::item::{Item, Key, SERVICE_PREFIX, text};
 use super::names::{Pointer, pointer};
 use super::ports::holding;
@@ -148,7 +147,7 @@ impl Table {
             .condition_expression("attribute_not_exists(#pk)")
             .expression_attribute_names("#pk", "pk")
             .build()
-            .map_err(refused)?;
+            .map_err(StoreError::from)?;
         let port = Delete::builder()
             .table_name(&self.name)
             .set_key(Some(Key::port(namespace, holding.claim.port).attributes()))
@@ -156,7 +155,7 @@ impl Table {
             .expression_attribute_names("#secret", "secret")
             .expression_attribute_values(":secret", text(holding.secret.expose()))
             .build()
-            .map_err(refused)?;
+            .map_err(StoreError::from)?;
         let items = vec![
             TransactWriteItem::builder().condition_check(service).build(),
             TransactWriteItem::builder().delete(port).build(),
