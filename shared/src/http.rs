@@ -5,6 +5,7 @@
 //! [`ENDPOINTS`] is the list of them all.
 
 mod body;
+mod declared;
 mod headers;
 mod observe;
 mod offers;
@@ -17,10 +18,13 @@ mod ports;
 mod problem;
 mod services;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
+use declared::Declared;
+use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -96,26 +100,28 @@ endpoints! {
 
 /// The whole API, as the local server serves it.
 pub fn api(api: Api) -> Router {
-    let routes = ENDPOINTS.iter().fold(Routes::new(), |routes, endpoint| routes.merge((endpoint.routes)()));
-    serve(routes.split_for_parts().0, api)
+    one(ENDPOINTS.iter().fold(Routes::new(), |routes, endpoint| routes.merge((endpoint.routes)())), api)
 }
 
 /// One endpoint, as its function serves it.
 pub fn one(routes: Routes, api: Api) -> Router {
-    serve(routes.split_for_parts().0, api)
+    let (routes, document) = routes.split_for_parts();
+    serve(routes, &document, api)
 }
 
 /// The function `pages`: its own routes, and the answer to every request that no other function's route matches: an
 /// unknown path, or a known one with a method that it lacks.
 pub fn pages_and_the_rest(api: Api) -> Router {
-    let (own, _) = endpoint::pages().split_for_parts();
-    serve(own.merge(pages::methods_not_allowed()), api)
+    let (own, document) = endpoint::pages().split_for_parts();
+    serve(own.merge(pages::methods_not_allowed()), &document, api)
 }
 
-fn serve(routes: Router<Api>, api: Api) -> Router {
+fn serve(routes: Router<Api>, document: &OpenApi, api: Api) -> Router {
+    let declared = Arc::new(Declared::by(document));
     routes
         .fallback(pages::unknown_path)
         .method_not_allowed_fallback(pages::method_not_allowed)
+        .layer(from_fn_with_state(declared, declared::refuse_undeclared))
         .layer(from_fn_with_state(api.clone(), observe::observe))
         .with_state(api)
 }

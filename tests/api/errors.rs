@@ -145,12 +145,132 @@ async fn a_bad_page_is_refused() {
             ("cursor=%21", vec!["cursor"]),
             ("cursor=AAAA", vec!["cursor"]),
             ("limit=&cursor=", vec!["limit", "cursor"]),
+            ("limit=1&prefix=x", vec!["prefix"]),
+            ("Limit=1&page=2", vec!["Limit", "page"]),
         ] {
             let answer = api.get(&format!("{list}?{query}")).await.expect_problem(400, "invalid-request");
             assert_eq!(answer.faults(), faults, "{query}");
         }
-        api.get(&format!("{list}?limit=99999999999999999999999&other=x")).await.expect(200);
+        api.get(&format!("{list}?limit=99999999999999999999999")).await.expect(200);
     }
+}
+
+/// P13: a call takes the parameters and preconditions that the document declares for it, and no others. Nothing is done
+/// where one is refused.
+#[tokio::test]
+async fn what_a_call_does_not_declare_is_refused() {
+    let api = Stage::new().await;
+    api.service("django", 5000, 5999).await;
+    api.service("idle", 7000, 7009).await;
+    let port = api.allocate("django", "web-01").await;
+    let (_, secret) = api.offer("django", "web-02").await;
+    let document: Value = serde_json::from_str(portmaster_shared::http::document()).unwrap();
+    let mut calls = 0;
+    for (template, item) in document["paths"].as_object().unwrap() {
+        // A service that could be deleted, a port that could be released, an offer that could be accepted.
+        let service = if template.ends_with("{service}") { "idle" } else { "django" };
+        let path = template
+            .replace("{service}", service)
+            .replace("{secret}", &secret)
+            .replace("{port_or_name}", "web-01")
+            .replace("{port}", &port.to_string())
+            .replace("{kind}", "name-taken");
+        for (method, operation) in item.as_object().unwrap() {
+            calls += 1;
+            let method: Method = method.to_uppercase().parse().unwrap();
+            let declares = |place: &str, name: &str| {
+                let parameters = operation["parameters"].as_array().map(Vec::as_slice).unwrap_or_default();
+                parameters.iter().any(|parameter| parameter["in"] == place && parameter["name"] == name)
+            };
+            let body = match (method.as_str(), template.ends_with("offers")) {
+                ("POST", true) => Some(json!({ "name": "web-03" })),
+                ("POST", false) if template == "/v1/services" => {
+                    Some(json!({ "name": "new", "start": 8000, "end": 8009 }))
+                }
+                ("PUT" | "PATCH", _) => Some(json!({ "start": 7000, "end": 7008 })),
+                _ => None,
+            };
+            for query in ["no-such-parameter=1", "force", "=", "service=django", "%6Eo=", "a=%zz"] {
+                let answer = api.send(method.clone(), &format!("{path}?{query}"), body.clone(), &[]).await;
+                let answer = answer.expect_problem(400, "invalid-request");
+                let named = query.split('=').next().unwrap().replace("%6E", "n");
+                assert_eq!(answer.faults(), [named], "{method} {path}?{query}");
+            }
+            for known in ["limit", "cursor"] {
+                let twice = format!("{path}?{known}=1&{known}=1");
+                let answer = api.send(method.clone(), &twice, body.clone(), &[]).await;
+                let answer = answer.expect_problem(400, "invalid-request");
+                let detail = answer.body["errors"][0]["detail"].as_str().unwrap();
+                assert_eq!(detail.contains("once"), declares("query", known), "{method} {twice}: {detail}");
+            }
+            for header in ["If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"] {
+                let saves_a_copy = method == Method::GET && ["If-None-Match", "If-Modified-Since"].contains(&header);
+                let value = if header.ends_with("Match") { "\"x\"" } else { "Sun, 22 Nov 2026 10:00:00 GMT" };
+                if declares("header", header) {
+                    // It counts: here, it does not hold, or cannot be read.
+                    let answer = api.send(method.clone(), &path, body.clone(), &[(header, value)]).await;
+                    assert!([400, 412].contains(&answer.status.as_u16()), "{method} {path} {header}: {answer:?}");
+                } else if saves_a_copy {
+                    api.send(method.clone(), &path, body.clone(), &[(header, value)]).await.expect(200);
+                } else {
+                    let answer = api.send(method.clone(), &path, body.clone(), &[(header, value)]).await;
+                    let answer = answer.expect_problem(400, "invalid-request");
+                    assert_eq!(answer.faults(), [header], "{method} {path}");
+                }
+            }
+        }
+    }
+    assert_eq!(calls, 19);
+    // A path that is not there, or not with this method, is told first.
+    api.get("/v1/nothing?x=1").await.expect_problem(404, "not-found");
+    api.delete("/v1/services?x=1").await.expect_problem(405, "method-not-allowed");
+    // And nothing was done.
+    let names = api.get("/v1/services").await.expect(200);
+    assert_eq!((&names.body[0]["name"], &names.body[1]["end"]), (&json!("django"), &json!(7009)));
+    assert_eq!(names.body.as_array().unwrap().len(), 2);
+    assert_eq!(api.get("/v1/services/django/ports").await.body.as_array().unwrap().len(), 1);
+    assert_eq!(api.get("/v1/services/django/offers").await.body[0]["name"], "web-02");
+}
+
+/// A link can be signed as it stands, and a cursor leads through its own list only.
+#[tokio::test]
+async fn a_cursor_of_another_list_is_refused() {
+    let api = Stage::new().await;
+    api.service("celery", 4000, 4099).await;
+    api.service("django", 5000, 5099).await;
+    for service in ["celery", "django"] {
+        for i in 0..2 {
+            api.allocate(service, &format!("web-{i}")).await;
+            api.offer(service, &format!("web-{}", i + 2)).await;
+        }
+    }
+    let lists = [
+        "/v1/services",
+        "/v1/services/celery/offers",
+        "/v1/services/celery/ports",
+        "/v1/services/django/offers",
+        "/v1/services/django/ports",
+    ];
+    for list in lists {
+        let link = api.get(&format!("{list}?limit=1")).await.expect(200).next().unwrap();
+        let (path, query) = link.split_once('?').unwrap();
+        assert_eq!(path, list);
+        let names: Vec<_> = query.split('&').map(|pair| pair.split('=').next().unwrap()).collect();
+        assert_eq!(names, ["cursor", "limit"], "sorted, as AWS signs it");
+        for other in lists {
+            let answer = api.get(&format!("{other}?{query}")).await;
+            if other == list {
+                assert_eq!(answer.expect(200).body.as_array().unwrap().len(), 1);
+            } else {
+                let refused = answer.expect_problem(400, "invalid-request");
+                assert_eq!(refused.faults(), ["cursor"]);
+                assert!(refused.body["detail"].as_str().unwrap().contains("another list"), "{refused:?}");
+            }
+        }
+    }
+    // A listing that began under the version before goes on: "5000" and "celery", as it wrote them.
+    assert_eq!(api.get("/v1/services/django/ports?cursor=NTAwMA").await.expect(200).body[0]["port"], 5000);
+    assert_eq!(api.get("/v1/services?cursor=Y2VsZXJ5").await.expect(200).body[0]["name"], "django");
 }
 
 /// P13: every kind of problem explains itself, and the document says the same as the server.

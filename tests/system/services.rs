@@ -102,6 +102,16 @@ async fn put_makes_it_so() {
     put("/v1/services/django").await.expect_problem(412, "precondition-failed");
     put("/v1/services/new").await.expect(201);
     put("/v1/services/new").await.expect_problem(412, "precondition-failed");
+    // Both conditions count, so it is neither created nor replaced.
+    for (name, tag) in [("django", "*"), ("newer", "*"), ("newer", "\"x\"")] {
+        let both = [("if-none-match", "*"), ("if-match", tag)];
+        let path = format!("/v1/services/{name}");
+        let body = Some(json!({ "start": 9000, "end": 9099 }));
+        let refused = world.api.send(reqwest::Method::PUT, &path, body, &both).await;
+        refused.expect_problem(412, "precondition-failed");
+    }
+    world.api.get("/v1/services/newer").await.expect_problem(404, "service-not-found");
+    assert_eq!(world.api.get("/v1/services/django").await.expect(200).body, plain.body);
     world.assert_healthy().await;
 }
 

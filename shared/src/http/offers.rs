@@ -84,9 +84,9 @@ impl From<&Holding> for OfferAnswer {
     }
 }
 
-problems!(CreateProblems: InvalidRequest, MalformedJson, UnsupportedMediaType, NotFound, ServiceNotFound, NameTaken,
+problems!(CreateProblems: MalformedJson, UnsupportedMediaType, NotFound, ServiceNotFound, NameTaken,
     RangeExhausted, IdempotencyKeyReused, ServiceClosing);
-problems!(ListProblems: InvalidRequest, NotFound, ServiceNotFound);
+problems!(ListProblems: NotFound, ServiceNotFound);
 problems!(GetProblems: NotFound, ServiceNotFound, OfferNotFound);
 problems!(AcceptProblems: NotFound, ServiceNotFound, OfferNotFound, OfferExpired);
 problems!(RejectProblems: NotFound, ServiceNotFound, OfferNotFound, OfferAccepted);

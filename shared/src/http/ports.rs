@@ -44,7 +44,7 @@ impl From<&Claim> for PortAnswer {
     }
 }
 
-problems!(ListProblems: InvalidRequest, NotFound, ServiceNotFound);
+problems!(ListProblems: NotFound, ServiceNotFound);
 problems!(PortProblems: NotFound, ServiceNotFound, PortNotFound);
 problems!(FindProblems: NotFound, PortNotFound);
 

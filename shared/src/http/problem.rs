@@ -1,5 +1,7 @@
 //! The one table of errors: kind → status, type, title, explanation. And how an [`Error`] becomes a problem.
 
+use std::borrow::Cow;
+
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use problem_details::ProblemDetails;
@@ -117,7 +119,7 @@ pub(super) enum At {
     /// In the body: a JSON Pointer as a URI fragment (RFC 6901, section 6).
     Pointer(String),
     /// In the query or in the path.
-    Parameter(&'static str),
+    Parameter(Cow<'static, str>),
     /// In a header.
     Header(&'static str),
 }
@@ -135,8 +137,8 @@ impl Fault {
         Self { at: At::Pointer(pointer.into()), detail: detail.into() }
     }
 
-    pub(super) fn in_parameter(parameter: &'static str, detail: impl Into<String>) -> Self {
-        Self { at: At::Parameter(parameter), detail: detail.into() }
+    pub(super) fn in_parameter(parameter: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Self {
+        Self { at: At::Parameter(parameter.into()), detail: detail.into() }
     }
 
     pub(super) fn in_header(header: &'static str, detail: impl Into<String>) -> Self {
@@ -430,6 +432,10 @@ impl From<StoreError> for Problem {
                 Kind::Unavailable,
                 "The registry cannot use its table. Its operator finds the reason in the log, under this request's id.",
             ),
+            StoreError::Incomplete { .. } => Self::new(
+                Kind::Internal,
+                "The registry made a request to its table that lacks a part. Please report it with this request's id.",
+            ),
             StoreError::Damaged { .. } => Self::new(
                 Kind::Internal,
                 "An item of the registry's table cannot be read. Its operator finds it in the log, under this request's id.",
@@ -451,6 +457,7 @@ macro_rules! problems {
             -> std::collections::BTreeMap<String, utoipa::openapi::RefOr<utoipa::openapi::response::Response>> {
                 $crate::http::openapi::problem_responses(&[
                     $($crate::http::Kind::$kind,)*
+                    $crate::http::Kind::InvalidRequest,
                     $crate::http::Kind::PayloadTooLarge,
                     $crate::http::Kind::Unavailable,
                     $crate::http::Kind::Internal,
@@ -460,3 +467,19 @@ macro_rules! problems {
     };
 }
 pub(super) use problems;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own_mistakes_are_internal_and_not_for_the_caller_to_repeat() {
+        for error in [
+            StoreError::Incomplete { reason: "item was missing".to_owned() },
+            StoreError::Damaged { key: "N#default#PORT 05000".to_owned(), reason: "no state".to_owned() },
+        ] {
+            let problem = Problem::from(error);
+            assert_eq!((problem.kind(), problem.0.headers.len()), (Kind::Internal, 0));
+        }
+    }
+}

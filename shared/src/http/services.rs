@@ -16,7 +16,7 @@ use super::path::{self, Segments};
 use super::problem::{Fault, both, problems};
 use super::{Api, Problem};
 use crate::domain::{Description, Namespace, Port, PortRange, Service, ServiceName, Strategy};
-use crate::operations::{Content, Error, NewService, Written};
+use crate::operations::{Content, Error, IfMatch, NewService, Written};
 use crate::store::Call;
 
 /// A service to be created.
@@ -198,14 +198,14 @@ fn answer(status: StatusCode, service: &Service) -> Response {
     response
 }
 
-problems!(CreateProblems: InvalidRequest, MalformedJson, UnsupportedMediaType, ServiceExists, RangeOverlap);
-problems!(ListProblems: InvalidRequest);
+problems!(CreateProblems: MalformedJson, UnsupportedMediaType, ServiceExists, RangeOverlap);
+problems!(ListProblems:);
 problems!(GetProblems: NotFound, ServiceNotFound);
-problems!(PutProblems: InvalidRequest, MalformedJson, UnsupportedMediaType, NotFound, RangeOverlap, RangeInUse,
+problems!(PutProblems: MalformedJson, UnsupportedMediaType, NotFound, RangeOverlap, RangeInUse,
     PreconditionFailed, ServiceClosing);
-problems!(PatchProblems: InvalidRequest, MalformedJson, UnsupportedMediaType, NotFound, ServiceNotFound, RangeOverlap,
+problems!(PatchProblems: MalformedJson, UnsupportedMediaType, NotFound, ServiceNotFound, RangeOverlap,
     RangeInUse, PreconditionFailed, ServiceClosing);
-problems!(DeleteProblems: InvalidRequest, NotFound, ServiceNotFound, ServiceInUse, PreconditionFailed, ServiceClosing);
+problems!(DeleteProblems: NotFound, ServiceNotFound, ServiceInUse, PreconditionFailed, ServiceClosing);
 
 /// Create a service.
 #[utoipa::path(
@@ -315,10 +315,23 @@ pub(super) async fn put(
     check_name(&name, named.as_ref())?;
     let content = content(description, start, end, strategy)?;
     let new = NewService { name, content };
+    // One that wants the service to exist and one that wants it not to: whatever is there, one of them does not hold.
+    if only_if_new && if_match != IfMatch::Always {
+        return Err(Problem::new(
+            super::Kind::PreconditionFailed,
+            "If-Match wants the service to exist and If-None-Match: * wants it not to, so the two never hold together. \
+             Send one of them.",
+        ));
+    }
     if only_if_new {
         return match api.registry.create_service(&call, &Namespace::default(), new).await {
             Ok(service) => Ok(answer(StatusCode::CREATED, &service)),
-            Err(Error::ServiceExists { .. }) => Err(Error::PreconditionFailed.into()),
+            Err(Error::ServiceExists { service }) => Err(Problem::new(
+                super::Kind::PreconditionFailed,
+                format!(
+                    "The service {service} exists already, and If-None-Match: * wants it not to. Read it, and decide again."
+                ),
+            )),
             Err(error) => Err(error.into()),
         };
     }

@@ -7,7 +7,6 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, Get, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure, TransactGetItem,
 };
 
-use super::claim::refused;
 use super::item::{Item, Key};
 use super::ports::Freshness;
 use super::send::{Doubt, backoff, send, wait};
@@ -58,7 +57,8 @@ impl Table {
     /// when the first already looks as after (*Amazon DynamoDB Developer Guide*, "Isolation levels for transactions").
     /// So what follows from one item *about another of the same transaction* is read with this.
     pub(crate) async fn get_settled(&self, call: &Call, key: &Key) -> Result<Option<Item>, StoreError> {
-        let get = Get::builder().table_name(&self.name).set_key(Some(key.attributes())).build().map_err(refused)?;
+        let get =
+            Get::builder().table_name(&self.name).set_key(Some(key.attributes())).build().map_err(StoreError::from)?;
         let get = TransactGetItem::builder().get(get).build();
         let mut waits = backoff();
         loop {

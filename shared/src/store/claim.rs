@@ -142,7 +142,7 @@ impl Table {
                 .expression_attribute_values(":now", now)
                 .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
                 .build();
-            items.push(TransactWriteItem::builder().delete(delete.map_err(refused)?).build());
+            items.push(TransactWriteItem::builder().delete(delete.map_err(StoreError::from)?).build());
         }
 
         let mut reasons = match self.transact(call, items, OnContention::Tell).await? {
@@ -172,10 +172,5 @@ impl Table {
 }
 
 fn put(put: Result<Put, BuildError>) -> Result<TransactWriteItem, StoreError> {
-    Ok(TransactWriteItem::builder().put(put.map_err(refused)?).build())
-}
-
-/// A request that lacks a part is our mistake, and would be refused by DynamoDB as well.
-pub(crate) fn refused(error: BuildError) -> StoreError {
-    StoreError::Refused { reason: error.to_string() }
+    Ok(TransactWriteItem::builder().put(put.map_err(StoreError::from)?).build())
 }

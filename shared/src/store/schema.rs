@@ -49,9 +49,10 @@ impl Table {
         let attribute = |name: &str| {
             AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S).build()
         };
-        let refused = super::claim::refused;
-        let (pk, sk) = (key("pk", KeyType::Hash).map_err(refused)?, key("sk", KeyType::Range).map_err(refused)?);
-        let (pk_type, sk_type) = (attribute("pk").map_err(refused)?, attribute("sk").map_err(refused)?);
+        let (pk, sk) =
+            (key("pk", KeyType::Hash).map_err(StoreError::from)?, key("sk", KeyType::Range).map_err(StoreError::from)?);
+        let (pk_type, sk_type) =
+            (attribute("pk").map_err(StoreError::from)?, attribute("sk").map_err(StoreError::from)?);
         let created = super::send::send(call, &self.name, || {
             self.client
                 .create_table()
@@ -97,7 +98,7 @@ impl Table {
             .enabled(true)
             .attribute_name(TTL_ATTRIBUTE)
             .build()
-            .map_err(super::claim::refused)?;
+            .map_err(StoreError::from)?;
         let (result, _) = super::send::send(call, &self.name, || {
             self.client
                 .update_time_to_live()

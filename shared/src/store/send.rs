@@ -4,10 +4,11 @@
 //! whether an earlier send may have taken effect. That last thing is [`Doubt`], and every caller must look at it.
 
 use std::error::Error;
+use std::io;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::config::http::HttpResponse;
-use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemOutput;
 use aws_sdk_dynamodb::operation::get_item::GetItemOutput;
 use aws_sdk_dynamodb::operation::put_item::PutItemOutput;
@@ -58,6 +59,12 @@ pub enum StoreError {
         /// In DynamoDB's words.
         reason: String,
     },
+    /// A request of ours lacks a part, and was not sent.
+    #[error("a request to DynamoDB lacks a part: {reason}")]
+    Incomplete {
+        /// Which one.
+        reason: String,
+    },
     /// An item is not what this version writes.
     #[error("the item {key} cannot be read: {reason}")]
     Damaged {
@@ -66,6 +73,12 @@ pub enum StoreError {
         /// Why.
         reason: String,
     },
+}
+
+impl From<BuildError> for StoreError {
+    fn from(error: BuildError) -> Self {
+        Self::Incomplete { reason: error.to_string() }
+    }
 }
 
 /// Whether an earlier send of the same request may have taken effect although nobody was told.
@@ -248,12 +261,15 @@ where
 {
     let refused = || Verdict::Hopeless(StoreError::Refused { reason: describe(error) });
     match error {
+        SdkError::ConstructionFailure(_) if source::<BuildError>(error).is_some() => {
+            Verdict::Hopeless(StoreError::Incomplete { reason: describe(error) })
+        }
         // No credentials, no region, an endpoint that is no URL.
         SdkError::ConstructionFailure(_) => refused(),
         SdkError::DispatchFailure(failure) if failure.is_user() => refused(),
         SdkError::DispatchFailure(_) if was_never_sent(error) => Verdict::Again,
         SdkError::DispatchFailure(failure)
-            if failure.is_other() && failure.as_other().is_none() && io_source(error).is_none() =>
+            if failure.is_other() && failure.as_other().is_none() && source::<io::Error>(error).is_none() =>
         {
             refused()
         }
@@ -280,12 +296,12 @@ where
     }
 }
 
-/// The first I/O error among the causes of an error.
-fn io_source<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a std::io::Error> {
+/// The first error of a type among the causes of an error.
+fn source<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
     let mut next = Some(error);
     while let Some(error) = next {
-        if let Some(io) = error.downcast_ref() {
-            return Some(io);
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
         }
         next = error.source();
     }
@@ -294,7 +310,7 @@ fn io_source<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a std::io::Error>
 
 /// A connection that was refused carried nothing.
 fn was_never_sent(error: &(dyn Error + 'static)) -> bool {
-    io_source(error).is_some_and(|io| io.kind() == std::io::ErrorKind::ConnectionRefused)
+    source::<io::Error>(error).is_some_and(|io| io.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 /// The error in words. Service errors carry a code and a message of DynamoDB's, never an item.
@@ -324,5 +340,23 @@ where
             }
             text
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodb::operation::get_item::GetItemError;
+    use aws_sdk_dynamodb::types::Put;
+
+    use super::*;
+
+    #[test]
+    fn a_request_that_lacks_a_part_is_our_mistake_whoever_notices() {
+        let lacking = || Put::builder().build().unwrap_err();
+        assert!(matches!(StoreError::from(lacking()), StoreError::Incomplete { reason } if !reason.is_empty()));
+        let sent = SdkError::<GetItemError, HttpResponse>::construction_failure(lacking());
+        assert!(matches!(judge(&sent, "table"), Verdict::Hopeless(StoreError::Incomplete { .. })));
+        let unconfigured = SdkError::<GetItemError, HttpResponse>::construction_failure("no region");
+        assert!(matches!(judge(&unconfigured, "table"), Verdict::Hopeless(StoreError::Refused { .. })));
     }
 }

@@ -7,7 +7,6 @@ use aws_sdk_dynamodb::types::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::claim::refused;
 use super::item::{Item, Key, SERVICE_PREFIX, decode, encode, namespace_partition, text};
 use super::ranges::Ranges;
 use super::send::send;
@@ -177,7 +176,7 @@ impl Table {
             .expression_attribute_names("#pk", "pk")
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .build()
-            .map_err(refused)?;
+            .map_err(StoreError::from)?;
         let mut claimed = seen.claimed.clone();
         claimed.insert_range(new.range);
         self.with_ranges(call, namespace, TransactWriteItem::builder().put(put).build(), (seen, &claimed), Some(new))
@@ -201,7 +200,7 @@ impl Table {
             .expression_attribute_values(":revision", text(old.revision.to_string()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .build()
-            .map_err(refused)?;
+            .map_err(StoreError::from)?;
         let mut claimed = seen.claimed.clone();
         claimed.remove_range(old.range);
         claimed.insert_range(new.range);
@@ -228,7 +227,7 @@ impl Table {
             .expression_attribute_values(":revision", text(marked.revision.to_string()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .build()
-            .map_err(refused)?;
+            .map_err(StoreError::from)?;
         let delete = TransactWriteItem::builder().delete(delete).build();
         let mut claimed = seen.claimed.clone();
         claimed.remove_range(marked.range);
@@ -277,7 +276,8 @@ impl Table {
         (seen, claimed): (&Ranges, &PortSet),
         intended: Option<&Service>,
     ) -> Result<Rewritten, StoreError> {
-        let put = TransactWriteItem::builder().put(seen.put(self, namespace, claimed).map_err(refused)?).build();
+        let put =
+            TransactWriteItem::builder().put(seen.put(self, namespace, claimed).map_err(StoreError::from)?).build();
         let reasons = match self.transact(call, vec![write, put], OnContention::Wait).await? {
             Transacted::Done => return Ok(Rewritten::Done),
             Transacted::Cancelled(reasons) => reasons,

@@ -7,7 +7,6 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, ConditionCheck, Delete, Get, ReturnConsumedCapacity, TransactGetItem, TransactWriteItem,
 };
 
-use super::claim::refused;
 use super::item::{Item, Key, SERVICE_PREFIX, port_partition, text};
 use super::names::{Pointer, pointer};
 use super::ports::holding;
@@ -182,7 +181,7 @@ impl Table {
                 .projection_expression("#pk, #secret")
                 .expression_attribute_names("#pk", "pk")
                 .expression_attribute_names("#secret", "secret");
-            let get = TransactGetItem::builder().get(get.build().map_err(refused)?).build();
+            let get = TransactGetItem::builder().get(get.build().map_err(StoreError::from)?).build();
             left.push(((namespace, port), get));
         }
         let mut waits = backoff();
@@ -264,7 +263,7 @@ impl Table {
             .condition_expression("attribute_not_exists(#pk)")
             .expression_attribute_names("#pk", "pk")
             .build()
-            .map_err(refused)?;
+            .map_err(StoreError::from)?;
         let port = Delete::builder()
             .table_name(&self.name)
             .set_key(Some(Key::port(namespace, holding.claim.port).attributes()))
@@ -272,7 +271,7 @@ impl Table {
             .expression_attribute_names("#secret", "secret")
             .expression_attribute_values(":secret", text(holding.secret.expose()))
             .build()
-            .map_err(refused)?;
+            .map_err(StoreError::from)?;
         let items = vec![
             TransactWriteItem::builder().condition_check(service).build(),
             TransactWriteItem::builder().delete(port).build(),
