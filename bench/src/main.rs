@@ -1,5 +1,6 @@
 //! The benchmarks of Portmaster, each one command: `cargo run --release -p portmaster-bench -- cost` (or `crowd`,
-//! `compared`, `allocator`, `cold`, `throughput`, `all`). Each writes its own part of `docs/performance.md` and its plots beside it.
+//! `compared`, `reconcile`, `allocator`, `cold`, `throughput`, `all`). Each writes its own part of `docs/performance.md`
+//! and its plots beside it.
 //!
 //! `cost`, `crowd` and `compared` run in simulated time and count, so they say the same on every machine. `allocator`,
 //! `cold` and `throughput` take time on this one: compare them with another run on the same machine only.
@@ -13,6 +14,7 @@ mod compared;
 mod cost;
 mod crowd;
 mod naive;
+mod reconcile;
 mod report;
 mod throughput;
 mod world;
@@ -29,6 +31,8 @@ enum What {
     Crowd,
     /// The same crowds on designs that one might write instead.
     Compared,
+    /// What the reconciler costs on a large table.
+    Reconcile,
     /// Nanoseconds for choosing a port.
     Allocator,
     /// Offers and accepts per second of the local server.
@@ -66,6 +70,9 @@ fn main() {
     }
     if wanted(What::Compared) {
         report::write("compared", compared::run(quick, seeds), quick);
+    }
+    if wanted(What::Reconcile) {
+        report::write("reconcile", reconcile::run(quick), quick);
     }
     if wanted(What::Allocator) {
         report::write("allocator", allocator::run(quick), quick);

@@ -32,6 +32,8 @@ use crate::support::{conflict, error};
 pub struct Trip {
     /// Whether a write of it ended so that nobody knew whether it was done.
     pub doubt: AtomicBool,
+    /// When the first and the last of its writes were sent that were done, or may be done later.
+    sent: Mutex<Option<(Instant, Instant)>>,
     requests: AtomicU32,
     /// At which request the caller stops, and whether that request is done.
     stop_at: Option<(u32, bool)>,
@@ -46,6 +48,16 @@ impl Trip {
 
     pub fn was_in_doubt(&self) -> bool {
         self.doubt.load(Ordering::Relaxed)
+    }
+
+    pub fn sent(&self) -> Option<(Instant, Instant)> {
+        *self.sent.lock().unwrap()
+    }
+
+    fn sends(&self) {
+        let now = Instant::now();
+        let mut sent = self.sent.lock().unwrap();
+        *sent = Some((sent.map_or(now, |(first, _)| first), now));
     }
 }
 
@@ -207,7 +219,11 @@ impl Network {
         let is_write = !matches!(operation.as_str(), "GetItem" | "TransactGetItems" | "Query" | "Scan");
         let mut given_up = GivenUp(trip.clone().filter(|_| is_write));
         if let Some(trip) = &trip {
-            use Fault::{DoneButError, InternalError, Late, LostReply};
+            use Fault::{Conflict, DoneButError, InternalError, Late, LostReply, Throttled, ThroughputExceeded};
+            let refused = matches!(fault, Some(Conflict | InternalError | Throttled | ThroughputExceeded));
+            if is_write && !(refused && trip.stop_at.is_none()) {
+                trip.sends();
+            }
             if is_write && matches!(fault, Some(InternalError | DoneButError | LostReply | Late)) {
                 trip.doubt.store(true, Ordering::Relaxed);
             }

@@ -151,6 +151,8 @@ struct Event {
     ended: Stamp,
     answer: Answer,
     doubt: bool,
+    /// When the first and the last of its writes were sent that were done, or may have been.
+    sent: Option<(i64, i64)>,
 }
 
 /// The figures of a history.
@@ -385,7 +387,9 @@ impl History {
             }
         }
         let doubt = trip.was_in_doubt();
-        self.events.borrow_mut().push(Event { act, process, began, ended, answer, doubt });
+        let millis = |at: Instant| EPOCH + i64::try_from((at - self.started).as_millis()).unwrap();
+        let sent = trip.sent().map(|(first, last)| (millis(first), millis(last)));
+        self.events.borrow_mut().push(Event { act, process, began, ended, answer, doubt, sent });
     }
 
     async fn ask(&self, registry: &Registry, act: &Act) -> Answer {
@@ -607,8 +611,8 @@ impl History {
         for event in events.iter() {
             let may_have_accepted =
                 matches!(event.answer, Answer::Accepted { first: true }) || event.is_open() || event.doubt;
-            if let (Act::Accept(claim), true) = (&event.act, may_have_accepted) {
-                let (from, shown) = (event.began.millis, event.began.millis + self.plan.processes[event.process]);
+            if let (Act::Accept(claim), true, Some((from, _))) = (&event.act, may_have_accepted, event.sent) {
+                let shown = from + self.plan.processes[event.process];
                 let (old, old_shown) = claims[*claim].accepted_from.unwrap_or((i64::MAX, i64::MAX));
                 claims[*claim].accepted_from = Some((from.min(old), shown.min(old_shown)));
             }
@@ -680,7 +684,7 @@ impl History {
     fn project(&self, of: usize, event: &Event, claims: &[Claim], slots: &mut BTreeMap<Place, Vec<Entry<Asked>>>) {
         let skew = self.plan.processes[event.process];
         let mut put = |place: Place, op: Op, certain: bool, open: bool| {
-            let op = Asked { of, op, skew, doubt: event.doubt };
+            let op = Asked { of, op, skew, doubt: event.doubt, sent: event.sent.map(|(first, _)| first) };
             let ended = (!open).then_some(event.ended);
             slots.entry(place).or_default().push(Entry { began: event.began, ended, certain, op });
         };
@@ -743,7 +747,8 @@ impl History {
                 if let Some(answer) = answer {
                     put(own.clone(), Op::Release(service, name.clone(), answer), true, false);
                 }
-                let perhaps = Released::Perhaps(event.ended.millis, event.ended.millis + skew);
+                let Some((_, last)) = event.sent.or(answer.map(|_| (0, 0))) else { return };
+                let perhaps = Released::Perhaps(last, last + skew);
                 if open || event.doubt {
                     put(own.clone(), Op::Release(service, name.clone(), perhaps), false, open);
                 }
@@ -858,7 +863,8 @@ impl History {
                 None => events.iter().filter(may_have_made).map(|event| event.began).min().unwrap_or(first.began),
             };
             let of = events.iter().position(|event| event.began == first.began).unwrap();
-            let op = Asked { of, op: Op::Claim(number), skew: self.plan.processes[first.process], doubt: false };
+            let op =
+                Asked { of, op: Op::Claim(number), skew: self.plan.processes[first.process], doubt: false, sent: None };
             let entry = Entry { began, ended: Some(first.ended), certain: true, op };
             for place in [Place::Port(claim.port), Place::Name(claim.service, claim.name.clone())]
                 .into_iter()
@@ -879,7 +885,7 @@ impl History {
             let Claim { service, name, port, expires_at, .. } = claim;
             writeln!(text, "claim {i}: {service} {name} {port}, until {}", expires_at * 1000 - EPOCH).unwrap();
         }
-        for Event { act, process, began, ended, answer, doubt } in events {
+        for Event { act, process, began, ended, answer, doubt, sent: _ } in events {
             writeln!(
                 text,
                 "{:>4}-{:<4} {:>6}-{:<6} process {process}{}: {act:?} -> {answer:?}",

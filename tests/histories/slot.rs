@@ -23,7 +23,7 @@ pub struct Claim {
     pub port: u16,
     /// In seconds.
     pub expires_at: i64,
-    /// The first beginning of an accept that may have done it: the milliseconds, and what its clock showed.
+    /// When the first accept was sent that may have done it: the milliseconds, and what its clock showed.
     pub accepted_from: Option<(i64, i64)>,
 }
 
@@ -88,7 +88,7 @@ pub enum Rejected {
 pub enum Released {
     Done,
     NotFound,
-    /// The time until which it was sent, and its clock's time then.
+    /// When it was sent last, and its clock's time then.
     Perhaps(i64, i64),
 }
 
@@ -100,6 +100,8 @@ pub struct Asked {
     /// How far ahead its clock is.
     pub skew: i64,
     pub doubt: bool,
+    /// When the first of its writes was sent that may have been done.
+    pub sent: Option<i64>,
 }
 
 /// A port, a name, or a key.
@@ -135,7 +137,8 @@ impl Slot<'_> {
     fn follows(&self, state: State, entry: &Entry<Asked>, window: Window) -> Vec<State> {
         let asked = &entry.op;
         let same = |holds: bool| if holds { vec![state] } else { vec![] };
-        let first_clock = entry.began.millis + asked.skew;
+        // Its clock is read whenever it is sent, so it is one of these times, or a later one.
+        let in_time = |claim| asked.sent.is_some_and(|sent| !self.expired(claim, sent + asked.skew));
         // By its own clock a claim has surely expired, or has perhaps.
         let surely = |claim| self.expired(claim, window.earliest + asked.skew);
         let perhaps = |claim| self.expired(claim, window.latest + asked.skew);
@@ -150,8 +153,7 @@ impl Slot<'_> {
             },
             Op::Accept(claim, answer) => {
                 let is = |accepted| state == Some((*claim, accepted));
-                // Its clock was read when it began: an accept that is sent again keeps it.
-                let can = is(false) && !self.expired(*claim, first_clock);
+                let can = is(false) && in_time(*claim);
                 match answer {
                     Accepted::First | Accepted::Perhaps if can => vec![Some((*claim, true))],
                     // It has been sent before, and finds that it is done: by itself, in all likelihood.
@@ -164,7 +166,7 @@ impl Slot<'_> {
             }
             Op::Reject(claim, answer) => {
                 let is = |accepted| state == Some((*claim, accepted));
-                let can = is(false) && !self.expired(*claim, first_clock);
+                let can = is(false) && in_time(*claim);
                 match answer {
                     Rejected::Done | Rejected::Perhaps if can => vec![None],
                     Rejected::Done => same(asked.doubt && !is(true) && !is(false)),
@@ -185,11 +187,10 @@ impl Slot<'_> {
                     (Released::Done, Some(_)) => vec![None],
                     (Released::Done, None) => same(asked.doubt),
                     (Released::NotFound, held) => same(held.is_none()),
-                    // By port, one that arrives late must not hit an allocation that began since it was sent.
+                    // One that arrives late must not hit an allocation whose accept was sent after it.
                     (Released::Perhaps(sent_until, clock), Some(claim)) => {
                         let from = self.claims[claim].accepted_from;
-                        let meant = name.is_some()
-                            || from.is_some_and(|(millis, shown)| millis <= *sent_until || shown <= *clock);
+                        let meant = from.is_some_and(|(millis, shown)| millis <= *sent_until || shown <= *clock);
                         if meant { vec![None] } else { vec![] }
                     }
                     (Released::Perhaps(..), None) => vec![],

@@ -33,6 +33,8 @@ pub enum Fault {
     Hold,
     /// It does not leave before [`Plan::open`].
     Wait,
+    /// It is not done: throttled, and not told so before [`Plan::open`].
+    WaitAndThrottle,
 }
 
 /// Which requests meet which fault.
@@ -159,6 +161,14 @@ impl Plan {
                     gate.arrivals.add_permits(1);
                     gate.passes.acquire().await.unwrap().forget();
                     answer.call(request).await
+                })
+            }
+            Fault::WaitAndThrottle => {
+                let gate = Arc::clone(&self.plan.1);
+                HttpConnectorFuture::new(async move {
+                    gate.arrivals.add_permits(1);
+                    gate.passes.acquire().await.unwrap().forget();
+                    Ok(error(400, "ThrottlingException"))
                 })
             }
             Fault::InternalError => HttpConnectorFuture::ready(Ok(error(500, "InternalServerError"))),

@@ -189,3 +189,58 @@ async fn a_full_range_may_be_full_by_the_calls_own_claim() {
     world.api.accept("django", &offer.secret()).await.expect(201);
     world.assert_healthy().await;
 }
+
+/// P7: an accept is throttled while a release of the same name, or port, comes to its end: a copy of that release is on its
+/// way for long. What is accepted afterwards began after it, whenever the accept's call began, and stays.
+#[tokio::test]
+async fn a_late_release_does_not_hit_an_accept_that_was_throttled_before_it() {
+    for by in ["web-0", "5000"] {
+        let world = World::new().await;
+        world.api.service("django", 5000, 5009).await;
+        let offer = world.api.ask("django", "web-0").await.expect(201);
+        assert_eq!(offer.port(), 5000);
+        let secret = offer.secret();
+        let plan = Plan::script(&[("UpdateItem", Fault::WaitAndThrottle)]);
+        let throttled = serve(world.faulty(&plan).await).await;
+        let accept = tokio::spawn(async move { throttled.accept("django", &secret).await });
+        plan.waiting().await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+
+        let late = Plan::script(&[("DeleteItem", Fault::Hold)]);
+        let releaser = serve(world.faulty(&late).await).await;
+        let released = releaser.delete(&format!("/v1/services/django/ports/{by}")).await;
+        match by {
+            // By its secret it was sent again, and found an offer.
+            "web-0" => released.expect_problem(404, "port-not-found"),
+            // It was sent once; the port was not allocated then.
+            _ => released.expect(204),
+        };
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        plan.open();
+        accept.await.unwrap().expect(201);
+        late.deliver().await;
+        let found = world.api.get("/v1/services/django/ports/web-0").await;
+        assert_eq!(found.expect(200).port(), 5000, "released by {by}");
+        world.api.delete(&format!("/v1/services/django/ports/{by}")).await.expect(204);
+        world.assert_healthy().await;
+    }
+}
+
+/// P6: an accept or a reject whose offer ends while it is throttled comes too late.
+#[tokio::test]
+async fn an_offer_that_ends_while_its_accept_is_throttled_is_over() {
+    let world = World::new().await;
+    world.api.service("django", 5000, 5009).await;
+    let secret = world.api.ask("django", "web-0").await.expect(201).secret();
+    let plan = Plan::script(&[("UpdateItem", Fault::WaitAndThrottle)]);
+    let throttled = serve(world.faulty(&plan).await).await;
+    let accept = {
+        let secret = secret.clone();
+        tokio::spawn(async move { throttled.accept("django", &secret).await })
+    };
+    plan.waiting().await;
+    world.pass(Duration::from_secs(1801));
+    plan.open();
+    accept.await.unwrap().expect_problem(410, "offer-expired");
+    world.assert_healthy().await;
+}

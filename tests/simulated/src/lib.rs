@@ -147,6 +147,25 @@ impl Distant {
         self.database.import_items(TABLE, items, dynoxide::ImportOptions::default()).unwrap();
     }
 
+    /// Writes the pointers of so many names of a service: first those of the allocations that [`Distant::fill`] makes on
+    /// these ports, then as many as are left whose claims are gone, on the same ports.
+    pub fn fill_names(&self, service: &str, ports: impl Iterator<Item = u16> + Clone, names: usize) {
+        let live = ports.clone().map(|port| (format!("filler-{port}"), port, "ffff-ffff-8fff-bfff-ffffffffffff"));
+        let gone = ports.cycle().enumerate();
+        let gone = gone.map(|(i, port)| (format!("gone-{i}"), port, "eeee-eeee-8eee-beee-eeeeeeeeeeee"));
+        let item = |(name, port, secret): (String, u16, &str)| {
+            let item = json!({
+                "pk": { "S": format!("N#default#INSTANCE#{service}") },
+                "sk": { "S": name },
+                "port": { "N": port.to_string() },
+                "secret": { "S": format!("{port:04x}{secret}") },
+            });
+            serde_json::from_value(item).unwrap()
+        };
+        let items = live.chain(gone).take(names).map(item).collect();
+        self.database.import_items(TABLE, items, dynoxide::ImportOptions::default()).unwrap();
+    }
+
     /// How long a part of a round trip takes this time.
     fn part(&self, of: Duration) -> Duration {
         let stray = self.network.jitter;

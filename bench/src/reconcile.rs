@@ -1,0 +1,65 @@
+//! What the reconciler costs on a large table: requests, units and time, 5 ms away from it and on this machine.
+
+use std::time::{Duration, Instant};
+
+use portmaster_shared::domain::Strategy;
+use portmaster_shared::store::Call;
+use portmaster_simulated::{Distant, Network};
+use tokio::time::sleep;
+
+use crate::report::{Part, machine};
+use crate::world::{create, simulate};
+
+/// What the function and the local server give a run.
+const RUN: Duration = Duration::from_secs(110);
+
+/// Each third of it is whole milliseconds: Tokio's time has no others.
+const ROUND_TRIP: Duration = Duration::from_millis(6);
+
+pub fn run(quick: bool) -> Part {
+    let sizes: &[(usize, u16)] = if quick { &[(1_000, 480)] } else { &[(10_000, 4_800), (100_000, 48_000)] };
+    let mut part = Part {
+        text: format!(
+            "Every port is allocated to a name; the claims of the other names are gone. *The first* sweep notes each of \
+             those, *a later one* finds nothing to do, and the one *after a week* forgets what was noted. One run each, \
+             within the 110 s that a run has. *At 6 ms* is simulated time, where each request takes so long; *here* is \
+             what this process took for it, the embedded database included. {}\n\n",
+            machine()
+        ),
+        ..Part::default()
+    };
+    let mut rows = Vec::new();
+    for (names, ports) in sizes {
+        rows.extend(simulate(sweeps(*names, *ports)));
+    }
+    part.table(&["names", "ports", "sweep", "items", "requests", "R", "W", "s at 6 ms", "s here"], &rows);
+    part
+}
+
+async fn sweeps(names: usize, ports: u16) -> Vec<Vec<String>> {
+    let distant = Distant::new(Network::exact(ROUND_TRIP), 1).await;
+    create(&distant, 0, 1024, 1023 + ports, Strategy::Lowest).await;
+    distant.fill("service-0", 1024..1024 + ports);
+    distant.fill_names("service-0", 1024..1024 + ports, names);
+    let registry = distant.process(&distant.client().await);
+    let mut rows = Vec::new();
+    for (what, pause) in [("the first", 0), ("a later one", 0), ("after a week", 7 * 24 * 3600)] {
+        sleep(Duration::from_secs(pause)).await;
+        let (call, began, really) = (Call::within(RUN), tokio::time::Instant::now(), Instant::now());
+        let found = registry.reconcile(&call).await.unwrap();
+        assert!(found.finished && found.is_healthy(), "{found:?}");
+        let meter = call.meter();
+        rows.push(vec![
+            names.to_string(),
+            ports.to_string(),
+            what.to_owned(),
+            found.items.to_string(),
+            meter.requests.to_string(),
+            format!("{:.0}", meter.read_units),
+            format!("{:.0}", meter.write_units),
+            format!("{:.1}", began.elapsed().as_secs_f64()),
+            format!("{:.1}", really.elapsed().as_secs_f64()),
+        ]);
+    }
+    rows
+}
