@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use mimalloc::MiMalloc;
-use portmaster::{Options, Server};
+use portmaster::{Log, Options, Server};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// A fifth of the server's time went into the system's allocator: each request passes through two HTTP servers, a client
@@ -15,45 +15,48 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    portmaster_shared::log::start(&options.log_level);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return refuse(&error),
+    let log = match Log::start(&options.log_level) {
+        Ok(log) => log,
+        Err(error) => {
+            eprintln!("portmaster: {error}");
+            return ExitCode::FAILURE;
+        }
     };
-    runtime.block_on(run(options))
+    let result = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(run(options)),
+        Err(error) => Err(error.to_string()),
+    };
+    let code = match result {
+        Ok(code) => code,
+        Err(why) => {
+            // In one line, and through the log, which waits for nobody.
+            log.say(&format!("portmaster: {why}"));
+            ExitCode::FAILURE
+        }
+    };
+    log.finish();
+    code
 }
 
-async fn run(options: Options) -> ExitCode {
+/// Serves until it is told to stop. An error is a line on why it does not.
+async fn run(options: Options) -> Result<ExitCode, String> {
     // Before anything is started, so that no signal is missed.
-    let (mut interrupt, mut terminate) = match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
-        (Ok(interrupt), Ok(terminate)) => (interrupt, terminate),
-        (Err(error), _) | (_, Err(error)) => return refuse(&error),
-    };
-    let server = match Server::start(options).await {
-        Ok(server) => server,
-        Err(error) => return refuse(&error),
-    };
-    // If nobody is there to read it, that is no reason not to serve.
-    let _ = writeln!(std::io::stdout(), "{}", server.greeting());
+    let signals = || Ok::<_, std::io::Error>((signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?));
+    let (mut interrupt, mut terminate) = signals().map_err(|error| error.to_string())?;
+    let server = Server::start(options).await.map_err(|error| error.to_string())?;
+    // Beside everything else: if nobody is there to read it, that is no reason not to serve, nor not to stop.
+    let greeting = format!("{}\n", server.greeting());
+    std::thread::spawn(move || std::io::stdout().write_all(greeting.as_bytes()));
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
         // At once, and no request ends: none can.
-        failure = server.failed() => return refuse(&failure),
+        failure = server.failed() => return Err(failure.to_string()),
     }
     tokio::select! {
-        stopped = server.stop() => match stopped {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => refuse(&error),
-        },
+        stopped = server.stop() => stopped.map(|()| ExitCode::SUCCESS).map_err(|error| error.to_string()),
         // Asked a second time: at once. What was acknowledged is on the disk.
-        _ = interrupt.recv() => ExitCode::FAILURE,
-        _ = terminate.recv() => ExitCode::FAILURE,
+        _ = interrupt.recv() => Ok(ExitCode::FAILURE),
+        _ = terminate.recv() => Ok(ExitCode::FAILURE),
     }
-}
-
-/// Says in one line why there is no registry.
-fn refuse(error: &dyn std::fmt::Display) -> ExitCode {
-    eprintln!("portmaster: {error}");
-    ExitCode::FAILURE
 }

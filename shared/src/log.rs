@@ -5,6 +5,7 @@ use std::str::FromStr as _;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -17,6 +18,11 @@ pub const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"]
 ///
 /// Another log that has been started already stays; that is the case in tests.
 pub fn start(level: &str) {
+    start_with(level, std::io::stderr);
+}
+
+/// The same, written by another writer, which gets each line whole.
+pub fn start_with(level: &str, writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static) {
     let level = LevelFilter::from_str(level).unwrap_or(LevelFilter::INFO);
     let libraries = level.min(LevelFilter::ERROR);
     let targets = Targets::new().with_default(libraries).with_target("portmaster", level);
@@ -25,6 +31,6 @@ pub fn start(level: &str) {
         .flatten_event(true)
         .with_current_span(false)
         .with_span_list(false)
-        .with_writer(std::io::stderr);
+        .with_writer(writer);
     let _ = tracing_subscriber::registry().with(lines.with_filter(targets)).try_init();
 }

@@ -32,7 +32,7 @@ pub struct Process {
     child: Child,
     pub api: Caller,
     greeting: Vec<String>,
-    /// Read all the time: a server whose log nobody reads stops once the pipe is full.
+    /// Read all the time, for what it says. (A server whose log nobody reads drops lines.)
     log: tokio::task::JoinHandle<String>,
 }
 
@@ -370,6 +370,77 @@ async fn a_client_that_hangs_up_is_served_and_logged() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     let (well, log) = process.stop("-TERM").await;
     assert!(well && log.contains("\"half\"") && log.contains("\"gone\""), "{log}");
+}
+
+/// Standard error is a pipe, and nobody empties it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_nobody_reads_stops_neither_requests_nor_the_end() {
+    let mut command = portmaster();
+    let mut child = command.args(["--listen", "127.0.0.1:0", "--in-memory", "--log-level", "trace"]).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let first = lines.next_line().await.unwrap().unwrap();
+    let url = first.strip_prefix("Portmaster listens on ").unwrap().to_owned();
+    // Some 450 bytes of log each, and a pipe has room for 65,536.
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
+    let asking: Vec<_> = (0..8)
+        .map(|_| {
+            let (client, path) = (client.clone(), format!("{url}/v1/services"));
+            tokio::spawn(async move {
+                for _ in 0..300 {
+                    assert_eq!(client.get(&path).send().await.unwrap().status(), 200);
+                }
+            })
+        })
+        .collect();
+    for asking in asking {
+        asking.await.unwrap();
+    }
+    let kill = format!("kill -TERM {}", child.id().unwrap());
+    assert!(std::process::Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    let ended = tokio::time::timeout(Duration::from_secs(10), child.wait()).await.expect("it ends");
+    assert!(ended.unwrap().success());
+    drop(child.stderr);
+}
+
+/// A client that is idle, or sends half a head, or asks for much and reads none of it, does not keep it from stopping.
+#[tokio::test]
+async fn clients_that_wait_or_do_not_read_do_not_hold_its_end() {
+    let process = Process::start(&["--in-memory"]).await;
+    let address: std::net::SocketAddr = process.api.url.strip_prefix("http://").unwrap().parse().unwrap();
+    let mut streams = Vec::new();
+    for bytes in ["", "GET /heal", "GET /health HTTP/1.1\r\nHost: x\r\n\r\n"] {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.write_all(bytes.as_bytes()).await.unwrap();
+        streams.push(stream);
+    }
+    for _ in 0..3 {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let mut stream = socket.connect(address).await.unwrap();
+        // Some 70 KB each: more in all than any socket holds.
+        let asked = "GET /v1/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n".repeat(500);
+        stream.write_all(asked.as_bytes()).await.unwrap();
+        streams.push(stream);
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let began = std::time::Instant::now();
+    let (well, log) = process.stop("-TERM").await;
+    assert!(well && began.elapsed() < Duration::from_secs(5), "{:?} {log}", began.elapsed());
+}
+
+/// Clients keep connections and use them again; Python's `http.client` does not expect one to be gone.
+#[tokio::test]
+async fn a_connection_is_kept_between_requests() {
+    let process = Process::start(&["--in-memory"]).await;
+    let address = process.api.url.strip_prefix("http://").unwrap();
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    for wait in [0, 7] {
+        tokio::time::sleep(Duration::from_secs(wait)).await;
+        stream.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let mut answer = [0; 1024];
+        let length = stream.read(&mut answer).await.unwrap();
+        assert!(answer[..length].starts_with(b"HTTP/1.1 200"), "after {wait} seconds");
+    }
 }
 
 #[tokio::test]
