@@ -79,7 +79,7 @@ kinds! {
     NameTaken "name-taken" CONFLICT "The name has a port already"
         "An instance has one port at a time. `port` and `state` say which. Accept or reject the offer, release the port, or use another name. To be given the same offer again when a request is repeated, send an Idempotency-Key.";
     RangeExhausted "range-exhausted" CONFLICT "Every port of the range is taken"
-        "The whole range was read and has no free port. `Retry-After`, where present, says when the first offer expires. Release ports, or extend the range with PATCH /v1/services/{service}.";
+        "The whole range was read and has no free port; a range of more than 100 ports is read once a second at most. `Retry-After`, where present, says when the first offer expires or the range is read again. Release ports, or extend the range with PATCH /v1/services/{service}.";
     OfferAccepted "offer-accepted" CONFLICT "The offer was accepted"
         "The offer is an allocation by now and can no longer be rejected. Release it: DELETE /v1/services/{service}/ports/{port}.";
     OfferExpired "offer-expired" GONE "The offer has expired"
@@ -446,15 +446,16 @@ fn name_taken(claim: &Claim) -> Problem {
 }
 
 fn range_exhausted(service: &ServiceName, occupancy: Occupancy) -> Problem {
-    let Occupancy { size, offered, allocated, foreign, seconds_to_next_expiry } = occupancy;
+    let Occupancy { size, offered, allocated, foreign, seconds_to_next_expiry, remembered } = occupancy;
     let next = match seconds_to_next_expiry {
         Some(seconds) => {
             format!("The first offer expires in {}.", some(usize::try_from(seconds).unwrap_or(usize::MAX), "second"))
         }
         None => "None of them expires by itself.".to_owned(),
     };
+    let were = if remembered { "were taken when they were last read, within the last second" } else { "are taken" };
     let detail = format!(
-        "All {size} ports of {service} are taken: {offered} offered, {allocated} allocated. {next} Release ports or extend the range."
+        "All {size} ports of {service} {were}: {offered} offered, {allocated} allocated. {next} Release ports or extend the range."
     );
     let problem = Problem::new(Kind::RangeExhausted, detail)
         .with("size", size)
@@ -463,6 +464,8 @@ fn range_exhausted(service: &ServiceName, occupancy: Occupancy) -> Problem {
         .with("other", foreign);
     match seconds_to_next_expiry {
         Some(seconds) => problem.retry_after(seconds),
+        // Whether one was released meanwhile is known in a second.
+        None if remembered => problem.retry_after(1),
         None => problem,
     }
 }

@@ -124,4 +124,6 @@ pub struct Occupancy {
     pub foreign: usize,
     /// Seconds until the first claim ends by itself, if any does.
     pub seconds_to_next_expiry: Option<u64>,
+    /// Whether this process had read it a moment before, and did not read it again.
+    pub remembered: bool,
 }
