@@ -13,6 +13,7 @@ mod reconcile;
 mod services;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use error::{Error, Occupancy};
 pub use offer::Offered;
@@ -33,6 +34,7 @@ pub struct Registry {
     offer_seconds: u32,
     memory: Arc<Memory>,
     chance: Chance,
+    full_for: Duration,
 }
 
 /// A part of a list.
@@ -51,10 +53,20 @@ impl Registry {
     /// How long an offer may live at most, in seconds: 30 days.
     pub const MAX_OFFER_SECONDS: u32 = 30 * 24 * 60 * 60;
 
+    /// How long a large range that was read and full is taken for full without reading it again.
+    pub const FULL_FOR: Duration = Duration::from_secs(1);
+
     /// The registry in this table, whose offers live this many seconds.
     #[must_use]
     pub fn new(table: Table, clock: Clock, offer_seconds: u32) -> Self {
-        Self { table, clock, offer_seconds, memory: Arc::default(), chance: Chance::default() }
+        Self {
+            table,
+            clock,
+            offer_seconds,
+            memory: Arc::default(),
+            chance: Chance::default(),
+            full_for: Self::FULL_FOR,
+        }
     }
 
     /// The same, drawing its candidates and pauses from a seed: for a test that must be repeatable. Secrets and revisions
@@ -62,6 +74,12 @@ impl Registry {
     #[must_use]
     pub fn with_seed(self, seed: u64) -> Self {
         Self { chance: Chance::seeded(seed), ..self }
+    }
+
+    /// The same, taking a large range that was read and full for full for so long: for a test.
+    #[must_use]
+    pub fn with_full_for(self, full_for: Duration) -> Self {
+        Self { full_for, ..self }
     }
 
     /// The table it is in.

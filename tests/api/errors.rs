@@ -65,6 +65,68 @@ async fn what_is_not_json_is_refused() {
     api.send_bytes(Method::POST, "/v1/services", body, &[]).await.expect(201);
 }
 
+/// P13: what is wrong is said as it is, and not as a parser stumbled over it.
+#[tokio::test]
+async fn a_mistake_is_called_what_it_is() {
+    let api = Stage::new().await;
+    let body = |name: &str, start: &str| format!(r#"{{"name":"{name}","start":{start},"end":5999}}"#);
+    for (name, start, pointer, says) in [
+        ("web-", "5000", "#/name", "must end with a letter or a digit (A-Z a-z 0-9), not with '-'"),
+        (".web", "5000", "#/name", "must begin with a letter or a digit (A-Z a-z 0-9), not with '.'"),
+        (
+            "web 1",
+            "5000",
+            "#/name",
+            "must not have ' ' in it; it may have letters and digits (A-Z a-z 0-9), with . _ ~ - between them",
+        ),
+        ("web", "5000.0", "#/start", "must be written without a decimal point or an exponent: 5000"),
+        ("web", "5e3", "#/start", "must be written without a decimal point or an exponent: 5000"),
+        ("web", "5000.5", "#/start", "a port is a whole number from 1024 to 49151"),
+        ("web", "80", "#/start", "a port is a whole number from 1024 to 49151"),
+    ] {
+        let answer = post(&api, &body(name, start)).await.expect_problem(400, "invalid-request");
+        assert_eq!(answer.body["errors"], json!([{ "pointer": pointer, "detail": says }]), "{name} {start}");
+        assert_eq!(answer.body["detail"], format!("Correct the field {pointer} of the body: {says}."));
+    }
+    for (body, says) in [
+        (" \n".as_bytes(), "The request has no body; it needs a JSON object."),
+        (b"\xef\xbb\xbf{}", "The body begins with a byte order mark. Send UTF-8 without one."),
+        (b"'{\"name\":\"web\"}'", "The body begins with a single quote, which JSON does not have."),
+        (b"{\"name\":}", "The body is not JSON: expected value at line 1 column 9."),
+    ] {
+        let answer = raw(&api, Method::POST, "/v1/services", body, "application/json").await;
+        let answer = answer.expect_problem(400, "malformed-json");
+        let detail = answer.body["detail"].as_str().unwrap();
+        assert!(detail.starts_with(says), "{detail}");
+    }
+    // A gateway may have made text of these before.
+    if !api.is_deployed() {
+        for (body, says) in [
+            (
+                &b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03"[..],
+                "The body is compressed with gzip, and compressed bodies are not accepted. Send plain JSON.",
+            ),
+            (b"\xff\xfe{\0}\0", "The body is UTF-16 or UTF-32. Send UTF-8."),
+            (b"{\0}\0", "The body is UTF-16 or UTF-32. Send UTF-8."),
+            (b"{\"name\":\"\xff\"}", "The body is not UTF-8: byte 10 begins no character."),
+        ] {
+            let answer = raw(&api, Method::POST, "/v1/services", body, "application/json").await;
+            assert_eq!(answer.expect_problem(400, "malformed-json").body["detail"], says);
+        }
+    }
+    let good = body("web", "5000").into_bytes();
+    for (encoding, status) in [("gzip", 415), ("br", 415), ("GZIP, identity", 415), ("identity", 201)] {
+        let headers = [("content-type", "application/json"), ("content-encoding", encoding)];
+        let answer = api.send_bytes(Method::POST, "/v1/services", Some(good.clone()), &headers).await.expect(status);
+        if status == 415 {
+            assert_eq!((answer.kind(), answer.header("accept-encoding")), ("unsupported-media-type", "identity"));
+            assert!(answer.body["detail"].as_str().unwrap().contains("Content-Encoding"), "{answer:?}");
+        }
+    }
+    let answer = api.get("/v1/ports/5000.0").await.expect_problem(404, "port-not-found");
+    assert!(answer.body["detail"].as_str().unwrap().contains("in digits alone"), "{answer:?}");
+}
+
 /// P13.
 #[tokio::test]
 async fn a_body_has_at_most_16_kib() {

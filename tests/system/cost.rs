@@ -2,8 +2,11 @@
 //! P17). None of it may depend on the size of the range or on how many of its ports are taken.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use portmaster_shared::domain::{Description, InstanceName, Namespace, Port, PortRange, Secret, ServiceName, Strategy};
+use portmaster_shared::domain::{
+    ClaimState, Description, InstanceName, Namespace, Port, PortRange, Secret, ServiceName, Strategy,
+};
 use portmaster_shared::operations::{Content, IfMatch, NewService, PortOrName, Registry};
 use portmaster_shared::store::Call;
 
@@ -239,7 +242,35 @@ async fn the_other_operations_cost_what_the_design_says() {
     assert_eq!(costs.len(), expected.len());
 }
 
-/// P11, P17: a full range is answered after one read of it, and the read is spread over one round trip.
+/// P17: whoever asks for a thousand of what is not there does not make the registry read everything.
+#[tokio::test]
+async fn a_list_looks_at_no_more_than_it_may() {
+    // The units are those that the embedded one reports, as AWS does.
+    if !embedded_or_skip("a_list_looks_at_no_more_than_it_may") {
+        return;
+    }
+    let world = World::new().await;
+    let new = NewService { name: service(), content: content(2000, 20_000, Strategy::Lowest) };
+    world.registry.create_service(&call(), &default_namespace(), new).await.unwrap();
+    fill(&world, "django", 2000, 16_000).await;
+    let metered = Metered::new(&world).await;
+    let Metered { registry, meter, ns, service } = &metered;
+    for limit in [1, 100, 101, 1_000] {
+        let list = call();
+        let listed = registry.list_claims(&list, ns, service, ClaimState::Offered, None, limit).await.unwrap();
+        assert!(listed.items.is_empty());
+        // 1,600 items of 2,000 to 17,999 were looked at.
+        assert_eq!(listed.next.map(Port::get), Some(3_600), "{limit}");
+        let (requests, units, _) = cost(meter, &list);
+        assert!(units < 100.0, "{limit}: {requests}, {units} units");
+    }
+    // What is there fills its page as before.
+    let listed = registry.list_claims(&call(), ns, service, ClaimState::Allocated, None, 1_000).await.unwrap();
+    assert_eq!((listed.items.len(), listed.next.map(Port::get)), (1_000, Some(3_000)));
+}
+
+/// P11, P17: a full range is answered after one read of it, and the read is spread over one round trip. A large one is
+/// not read again for a second.
 #[tokio::test]
 async fn exhaustion_costs_one_read_of_the_range() {
     let world = World::new().await;
@@ -248,12 +279,16 @@ async fn exhaustion_costs_one_read_of_the_range() {
     fill(&world, "django", 5000, 1000).await;
     let metered = Metered::new(&world).await;
     let Metered { registry, meter, ns, service } = &metered;
-    for (what, expected) in [
+    for (what, expected, full_for) in [
         // Cold: the service, a window and the hint, the whole, the service again, the name.
-        ("cold", "GetItem:4 Query:2"),
-        ("warm", "GetItem:2 Query:1"),
+        ("cold", "GetItem:4 Query:2", Duration::ZERO),
+        // The service and the name.
+        ("again at once", "GetItem:2", Duration::MAX),
+        ("later", "GetItem:2 Query:1", Duration::ZERO),
+        ("again at once", "GetItem:2", Duration::MAX),
     ] {
         let offer = call();
+        let registry = registry.clone().with_full_for(full_for);
         registry.offer(&offer, ns, service, &name("web-01"), None).await.unwrap_err();
         let counts = meter.take();
         let requests: Vec<_> =

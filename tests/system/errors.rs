@@ -145,3 +145,29 @@ fn no_input_makes_a_500() {
         .unwrap();
     runtime.block_on(world.assert_healthy());
 }
+
+/// P13: a body that does not arrive is not called bad JSON, and is not waited for beyond the request's time.
+#[tokio::test]
+async fn a_body_that_does_not_arrive_is_a_timeout() {
+    use std::time::Duration;
+
+    use portmaster_shared::http::{Api, api};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let world = World::new().await;
+    let router = api(Api { registry: world.registry.clone(), timeout: Duration::from_millis(200) });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(axum::serve(listener, router).into_future());
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let head =
+        "POST /v1/services HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 40\r\n\r\n";
+    stream.write_all(format!("{head}{{\"name\":").as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    tokio::time::timeout(Duration::from_secs(20), stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    let problem: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+    assert_eq!(problem["type"], "/problems/request-timeout");
+    assert!(problem["detail"].as_str().unwrap().contains("did not arrive in the time"), "{problem}");
+    assert_eq!(world.api.get("/v1/services").await.expect(200).body, json!([]));
+}

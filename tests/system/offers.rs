@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::World;
+use crate::support::{Answer, World, fill};
 
 /// Seconds of the day; the tests do not run for that long.
 fn chrono_seconds(text: &str) -> i64 {
@@ -155,4 +155,78 @@ async fn the_announced_lifetime_is_the_configured_one() {
     assert!((90..=91).contains(&(time("expires_at") - time("created"))), "{offer:?}");
     world.pass(Duration::from_secs(60));
     world.api.accept("django", &offer.secret()).await.expect(201);
+}
+
+/// P11: a large range that was read and full is taken for full for a second, but never against what this process knows.
+#[tokio::test]
+async fn a_large_range_is_not_read_again_at_once() {
+    let world = World::new().await;
+    world.api.service("django", 5000, 5199).await;
+    fill(&world, "django", 5000, 198).await;
+    let (_, first) = world.api.offer("django", "mine").await;
+    let keyed = world.api.ask_with_key("django", "keyed", "key").await.expect(201);
+    let elsewhere = crate::support::serve(world.forgetful().await).await;
+    let full = || async { world.api.ask("django", "one-more").await.expect_problem(409, "range-exhausted") };
+    // On a machine with much else to do, a second may pass between any two of them.
+    let says = |answer: &Answer, what: &str| answer.body["detail"].as_str().unwrap().contains(what);
+
+    let read = full().await;
+    assert!(says(&read, "are taken"), "{read:?}");
+    let mut remembered = full().await;
+    for _ in 0..20 {
+        if says(&remembered, "within the last second") {
+            break;
+        }
+        remembered = full().await;
+    }
+    assert!(says(&remembered, "within the last second"), "{remembered:?}");
+    for member in ["size", "offered", "allocated", "other"] {
+        assert_eq!(remembered.body[member], read.body[member]);
+    }
+    assert!(!remembered.header("retry-after").is_empty());
+    // The key and the name come first.
+    assert_eq!(world.api.ask_with_key("django", "keyed", "key").await.expect(201).body, keyed.body);
+    world.api.ask("django", "mine").await.expect_problem(409, "name-taken");
+    world.api.ask_with_key("django", "other", "key").await.expect_problem(422, "idempotency-key-reused");
+
+    // What this process frees it hands out at once: rejected, and released.
+    full().await;
+    world.api.reject("django", &first).await.expect(204);
+    let (port, _) = world.api.offer("django", "more").await;
+    assert_eq!(port, 5198);
+    full().await;
+    world.api.delete("/v1/services/django/ports/5100").await.expect(204);
+    assert_eq!(world.api.offer("django", "even-more").await.0, 5100);
+
+    // A service that was changed elsewhere is seen at once.
+    full().await;
+    elsewhere.patch("/v1/services/django", json!({ "end": 5200 })).await.expect(200);
+    assert_eq!(world.api.offer("django", "extended").await.0, 5200);
+
+    // What another process frees is seen within a second.
+    full().await;
+    elsewhere.delete("/v1/services/django/ports/5000").await.expect(204);
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    assert_eq!(world.api.offer("django", "late").await.0, 5000);
+
+    // An offer that expires frees its port at once.
+    full().await;
+    world.pass(Duration::from_secs(60 * 60));
+    world.api.ask("django", "after").await.expect(201);
+    world.assert_healthy().await;
+}
+
+/// P11: a small range costs little to read, so it is read each time, and what another process freed is seen at once.
+#[tokio::test]
+async fn a_small_range_is_read_each_time() {
+    let world = World::new().await;
+    world.api.service("django", 5000, 5099).await;
+    fill(&world, "django", 5000, 100).await;
+    let elsewhere = crate::support::serve(world.forgetful().await).await;
+    for _ in 0..2 {
+        let full = world.api.ask("django", "more").await.expect_problem(409, "range-exhausted");
+        assert!(full.header("retry-after").is_empty());
+    }
+    elsewhere.delete("/v1/services/django/ports/5050").await.expect(204);
+    assert_eq!(world.api.offer("django", "more").await.0, 5050);
 }

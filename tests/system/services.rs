@@ -127,9 +127,18 @@ async fn what_is_in_use_stays() {
 
     let refused = world.api.delete("/v1/services/django").await.expect_problem(409, "service-in-use");
     assert_eq!((&refused.body["offers"], &refused.body["ports"]), (&json!(1), &json!(1)));
+    // Nobody can list the secret that a reject needs; the end of the offer is what can be waited for.
+    let until = world.api.get("/v1/ports/5001").await.expect_problem(404, "port-not-found").body["expires_at"].clone();
+    let detail = refused.body["detail"].as_str().unwrap();
+    assert!(until.is_string() && detail.contains(until.as_str().unwrap()) && detail.contains("Release"), "{detail}");
+    assert_eq!(refused.body["offers_expire_by"], until);
     let shrink = json!({ "start": 5001, "end": 5099 });
     let refused = world.api.put("/v1/services/django", shrink.clone()).await.expect_problem(409, "range-in-use");
     assert_eq!(refused.body["ports"], json!([{ "port": 5000, "name": "web-01", "state": "allocated" }]));
+    assert!(refused.body["offers_expire_by"].is_null());
+    let shrink_more = json!({ "start": 5010, "end": 5099 });
+    let both = world.api.put("/v1/services/django", shrink_more).await.expect_problem(409, "range-in-use");
+    assert_eq!((&both.body["count"], &both.body["offers_expire_by"]), (&json!(2), &until));
     world.api.patch("/v1/services/django", json!({ "start": 5002 })).await.expect_problem(409, "range-in-use");
     world
         .api

@@ -181,6 +181,8 @@ pub struct Knowledge {
     used: Option<Timestamp>,
     /// A claim's round trip in milliseconds, smoothed.
     round_trip: f64,
+    /// How many ports this process has freed.
+    frees: u64,
 }
 
 impl Knowledge {
@@ -208,14 +210,21 @@ impl Knowledge {
             refreshed: None,
             used: None,
             round_trip: FIRST_ROUND_TRIP,
+            frees: 0,
         }
     }
 
     /// The same for another range: what was seen of the old one is forgotten, but not what this process did itself.
     #[must_use]
     pub fn with_range(self, range: PortRange) -> Self {
-        let Self { reserved, own, round_trip, .. } = self;
-        Self { reserved, own, round_trip, ..Self::new(range) }
+        let Self { reserved, own, round_trip, frees, .. } = self;
+        Self { reserved, own, round_trip, frees, ..Self::new(range) }
+    }
+
+    /// How many ports this process has freed so far.
+    #[must_use]
+    pub fn frees(&self) -> u64 {
+        self.frees
     }
 
     /// The range it is about.
@@ -445,6 +454,7 @@ impl Knowledge {
 
     /// Nobody holds the port any more.
     pub fn freed(&mut self, port: Port) {
+        self.frees += 1;
         self.taken.remove(port);
         self.ends_at(port, None);
         self.own.remove(&port);

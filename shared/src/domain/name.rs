@@ -13,9 +13,15 @@ pub enum InvalidName {
     /// More than 64 characters.
     #[error("must have at most 64 characters")]
     TooLong,
-    /// A character outside `A-Z a-z 0-9 . _ ~ -`, or one of the last four at either end.
-    #[error("may have letters and digits (A-Z a-z 0-9), with . _ ~ - between them")]
-    BadCharacter,
+    /// A character outside `A-Z a-z 0-9 . _ ~ -`.
+    #[error("must not have {0:?} in it; it may have letters and digits (A-Z a-z 0-9), with . _ ~ - between them")]
+    BadCharacter(char),
+    /// One of `. _ ~ -` at the beginning.
+    #[error("must begin with a letter or a digit (A-Z a-z 0-9), not with {0:?}")]
+    BadStart(char),
+    /// One of `. _ ~ -` at the end.
+    #[error("must end with a letter or a digit (A-Z a-z 0-9), not with {0:?}")]
+    BadEnd(char),
     /// An instance name of digits alone.
     #[error("must have at least one character that is not a digit, so that it cannot be taken for a port")]
     AllDigits,
@@ -23,15 +29,19 @@ pub enum InvalidName {
 
 /// The rule that every name follows: the unreserved characters of RFC 3986, so that a name is its own URL segment.
 fn check(text: &str) -> Result<(), InvalidName> {
-    let bytes = text.as_bytes();
-    let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else { return Err(InvalidName::Empty) };
-    if !first.is_ascii_alphanumeric() || !last.is_ascii_alphanumeric() {
-        return Err(InvalidName::BadCharacter);
+    let (Some(first), Some(last)) = (text.chars().next(), text.chars().next_back()) else {
+        return Err(InvalidName::Empty);
+    };
+    if let Some(bad) = text.chars().find(|c| !c.is_ascii_alphanumeric() && !"._~-".contains(*c)) {
+        return Err(InvalidName::BadCharacter(bad));
     }
-    if !bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._~-".contains(byte)) {
-        return Err(InvalidName::BadCharacter);
+    if !first.is_ascii_alphanumeric() {
+        return Err(InvalidName::BadStart(first));
     }
-    if bytes.len() > 64 {
+    if !last.is_ascii_alphanumeric() {
+        return Err(InvalidName::BadEnd(last));
+    }
+    if text.len() > 64 {
         return Err(InvalidName::TooLong);
     }
     Ok(())

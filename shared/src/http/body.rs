@@ -48,6 +48,14 @@ where
             let detail = "Send the body as JSON, with the header Content-Type: application/json.";
             return Err(Problem::new(Kind::UnsupportedMediaType, detail).header(header::ACCEPT, "application/json"));
         }
+        // Nobody would look into a compressed body for its real size, so none is accepted.
+        let encodings = request.headers().get_all(header::CONTENT_ENCODING);
+        if encodings.iter().any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+            let detail = "The body is sent with a Content-Encoding, and compressed bodies are not accepted. Send plain \
+                          JSON, without that header.";
+            let problem = Problem::new(Kind::UnsupportedMediaType, detail);
+            return Err(problem.header(header::ACCEPT_ENCODING, "identity"));
+        }
         let deadline = request.extensions().get::<Call>().map(Call::deadline);
         let body = to_bytes(request.into_body(), MAX_BYTES);
         let read = match deadline {
@@ -55,7 +63,9 @@ where
             None => Ok(body.await),
         };
         let Ok(read) = read else {
-            return Err(Problem::new(Kind::MalformedJson, "The body did not arrive in time. Send it again."));
+            let detail = "The body did not arrive in the time that a request may take. Nothing was changed. Send it \
+                          again; if that does not help, look whether as many bytes are sent as Content-Length says.";
+            return Err(Problem::new(Kind::RequestTimeout, detail));
         };
         let bytes = read.map_err(|error| {
             let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
@@ -78,13 +88,7 @@ fn is_json(content_type: &str) -> bool {
 }
 
 fn parse<T: Deserr<Faults> + Checked>(bytes: &[u8]) -> Result<T, Problem> {
-    let malformed = |error: serde_json::Error| {
-        let detail = match bytes.is_empty() {
-            true => "The request has no body; it needs a JSON object.".to_owned(),
-            false => format!("The body is not JSON: {error}."),
-        };
-        Problem::new(Kind::MalformedJson, detail)
-    };
+    let malformed = |error: serde_json::Error| Problem::new(Kind::MalformedJson, what_it_is_instead(bytes, &error));
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = Strict.deserialize(&mut deserializer).map_err(malformed)?;
     deserializer.end().map_err(malformed)?;
@@ -96,6 +100,27 @@ fn parse<T: Deserr<Faults> + Checked>(bytes: &[u8]) -> Result<T, Problem> {
             faults.splice(0..0, more);
             Err(Problem::invalid(faults))
         }
+    }
+}
+
+/// What a body is that is not JSON, where that can be told: a parser would only say where it gave up.
+fn what_it_is_instead(bytes: &[u8], error: &serde_json::Error) -> String {
+    match bytes.trim_ascii() {
+        [] => "The request has no body; it needs a JSON object.".to_owned(),
+        [0x1f, 0x8b, ..] => {
+            "The body is compressed with gzip, and compressed bodies are not accepted. Send plain JSON.".to_owned()
+        }
+        [0xef, 0xbb, 0xbf, ..] => "The body begins with a byte order mark. Send UTF-8 without one.".to_owned(),
+        [0xfe, 0xff, ..] | [0xff, 0xfe, ..] | [0, _, ..] | [_, 0, ..] => {
+            "The body is UTF-16 or UTF-32. Send UTF-8.".to_owned()
+        }
+        [b'\'', ..] => "The body begins with a single quote, which JSON does not have. Some shells (cmd.exe) pass the \
+                         quotes on that stand around an argument: there, use double quotes, and write \\\" for those inside."
+            .to_owned(),
+        _ => match std::str::from_utf8(bytes) {
+            Err(wrong) => format!("The body is not UTF-8: byte {} begins no character.", wrong.valid_up_to() + 1),
+            Ok(_) => format!("The body is not JSON: {error}."),
+        },
     }
 }
 
@@ -189,7 +214,7 @@ impl DeserializeError for Faults {
         let fault = match error {
             ErrorKind::MissingField { field } => Fault::in_body(pointer(location.push_key(field)), "is required"),
             ErrorKind::UnknownKey { key, accepted } => {
-                let detail = format!("is no field of this request; it has {}", accepted.join(", "));
+                let detail = format!("is unknown here; this request has {}", accepted.join(", "));
                 Fault::in_body(pointer(location.push_key(key)), detail)
             }
             ErrorKind::IncorrectValueKind { actual, accepted } => {
@@ -267,6 +292,14 @@ impl<E: DeserializeError> Deserr<E> for Port {
             Deserialized::Integer(number) => {
                 let port = u16::try_from(number).ok().and_then(|number| Self::new(number).ok());
                 port.ok_or_else(|| fault::<V, E>(crate::domain::InvalidPort, location))
+            }
+            // 5000.0 is 5000 to some readers and to others it is not, so it is refused, and so is 5e3.
+            Deserialized::Float(number)
+                if number.fract() == 0.0
+                    && (f64::from(Port::MIN.get())..=f64::from(Port::MAX.get())).contains(&number) =>
+            {
+                let message = format!("must be written without a decimal point or an exponent: {number}");
+                Err(fault::<V, E>(message, location))
             }
             Deserialized::NegativeInteger(_) | Deserialized::Float(_) => {
                 Err(fault::<V, E>(crate::domain::InvalidPort, location))

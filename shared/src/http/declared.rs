@@ -5,6 +5,9 @@
 //! against the parameters that its handler declares (`#[utoipa::path]`), which the OpenAPI document shows as well. A new
 //! endpoint has nothing to do for it and cannot forget it.
 //!
+//! A signature in the query (a presigned URL of AWS) says who calls, as the header `Authorization` does, and not what for.
+//! API Gateway has judged it, and passes it on; it is left alone like that header.
+//!
 //! Of the preconditions of RFC 9110, `If-None-Match` and `If-Modified-Since` on a GET are left alone: caches send them to
 //! save an answer that they already have, and the whole answer is right as well. Everywhere else a precondition asks for
 //! something *not* to happen, so a call that cannot obey it refuses. (RFC 9110 has dates ignored where a resource has
@@ -30,6 +33,18 @@ const PRECONDITIONS: [(HeaderName, &str); 4] = [
     (header::IF_NONE_MATCH, "If-None-Match"),
     (header::IF_MODIFIED_SINCE, "If-Modified-Since"),
     (header::IF_UNMODIFIED_SINCE, "If-Unmodified-Since"),
+];
+
+/// The parameters of a signature in the query (*AWS Identity and Access Management User Guide*, "Elements of an AWS API
+/// request signature").
+const SIGNATURE: [&str; 7] = [
+    "X-Amz-Algorithm",
+    "X-Amz-Credential",
+    "X-Amz-Date",
+    "X-Amz-Expires",
+    "X-Amz-Security-Token",
+    "X-Amz-Signature",
+    "X-Amz-SignedHeaders",
 ];
 
 /// How many mistakes of the query one answer lists. A longer list would help nobody, and would be far longer than the
@@ -105,7 +120,7 @@ impl Call {
             } else if readable.is_none() || value.is_none() {
                 "must be UTF-8, percent-encoded: each % is followed by two hexadecimal digits, and % itself is %25"
                     .to_owned()
-            } else if self.query.contains(&name) {
+            } else if self.query.contains(&name) || SIGNATURE.contains(&name.as_str()) {
                 continue;
             } else {
                 match self.query.as_slice() {
@@ -183,11 +198,22 @@ mod tests {
 
     #[test]
     fn what_is_not_declared_is_named() {
-        for good in ["", "&", "limit=1", "cursor=&limit=x", "%6Cimit=1", "limit=%25", "limit=1&&"] {
+        for good in [
+            "",
+            "&",
+            "limit=1",
+            "cursor=&limit=x",
+            "%6Cimit=1",
+            "limit=%25",
+            "limit=1&&",
+            "X-Amz-Date=1&X-Amz-Signature=0",
+        ] {
             assert_eq!(named(good), [""; 0], "{good}");
         }
         for (bad, name) in [
             ("force=true", "force"),
+            ("X-Amz-Target=x", "X-Amz-Target"),
+            ("X-Amz-Date=1&X-Amz-Date=2", "X-Amz-Date"),
             ("limit=1&page=2", "page"),
             ("Limit=1", "Limit"),
             ("limit%20=1", "limit "),

@@ -84,7 +84,7 @@ impl From<&Holding> for OfferAnswer {
     }
 }
 
-problems!(CreateProblems: MalformedJson, UnsupportedMediaType, NotFound, ServiceNotFound, NameTaken,
+problems!(CreateProblems: MalformedJson, RequestTimeout, UnsupportedMediaType, NotFound, ServiceNotFound, NameTaken,
     RangeExhausted, IdempotencyKeyReused, ServiceClosing);
 problems!(ListProblems: NotFound, ServiceNotFound);
 problems!(GetProblems: NotFound, ServiceNotFound, OfferNotFound);

@@ -42,7 +42,8 @@ pub(super) fn offer((name, secret): &(String, String)) -> Result<(ServiceName, S
 pub(super) fn port(text: &str) -> Result<Port, Problem> {
     let number = text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
     number.and_then(|number| Port::new(number).ok()).ok_or_else(|| {
-        let detail = format!("No service can have the port in the path: {}.", crate::domain::InvalidPort);
+        let detail =
+            format!("No service can have the port in the path: {}, in digits alone.", crate::domain::InvalidPort);
         Problem::new(Kind::PortNotFound, detail)
     })
 }

@@ -44,6 +44,17 @@ impl From<&Claim> for PortAnswer {
     }
 }
 
+/// An allocated port, and that it is one.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = FoundPort, description = "An allocated port, and that it is one.")]
+pub(super) struct FoundPort {
+    #[serde(flatten)]
+    port: PortAnswer,
+    /// What the port is. One that is only offered is a problem, whose `state` is `offered`.
+    #[schema(value_type = String, example = "allocated")]
+    state: ClaimState,
+}
+
 problems!(ListProblems: NotFound, ServiceNotFound);
 problems!(PortProblems: NotFound, ServiceNotFound, PortNotFound);
 problems!(FindProblems: NotFound, PortNotFound);
@@ -109,13 +120,13 @@ pub(super) async fn release(
 #[utoipa::path(
     get, path = "/v1/ports/{port}", operation_id = "findPort", tag = "ports",
     params(("port" = String, Path, description = "The port.")),
-    responses((status = 200, description = "The port.", body = PortAnswer), FindProblems)
+    responses((status = 200, description = "The port.", body = FoundPort), FindProblems)
 )]
 pub(super) async fn find(
     State(api): State<Api>,
     call: Call,
     Segments(port): Segments<String>,
-) -> Result<Json<PortAnswer>, Problem> {
+) -> Result<Json<FoundPort>, Problem> {
     let claim = api.registry.find_port(&call, &Namespace::default(), path::port(&port)?).await?;
-    Ok(Json(PortAnswer::from(&claim)))
+    Ok(Json(FoundPort { port: PortAnswer::from(&claim), state: claim.state }))
 }

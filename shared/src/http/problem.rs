@@ -8,7 +8,7 @@ use problem_details::ProblemDetails;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::domain::{Claim, PortRange, ServiceName};
+use crate::domain::{Claim, ClaimState, Expiry, PortRange, ServiceName};
 use crate::operations::{Error, Occupancy};
 use crate::store::StoreError;
 
@@ -63,21 +63,23 @@ kinds! {
     OfferNotFound "offer-not-found" NOT_FOUND "There is no such offer"
         "No live offer of this service has this secret: it never existed, was rejected, was accepted (then it is a port), or expired and was cleared away. Ask for a new offer.";
     PortNotFound "port-not-found" NOT_FOUND "There is no such port"
-        "The port or name has no allocation, or not in this service. An offer becomes one when it is accepted. GET /v1/ports/{port} looks across services.";
+        "The port or name has no allocation, or not in this service. An offer becomes one when it is accepted: where the port is offered, `state`, `service`, `name` and `expires_at` say to whom and until when. GET /v1/ports/{port} looks across services.";
     MethodNotAllowed "method-not-allowed" METHOD_NOT_ALLOWED "The path does not have this method"
         "The `Allow` header lists the methods that it has.";
+    RequestTimeout "request-timeout" REQUEST_TIMEOUT "The body did not arrive in time"
+        "The registry waits for a body as long as a request may take. The connection was too slow, or `Content-Length` announced more than was sent. Nothing was changed; send the request again.";
     ServiceExists "service-exists" CONFLICT "A service of this name exists"
         "Names are unique. To make a service be so whether or not it exists, as a pipeline wants it, use PUT /v1/services/{service}.";
     RangeOverlap "range-overlap" CONFLICT "The range overlaps another service's"
         "The ranges of services never overlap. `conflicts` lists the services in the way, with their ranges; choose ports between them, or shrink them first.";
     RangeInUse "range-in-use" CONFLICT "Ports outside the new range are in use"
-        "Live offers or ports of the service lie outside the range asked for. `ports` lists up to ten of them. Release or reject them first, or let the offers expire.";
+        "Live offers or ports of the service lie outside the range asked for. `ports` lists up to ten of them. Release what is allocated. Offers are rejected by their holders, who alone have the secrets, or expire: by `offers_expire_by` at the latest.";
     ServiceInUse "service-in-use" CONFLICT "The service is in use"
-        "A service with live offers or ports is not deleted. Release the ports and reject the offers first, or let them expire.";
+        "A service with live offers or ports is not deleted. Release its ports. Its offers are rejected by their holders, who alone have the secrets, or expire: by `offers_expire_by` at the latest, unless they are accepted before.";
     NameTaken "name-taken" CONFLICT "The name has a port already"
         "An instance has one port at a time. `port` and `state` say which. Accept or reject the offer, release the port, or use another name. To be given the same offer again when a request is repeated, send an Idempotency-Key.";
     RangeExhausted "range-exhausted" CONFLICT "Every port of the range is taken"
-        "The whole range was read and has no free port. `Retry-After`, where present, says when the first offer expires. Release ports, or extend the range with PATCH /v1/services/{service}.";
+        "The whole range was read and has no free port; a range of more than 100 ports is read once a second at most. `Retry-After`, where present, says when the first offer expires or the range is read again. Release ports, or extend the range with PATCH /v1/services/{service}.";
     OfferAccepted "offer-accepted" CONFLICT "The offer was accepted"
         "The offer is an allocation by now and can no longer be rejected. Release it: DELETE /v1/services/{service}/ports/{port}.";
     OfferExpired "offer-expired" GONE "The offer has expired"
@@ -87,7 +89,7 @@ kinds! {
     PayloadTooLarge "payload-too-large" PAYLOAD_TOO_LARGE "The body is too large"
         "A body has at most 16 KiB.";
     UnsupportedMediaType "unsupported-media-type" UNSUPPORTED_MEDIA_TYPE "The body is not declared as JSON"
-        "Send `Content-Type: application/json`. curl sends another type by default with `-d`; `--json` sends the right one.";
+        "Send `Content-Type: application/json`, and no `Content-Encoding`: compressed bodies are not accepted. curl sends another type by default with `-d`; `--json` sends the right one.";
     IdempotencyKeyReused "idempotency-key-reused" UNPROCESSABLE_ENTITY "The Idempotency-Key was used for another request"
         "The key belongs to an offer that is still live and was asked for with another body. Use one key for one request: for example the pipeline's id and the instance's name.";
     ServiceClosing "service-closing" SERVICE_UNAVAILABLE "The service is being changed"
@@ -215,6 +217,13 @@ impl Problem {
         self
     }
 
+    fn with_some(self, name: &str, value: Option<String>) -> Self {
+        match value {
+            Some(value) => self.with(name, value),
+            None => self,
+        }
+    }
+
     pub(super) fn header(mut self, name: HeaderName, value: impl ToString) -> Self {
         if let Ok(value) = HeaderValue::from_str(&value.to_string()) {
             self.0.headers.push((name, value));
@@ -292,17 +301,23 @@ impl From<Error> for Problem {
         match error {
             Error::ServiceNotFound { service } => Self::new(
                 Kind::ServiceNotFound,
-                format!("There is no service {service}. Create it with POST /v1/services, or look for its name with GET /v1/services."),
+                format!(
+                    "There is no service {service}. Create it with POST /v1/services, or look for its name with GET /v1/services."
+                ),
             ),
             Error::ServiceExists { service } => Self::new(
                 Kind::ServiceExists,
-                format!("The service {service} exists already. To change it, or to make sure of it, use PUT /v1/services/{service}."),
+                format!(
+                    "The service {service} exists already. To change it, or to make sure of it, use PUT /v1/services/{service}."
+                ),
             ),
             Error::InvalidRange(invalid) => Self::invalid(vec![Fault::in_body("#/start", invalid.to_string())]),
             Error::RangeOverlap { range, conflicts } => {
                 let detail = match conflicts.as_slice() {
                     [] => format!("The range {range} is not free. Try again, or choose another range."),
-                    [(name, theirs)] => format!("The range {range} overlaps that of {name} ({theirs}). Choose another range."),
+                    [(name, theirs)] => {
+                        format!("The range {range} overlaps that of {name} ({theirs}). Choose another range.")
+                    }
                     [(name, theirs), rest @ ..] => format!(
                         "The range {range} overlaps that of {name} ({theirs}) and of {}. Choose another range.",
                         some(rest.len(), "more service")
@@ -312,22 +327,24 @@ impl From<Error> for Problem {
             }
             Error::RangeInUse { range, claims } => {
                 let shown: Vec<_> = claims.iter().take(10).map(claim_json).collect();
-                let detail = format!(
-                    "{} in use would lie outside {range}. Release or reject what `ports` lists, then try again.",
-                    some(claims.len(), "port")
-                );
-                Self::new(Kind::RangeInUse, detail).with("count", claims.len()).with("ports", shown)
+                let offers = claims.iter().filter(|claim| claim.state == ClaimState::Offered).count();
+                let until = claims.iter().filter_map(|claim| claim.expires_at).max();
+                let advice = how_to_free(offers, claims.len() - offers, until, "`ports` lists them");
+                let detail = format!("{} in use would lie outside {range}. {advice}", some(claims.len(), "port"));
+                let problem = Self::new(Kind::RangeInUse, detail).with("count", claims.len()).with("ports", shown);
+                problem.with_some("offers_expire_by", until.map(Expiry::to_rfc3339))
             }
-            Error::ServiceInUse { service, offers, ports } => Self::new(
-                Kind::ServiceInUse,
-                format!(
-                    "The service {service} is in use: {}, {}. Reject and release them first; GET /v1/services/{service}/offers and …/ports list them.",
+            Error::ServiceInUse { service, offers, ports, until } => {
+                let place = format!("GET /v1/services/{service}/ports lists them");
+                let detail = format!(
+                    "The service {service} is in use: {}, {}. {}",
                     some(offers, "live offer"),
-                    some(ports, "port")
-                ),
-            )
-            .with("offers", offers)
-            .with("ports", ports),
+                    some(ports, "port"),
+                    how_to_free(offers, ports, until, &place)
+                );
+                let problem = Self::new(Kind::ServiceInUse, detail).with("offers", offers).with("ports", ports);
+                problem.with_some("offers_expire_by", until.map(Expiry::to_rfc3339))
+            }
             Error::ServiceClosing { service } => Self::new(
                 Kind::ServiceClosing,
                 format!("The service {service} is being deleted or shrunk at this moment. Try again in a second."),
@@ -335,7 +352,7 @@ impl From<Error> for Problem {
             .retry_after(1),
             Error::PreconditionFailed => Self::new(
                 Kind::PreconditionFailed,
-                "The service does not exist, or is not the version that was asked for. Read it again and decide again.",
+                "If-Match does not hold: the service does not exist, or is another version by now. Read it again and decide again.",
             ),
             Error::NameTaken { claim } => name_taken(&claim),
             Error::RangeExhausted { service, occupancy } => range_exhausted(&service, occupancy),
@@ -359,18 +376,58 @@ impl From<Error> for Problem {
             ),
             Error::OfferAccepted { port } => Self::new(
                 Kind::OfferAccepted,
-                format!("The offer was accepted and is port {port} by now. To give it up, DELETE it under the service's ports."),
+                format!(
+                    "The offer was accepted and is port {port} by now. To give it up, DELETE it under the service's ports."
+                ),
             ),
-            Error::PortNotFound { service: Some(service), wanted } => Self::new(
+            Error::PortNotFound { offered: Some(claim), .. } => offered_only(&claim),
+            Error::PortNotFound { service: Some(service), wanted, offered: None } => Self::new(
                 Kind::PortNotFound,
-                format!("The service {service} has no allocated port {wanted}. GET /v1/services/{service}/ports lists those it has."),
+                format!(
+                    "The service {service} has no allocated port {wanted}. GET /v1/services/{service}/ports lists those it has."
+                ),
             ),
-            Error::PortNotFound { service: None, wanted } => {
-                Self::new(Kind::PortNotFound, format!("No service has allocated port {wanted}."))
+            Error::PortNotFound { service: None, wanted, offered: None } => {
+                Self::new(Kind::PortNotFound, format!("No service has port {wanted} allocated or on offer."))
             }
             Error::Store(error) => error.into(),
         }
     }
+}
+
+/// What has to happen before ports are free. Nobody can list the secret that a reject needs, so nobody is told to reject
+/// what is not his own.
+fn how_to_free(offers: usize, ports: usize, until: Option<Expiry>, ports_are_listed: &str) -> String {
+    let mut advice = Vec::new();
+    if ports > 0 {
+        advice.push(format!("Release what is allocated; {ports_are_listed}."));
+    }
+    if offers > 0 {
+        let until = until.map(|until| format!(" by {} at the latest", until.to_rfc3339())).unwrap_or_default();
+        advice.push(format!(
+            "Offers expire{until}, unless they are accepted; only their holders have the secrets to reject them before."
+        ));
+    }
+    advice.push("Then try again.".to_owned());
+    advice.join(" ")
+}
+
+/// The port is no allocation yet. To a caller that asks for allocations it is not there, as before; the rest says why.
+fn offered_only(claim: &Claim) -> Problem {
+    let until = claim.expires_at.map(Expiry::to_rfc3339);
+    let detail = format!(
+        "Port {} is not allocated, but offered to {} of {} until {}. It becomes allocated if that offer is accepted.",
+        claim.port,
+        claim.name,
+        claim.service,
+        until.as_deref().unwrap_or("its end"),
+    );
+    Problem::new(Kind::PortNotFound, detail)
+        .with("state", claim.state.as_str())
+        .with("service", claim.service.as_str())
+        .with("name", claim.name.as_str())
+        .with("port", claim.port.get())
+        .with_some("expires_at", until)
 }
 
 fn name_taken(claim: &Claim) -> Problem {
@@ -389,15 +446,16 @@ fn name_taken(claim: &Claim) -> Problem {
 }
 
 fn range_exhausted(service: &ServiceName, occupancy: Occupancy) -> Problem {
-    let Occupancy { size, offered, allocated, foreign, seconds_to_next_expiry } = occupancy;
+    let Occupancy { size, offered, allocated, foreign, seconds_to_next_expiry, remembered } = occupancy;
     let next = match seconds_to_next_expiry {
         Some(seconds) => {
             format!("The first offer expires in {}.", some(usize::try_from(seconds).unwrap_or(usize::MAX), "second"))
         }
         None => "None of them expires by itself.".to_owned(),
     };
+    let were = if remembered { "were taken when they were last read, within the last second" } else { "are taken" };
     let detail = format!(
-        "All {size} ports of {service} are taken: {offered} offered, {allocated} allocated. {next} Release ports or extend the range."
+        "All {size} ports of {service} {were}: {offered} offered, {allocated} allocated. {next} Release ports or extend the range."
     );
     let problem = Problem::new(Kind::RangeExhausted, detail)
         .with("size", size)
@@ -406,6 +464,8 @@ fn range_exhausted(service: &ServiceName, occupancy: Occupancy) -> Problem {
         .with("other", foreign);
     match seconds_to_next_expiry {
         Some(seconds) => problem.retry_after(seconds),
+        // Whether one was released meanwhile is known in a second.
+        None if remembered => problem.retry_after(1),
         None => problem,
     }
 }

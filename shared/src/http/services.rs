@@ -198,12 +198,12 @@ fn answer(status: StatusCode, service: &Service) -> Response {
     response
 }
 
-problems!(CreateProblems: MalformedJson, UnsupportedMediaType, ServiceExists, RangeOverlap);
+problems!(CreateProblems: MalformedJson, RequestTimeout, UnsupportedMediaType, ServiceExists, RangeOverlap);
 problems!(ListProblems:);
 problems!(GetProblems: NotFound, ServiceNotFound);
-problems!(PutProblems: MalformedJson, UnsupportedMediaType, NotFound, RangeOverlap, RangeInUse,
+problems!(PutProblems: MalformedJson, RequestTimeout, UnsupportedMediaType, NotFound, RangeOverlap, RangeInUse,
     PreconditionFailed, ServiceClosing);
-problems!(PatchProblems: MalformedJson, UnsupportedMediaType, NotFound, ServiceNotFound, RangeOverlap,
+problems!(PatchProblems: MalformedJson, RequestTimeout, UnsupportedMediaType, NotFound, ServiceNotFound, RangeOverlap,
     RangeInUse, PreconditionFailed, ServiceClosing);
 problems!(DeleteProblems: NotFound, ServiceNotFound, ServiceInUse, PreconditionFailed, ServiceClosing);
 

@@ -1,6 +1,6 @@
 //! Why an operation was not done.
 
-use crate::domain::{Claim, InvalidRange, Port, PortRange, ServiceName};
+use crate::domain::{Claim, Expiry, InvalidRange, Port, PortRange, ServiceName};
 use crate::store::StoreError;
 
 /// Why an operation was not done. None of them changed anything, as far as anybody was told; where a reply was lost for
@@ -47,6 +47,8 @@ pub enum Error {
         offers: usize,
         /// Allocations.
         ports: usize,
+        /// When the last of the offers expires.
+        until: Option<Expiry>,
     },
     /// Somebody is deleting or shrinking the service at this moment, or died at it.
     #[error("the service {service} is being changed")]
@@ -101,6 +103,8 @@ pub enum Error {
         service: Option<ServiceName>,
         /// What was looked for.
         wanted: String,
+        /// The live offer of it, where that is what there is.
+        offered: Option<Box<Claim>>,
     },
     /// The table could not answer.
     #[error(transparent)]
@@ -120,4 +124,6 @@ pub struct Occupancy {
     pub foreign: usize,
     /// Seconds until the first claim ends by itself, if any does.
     pub seconds_to_next_expiry: Option<u64>,
+    /// Whether this process had read it a moment before, and did not read it again.
+    pub remembered: bool,
 }

@@ -3,20 +3,47 @@
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use lru::LruCache;
+use std::time::Duration;
 
+use lru::LruCache;
+use tokio::time::Instant;
+
+use super::Occupancy;
 use crate::allocator::Knowledge;
-use crate::domain::{Namespace, Port, PortRange, Service, ServiceName, Strategy};
+use crate::domain::{Expiry, Namespace, Port, PortRange, Service, ServiceName, Strategy, Timestamp};
 
 /// How many services a process remembers; the least recently used goes first. One takes some 30 KB, and 2 MB where
 /// tens of thousands of its ports are offered.
 const SERVICES: NonZeroUsize = NonZeroUsize::new(128).unwrap();
+
+/// The largest range that is read each time: its read costs five units, no more than a page of a list.
+const READ_EACH_TIME: usize = 100;
 
 /// One service, as it was last seen, and its ports.
 #[derive(Debug)]
 pub(super) struct Remembered {
     pub(super) strategy: Strategy,
     pub(super) knowledge: Knowledge,
+    /// When this process last freed a port of it, or began to remember it. A read that began before that says nothing.
+    freed: Instant,
+    full: Option<Full>,
+}
+
+impl Remembered {
+    fn new(strategy: Strategy, knowledge: Knowledge) -> Self {
+        Self { strategy, knowledge, freed: Instant::now(), full: None }
+    }
+}
+
+/// A whole range that was read consistently and had no free port.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Full {
+    pub(super) range: PortRange,
+    /// When the read began.
+    pub(super) asked: Instant,
+    pub(super) occupancy: Occupancy,
+    /// When the first of its claims ends by itself.
+    pub(super) until: Option<Expiry>,
 }
 
 type Services = LruCache<(Namespace, ServiceName), Remembered>;
@@ -74,11 +101,10 @@ impl Place {
             Some(remembered) if remembered.knowledge.range() == range => remembered.strategy = service.strategy,
             Some(remembered) => {
                 let old = std::mem::replace(&mut remembered.knowledge, Knowledge::new(range));
-                *remembered = Remembered { strategy: service.strategy, knowledge: old.with_range(range) };
+                *remembered = Remembered::new(service.strategy, old.with_range(range));
             }
             None => {
-                let remembered = Remembered { strategy: service.strategy, knowledge: Knowledge::new(range) };
-                services.put(self.key.clone(), remembered);
+                services.put(self.key.clone(), Remembered::new(service.strategy, Knowledge::new(range)));
             }
         }
     }
@@ -95,7 +121,34 @@ impl Place {
 
     /// Changes what is known of its ports.
     pub(super) fn learn(&self, act: impl FnOnce(&mut Knowledge)) {
-        self.with(|remembered| act(&mut remembered.knowledge));
+        self.with(|remembered| {
+            let frees = remembered.knowledge.frees();
+            act(&mut remembered.knowledge);
+            if remembered.knowledge.frees() != frees {
+                remembered.freed = Instant::now();
+            }
+        });
+    }
+
+    /// The range was read and has no free port.
+    pub(super) fn saw_full(&self, full: Full) {
+        if full.range.size() > READ_EACH_TIME {
+            self.with(|remembered| remembered.full = Some(full));
+        }
+    }
+
+    /// That the range was full a moment ago, unless something says otherwise by now: this process has freed a port since
+    /// the read began, or a claim has expired. What other processes have freed since is not known.
+    pub(super) fn full(&self, range: PortRange, now: Timestamp, at_most: Duration) -> Option<Full> {
+        self.with(|remembered| {
+            remembered.full.filter(|full| {
+                full.range == range
+                    && full.asked > remembered.freed
+                    && full.asked.elapsed() < at_most
+                    && full.until.is_none_or(|until| !until.has_passed(now))
+            })
+        })
+        .flatten()
     }
 
     /// A candidate of this process, kept from its other calls until the value is dropped.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures::future::{TryFutureExt as _, join, try_join, try_join_all};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::memory::{Place, Reservation};
+use super::memory::{Full, Place, Reservation};
 use super::reads::{holder, unknown};
 use super::{Error, Occupancy, Registry};
 use crate::allocator::{Hint, Holder, Knowledge, Proposal, Search};
@@ -60,6 +60,8 @@ struct Attempt<'a> {
 
 /// A whole range, as it was read.
 struct Everything {
+    /// When the read began.
+    asked: Instant,
     claims: Vec<Sighting>,
     /// Ports whose items cannot be read: somebody may hold them.
     unreadable: usize,
@@ -332,6 +334,9 @@ impl Attempt<'_> {
                     }
                 }
                 Some((Proposal::Full, _)) => {
+                    if let Some(found) = self.just_exhausted(range).await? {
+                        return Ok(found);
+                    }
                     if let Some(found) = self.make_sure_of_exhaustion().await? {
                         return Ok(found);
                     }
@@ -342,15 +347,35 @@ impl Attempt<'_> {
 
     /// Reads a whole range consistently.
     async fn see_everything(&self, range: PortRange) -> Result<Everything, Error> {
-        let asked = self.registry.clock.now();
+        let (began, asked) = (Instant::now(), self.registry.clock.now());
         let (claims, unreadable) = self.registry.look_everywhere(self.call, self.namespace, range).await?;
         let holders: Vec<_> = claims.iter().map(holder).chain(unreadable.iter().map(|port| unknown(*port))).collect();
         let seen = self.registry.clock.now();
         self.place.learn(|knowledge| knowledge.saw(range, &holders, asked, seen));
-        Ok(Everything { claims, unreadable: unreadable.len() })
+        Ok(Everything { asked: began, claims, unreadable: unreadable.len() })
     }
 
-    /// "Exhausted" is never answered from memory: the service and its whole range are read consistently.
+    /// This process has read the whole range a moment ago, and it was full: then that is the answer, unless the service
+    /// has changed, or the name or the key have one of the ports. A caller that insists would otherwise cost a read of
+    /// everything each time.
+    async fn just_exhausted(&mut self, range: PortRange) -> Result<Option<Choice>, Error> {
+        let Some(full) = self.place.full(range, self.registry.clock.now(), self.registry.full_for) else {
+            return Ok(None);
+        };
+        let service = self.look_at_service().await?;
+        if service.mark.is_some() || service.range != range {
+            return Ok(None);
+        }
+        if let Some(found) = self.has_one_of_them().await? {
+            return Ok(Some(found));
+        }
+        let now = self.registry.clock.now();
+        let seconds_to_next_expiry = full.until.map(|until| until.seconds_left(now));
+        let occupancy = Occupancy { seconds_to_next_expiry, remembered: true, ..full.occupancy };
+        Err(Error::RangeExhausted { service: self.service.clone(), occupancy })
+    }
+
+    /// The service and its whole range are read consistently, to be sure.
     async fn make_sure_of_exhaustion(&mut self) -> Result<Option<Choice>, Error> {
         let range = self.read_whole_service().await?;
         let everything = self.see_everything(range).await?;
@@ -368,6 +393,28 @@ impl Attempt<'_> {
     /// The whole range is taken. The name may hold one of the ports itself, or the key may have made one of the offers;
     /// then that is the answer.
     async fn exhausted(&mut self, range: PortRange, everything: &Everything) -> Result<Option<Choice>, Error> {
+        if let Some(found) = self.has_one_of_them().await? {
+            return Ok(Some(found));
+        }
+        let now = self.registry.clock.now();
+        let live = || everything.live(now);
+        let own = |state| live().filter(|claim| claim.service == *self.service && claim.state == state).count();
+        let (offered, allocated) = (own(ClaimState::Offered), own(ClaimState::Allocated));
+        let until = live().filter_map(|claim| claim.expires_at).min();
+        let occupancy = Occupancy {
+            size: range.size(),
+            offered,
+            allocated,
+            foreign: live().count() + everything.unreadable - offered - allocated,
+            seconds_to_next_expiry: until.map(|until| until.seconds_left(now)),
+            remembered: false,
+        };
+        self.place.saw_full(Full { range, asked: everything.asked, occupancy, until });
+        Err(Error::RangeExhausted { service: self.service.clone(), occupancy })
+    }
+
+    /// The claim that the key or the name have: where the range is full, no claim is sent whose condition would tell.
+    async fn has_one_of_them(&mut self) -> Result<Option<Choice>, Error> {
         if let Some(found) = self.made_by_key().await?.and_then(Next::found) {
             return Ok(Some(found));
         }
@@ -377,18 +424,7 @@ impl Attempt<'_> {
                 return Ok(Some(found));
             }
         }
-        let now = self.registry.clock.now();
-        let live = || everything.live(now);
-        let own = |state| live().filter(|claim| claim.service == *self.service && claim.state == state).count();
-        let (offered, allocated) = (own(ClaimState::Offered), own(ClaimState::Allocated));
-        let occupancy = Occupancy {
-            size: range.size(),
-            offered,
-            allocated,
-            foreign: live().count() + everything.unreadable - offered - allocated,
-            seconds_to_next_expiry: live().filter_map(|claim| claim.expires_at).map(|at| at.seconds_left(now)).min(),
-        };
-        Err(Error::RangeExhausted { service: self.service.clone(), occupancy })
+        Ok(None)
     }
 
     /// What follows from the reasons for which a claim on `port` was not made.

@@ -7,8 +7,9 @@ use crate::store::{Accepted, Call, Doubt, Filter, Removed};
 /// How many items a page of a list looks at, at least: claims of the other state are filtered out by DynamoDB.
 const PAGE: usize = 100;
 
-/// How many pages a list reads before it answers with what it has.
-const PAGES: usize = 16;
+/// How many items one request looks at, at most, before it answers with what it has: some 80 read units, or 160 where
+/// names are as long as they may be. Whoever asks for a thousand of what is not there pays no more than that.
+const LOOKED_AT: usize = 16 * PAGE;
 
 impl Registry {
     /// A live offer.
@@ -87,7 +88,8 @@ impl Registry {
         Ok(())
     }
 
-    /// The live claims of a service in one state, by port, from a port onwards. A page may come up short.
+    /// The live claims of a service in one state, by port, from a port onwards. A page comes up short where
+    /// [`LOOKED_AT`] items did not fill it.
     ///
     /// # Errors
     /// [`Error::ServiceNotFound`], [`Error::Store`].
@@ -107,9 +109,12 @@ impl Registry {
         let mut rest = rest_of(found.range, from);
         let filter = Filter { service, state, now };
         let mut items = Vec::new();
-        for _ in 0..PAGES {
+        let mut left = LOOKED_AT;
+        while left > 0 {
             let Some(part) = rest else { break };
-            let page = self.table.live_claims(call, namespace, part, limit.max(PAGE), &filter).await?;
+            let look = limit.max(PAGE).min(left);
+            left -= look;
+            let page = self.table.live_claims(call, namespace, part, look, &filter).await?;
             items.extend(page.items);
             rest = page.next.and_then(|next| part.starting_at(next));
             if items.len() > limit || (items.len() == limit && rest.is_some()) {

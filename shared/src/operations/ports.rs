@@ -1,7 +1,7 @@
 //! Allocations: found by port and by name, and released.
 
 use super::{Error, Registry};
-use crate::domain::{Claim, Holding, InstanceName, Namespace, Port, ServiceName};
+use crate::domain::{Claim, ClaimState, Holding, InstanceName, Namespace, Port, ServiceName};
 use crate::store::{BeganBy, Call, Doubt, Removed, StoreError};
 
 /// How an allocation is named in a path: by its port, or by its holder. A name is never all digits.
@@ -38,10 +38,8 @@ impl Registry {
             PortOrName::Port(port) => self.table.port(call, namespace, *port).await?,
             PortOrName::Name(name) => self.claim_of(call, namespace, service, name).await?,
         };
-        found
-            .map(|holding| holding.claim)
-            .filter(|claim| claim.service == *service && claim.is_allocation(self.now()))
-            .ok_or_else(|| not_found(Some(service), wanted))
+        let claim = found.map(|holding| holding.claim).filter(|claim| claim.service == *service);
+        self.allocation(claim, not_found(Some(service), wanted))
     }
 
     /// The claim that a name's pointer points to, if it is that claim still.
@@ -63,10 +61,20 @@ impl Registry {
     /// [`Error::PortNotFound`], [`Error::Store`].
     pub async fn find_port(&self, call: &Call, namespace: &Namespace, port: Port) -> Result<Claim, Error> {
         let found = self.table.port(call, namespace, port).await?;
-        found
-            .map(|holding| holding.claim)
-            .filter(|claim| claim.is_allocation(self.now()))
-            .ok_or_else(|| not_found(None, &PortOrName::Port(port)))
+        self.allocation(found.map(|holding| holding.claim), not_found(None, &PortOrName::Port(port)))
+    }
+
+    /// The claim, if it is a live allocation; else the error, with the live offer that it is instead.
+    fn allocation(&self, claim: Option<Claim>, mut not_found: Error) -> Result<Claim, Error> {
+        match claim.filter(|claim| claim.is_live(self.now())) {
+            Some(claim) if claim.state == ClaimState::Allocated => Ok(claim),
+            other => {
+                if let Error::PortNotFound { offered, .. } = &mut not_found {
+                    *offered = other.map(Box::new);
+                }
+                Err(not_found)
+            }
+        }
     }
 
     /// Releases an allocation: one conditional write by port; by name one read before it.
@@ -146,5 +154,5 @@ impl Registry {
 }
 
 fn not_found(service: Option<&ServiceName>, wanted: &PortOrName) -> Error {
-    Error::PortNotFound { service: service.cloned(), wanted: wanted.to_string() }
+    Error::PortNotFound { service: service.cloned(), wanted: wanted.to_string(), offered: None }
 }

@@ -375,7 +375,8 @@ impl Registry {
         if !in_use.is_empty() {
             let offers = in_use.iter().filter(|claim| claim.state == ClaimState::Offered).count();
             let ports = in_use.len() - offers;
-            return Err(Error::ServiceInUse { service: marked.name.clone(), offers, ports });
+            let until = in_use.iter().filter_map(|claim| claim.expires_at).max();
+            return Err(Error::ServiceInUse { service: marked.name.clone(), offers, ports, until });
         }
         let mut waits = backoff();
         loop {
