@@ -38,6 +38,7 @@ metrics! {
     LOST_RACES "LostRaces" "Ports that somebody else had when they were tried.";
     DYNAMODB_RETRIES "DynamoDbRetries" "Requests to DynamoDB sent again after a conflict, throttling, or a fault.";
     RECONCILER_RUNS "ReconcilerRuns" "Runs of the reconciler that came to their end, or to the end of their time.";
+    RECONCILER_FINISHED_SWEEPS "ReconcilerFinishedSweeps" "Sweeps of the whole table that came to their end.";
     RECONCILER_INCONSISTENCIES "ReconcilerInconsistencies" "Things it found that a healthy table never has: the sum of the six after this.";
     RECONCILER_ABANDONED_MARKS "ReconcilerAbandonedMarks" "Services left closing by a call that stopped.";
     RECONCILER_ORPHANED_ALLOCATIONS "ReconcilerOrphanedAllocations" "Allocations of services that do not exist.";
@@ -54,7 +55,7 @@ metrics! {
 pub fn describe() {
     for Metric { name, about } in METRICS {
         match *name {
-            ATTEMPTS_PER_OFFER => describe_histogram!(*name, Unit::Count, *about),
+            ATTEMPTS_PER_OFFER | RECONCILER_INCONSISTENCIES => describe_histogram!(*name, Unit::Count, *about),
             _ => describe_counter!(*name, Unit::Count, *about),
         }
     }
@@ -70,6 +71,12 @@ pub(crate) fn count(name: &'static str, times: u64) {
     if times > 0 {
         counter!(name).increment(times);
     }
+}
+
+/// Records how many inconsistencies a run of the reconciler found, none included: a run that found none ends the alarm of the
+/// run before, and the time between two runs must not. A counter is not written when it is zero; a histogram's value is.
+pub(crate) fn inconsistencies(found: u64) {
+    histogram!(RECONCILER_INCONSISTENCIES).record(f64::from(u32::try_from(found).unwrap_or(u32::MAX)));
 }
 
 /// Records how many ports an offer tried.
