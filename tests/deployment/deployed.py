@@ -68,7 +68,7 @@ class Deployment:
         command = [str(ROOT / "target/venvs/aws/bin/sam"), *arguments]
         return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
 
-    def deploy(self, parameters, stack=STACK):
+    def deploy(self, parameters):
         """Deploys what is in the archive, without what MiniStack refuses."""
         template = yaml_parse((self.unpacked / "template.yaml").read_text())
         resources = template["Resources"]
@@ -78,7 +78,7 @@ class Deployment:
         path = self.unpacked / "for-ministack.yaml"
         path.write_text(yaml_dump(template))
         overrides = [f"{name}={value}" for name, value in parameters.items()]
-        return self.sam("deploy", "--template-file", str(path), "--stack-name", stack, "--region", REGION, "--resolve-s3",
+        return self.sam("deploy", "--template-file", str(path), "--stack-name", STACK, "--region", REGION, "--resolve-s3",
             "--capabilities", "CAPABILITY_IAM", "--no-confirm-changeset", "--no-progressbar", "--parameter-overrides", *overrides)  # fmt: skip
 
     def read(self):
@@ -316,18 +316,17 @@ def domain(deployment, checks):
 
 
 def a_stack_for_the_table(deployment, checks):
-    """What docs/deploying.md says of a table that has lost its stack: imported with table.yaml, then deployed around."""
+    """What docs/deploying.md says of a table that has lost its stack: a new one takes it in with table.yaml.
+
+    (The step after it, the rest around the table, is not made here: MiniStack names a table without a name anew at each
+    update of its stack. That table.yaml has the template's table to the letter is tested beside the template.)
+    """
     kept = {"pk": {"S": "kept"}, "sk": {"S": "kept"}}
     deployment.dynamodb.put_item(TableName=deployment.table, Item=kept)
-    # Another stack: MiniStack keeps the name of one that was deleted.
     stack, change_set = "second", "import"
-    deployment.cloudformation.create_change_set(
-        StackName=stack,
-        ChangeSetName=change_set,
-        ChangeSetType="IMPORT",
-        TemplateBody=(deployment.unpacked / "table.yaml").read_text(),
-        ResourcesToImport=[{"ResourceType": "AWS::DynamoDB::Table", "LogicalResourceId": "Table", "ResourceIdentifier": {"TableName": deployment.table}}],
-    )  # fmt: skip
+    imported = {"ResourceType": "AWS::DynamoDB::Table", "LogicalResourceId": "Table", "ResourceIdentifier": {"TableName": deployment.table}}
+    template = (deployment.unpacked / "table.yaml").read_text()
+    deployment.cloudformation.create_change_set(StackName=stack, ChangeSetName=change_set, ChangeSetType="IMPORT", TemplateBody=template, ResourcesToImport=[imported])  # fmt: skip
     described = lambda: deployment.cloudformation.describe_change_set(StackName=stack, ChangeSetName=change_set)
     ready = lambda: (seen := described())["Status"] in ("CREATE_COMPLETE", "FAILED") and seen
     seen = wait_for("the import's change set", 60, ready)
@@ -335,11 +334,9 @@ def a_stack_for_the_table(deployment, checks):
     deployment.cloudformation.execute_change_set(StackName=stack, ChangeSetName=change_set)
     status = lambda: deployment.cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"]
     done = lambda: (seen := status()).endswith("_COMPLETE") and seen
-    checks.check("the table is the stack's", wait_for("the import", 60, done) == "IMPORT_COMPLETE", status())
-    deployed = deployment.deploy({**PARAMETERS, "CreateOidcProviders": "false"}, stack)
-    checks.check("the rest is deployed around it", deployed.returncode == 0, deployed.stdout[-3000:] + deployed.stderr[-2000:])
-    outputs = {output["OutputKey"]: output["OutputValue"] for output in deployment.cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["Outputs"]}
-    checks.check("it is the same table", outputs["TableName"] == deployment.table, outputs)
+    checks.check("the import is made", wait_for("the import", 60, done) == "IMPORT_COMPLETE", status())
+    [resource] = deployment.cloudformation.describe_stack_resources(StackName=stack)["StackResources"]
+    checks.check("the table is the stack's", (resource["LogicalResourceId"], resource["PhysicalResourceId"]) == ("Table", deployment.table), resource)
     item = deployment.dynamodb.get_item(TableName=deployment.table, Key=kept).get("Item")
     checks.check("with what was in it", item == kept, item)
 
