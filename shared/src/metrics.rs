@@ -55,7 +55,7 @@ metrics! {
 pub fn describe() {
     for Metric { name, about } in METRICS {
         match *name {
-            ATTEMPTS_PER_OFFER => describe_histogram!(*name, Unit::Count, *about),
+            ATTEMPTS_PER_OFFER | RECONCILER_INCONSISTENCIES => describe_histogram!(*name, Unit::Count, *about),
             _ => describe_counter!(*name, Unit::Count, *about),
         }
     }
@@ -71,6 +71,12 @@ pub(crate) fn count(name: &'static str, times: u64) {
     if times > 0 {
         counter!(name).increment(times);
     }
+}
+
+/// Records how many inconsistencies a run of the reconciler found, none included: a run that found none ends the alarm of the
+/// run before, and the time between two runs must not. A counter is not written when it is zero; a histogram's value is.
+pub(crate) fn inconsistencies(found: u64) {
+    histogram!(RECONCILER_INCONSISTENCIES).record(f64::from(u32::try_from(found).unwrap_or(u32::MAX)));
 }
 
 /// Records how many ports an offer tried.

@@ -44,6 +44,10 @@ def main():
                     tests = trust["Condition"]
                     keys = [key for test in tests.values() for key in test]
                     check(f"{name} asks for audience and subject", {key.split(":")[-1] for key in keys} == {"aud", "sub"}, tests)
+                if trust["Principal"].get("Service") == "scheduler.amazonaws.com":
+                    asked = trust.get("Condition", {}).get("StringEquals", {})
+                    check(f"{name} is for this account's schedules", {"aws:SourceAccount", "aws:SourceArn"} <= set(asked), trust)
+                    check(f"{name} is capped", properties.get("PermissionsBoundary"), properties)
             for arn in properties.get("ManagedPolicyArns", []):
                 own = isinstance(arn, dict) and "Ref" in arn
                 check(f"{name} has only our policies and SAM's", own or str(arn).split("/")[-1] in SAMS_OWN, arn)
@@ -75,6 +79,10 @@ def main():
     routes = resources["Api"]["Properties"]["Body"]["paths"]
     open_routes = [path for path, methods in routes.items() for operation in methods.values() if operation.get("security") != [{"AWS_IAM": []}]]
     check("only GET /health is open", open_routes == ["/health"], open_routes)
+    # A failed first deployment must not leave a provider behind, which the next one would stumble over.
+    for name, resource in resources.items():
+        if resource["Type"] == "AWS::IAM::OIDCProvider":
+            check(f"{name} stays, but not of a failure", resource["DeletionPolicy"] == "RetainExceptOnCreate", resource)
     checks.finish()
 
 

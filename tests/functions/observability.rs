@@ -86,7 +86,10 @@ async fn a_request_is_one_line_and_its_metrics_another() {
 
     cloud.function("reconcile").await.invoke(json!({})).await;
     let reconciled = cloud.function("reconcile").await.metrics.next().await;
-    assert_eq!(metrics(&reconciled), ["ColdStarts", "ReconcilerRuns"].map(str::to_owned).into());
+    let names = ["ColdStarts", "ReconcilerFinishedSweeps", "ReconcilerInconsistencies", "ReconcilerRuns"];
+    assert_eq!(metrics(&reconciled), names.map(str::to_owned).into());
+    // Zero is written as well: it is what ends the alarm of the run before.
+    assert_eq!(reconciled["ReconcilerInconsistencies"], json!([0.0]));
 }
 
 /// The caller's own id goes before the gateway's, and both are in the log.

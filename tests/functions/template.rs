@@ -36,7 +36,7 @@ impl Template {
     /// The keys of a function's routes, as API Gateway has them: `GET /v1/services`.
     pub fn routes_of(&self, wanted: &str) -> Vec<String> {
         let (_, function) = self.functions().find(|(_, function)| binary(function) == wanted).unwrap();
-        let events = function["Properties"]["Events"].as_object().unwrap().values();
+        let events = function["Properties"]["Events"].as_object().into_iter().flatten().map(|(_, event)| event);
         let routes = events.filter(|event| event["Type"] == "HttpApi").map(|event| &event["Properties"]);
         routes
             .map(|route| match (route["Method"].as_str(), route["Path"].as_str()) {
@@ -63,7 +63,7 @@ fn routes(paths: &Value) -> BTreeSet<String> {
 
 /// What sends every other request to `pages`.
 fn catch_all() -> BTreeSet<String> {
-    let methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
+    let methods = ["GET", "POST", "PUT", "PATCH", "DELETE"];
     methods.iter().flat_map(|method| [format!("{method} /"), format!("{method} /{{proxy+}}")]).collect()
 }
 
@@ -131,7 +131,7 @@ fn the_api_is_closed_and_its_log_keeps_secrets() {
     assert_eq!(api["Properties"]["Auth"]["DefaultAuthorizer"], "AWS_IAM");
     let mut open = Vec::new();
     for (_, function) in template.functions() {
-        for event in function["Properties"]["Events"].as_object().unwrap().values() {
+        for event in function["Properties"]["Events"].as_object().into_iter().flatten().map(|(_, event)| event) {
             if !event["Properties"]["Auth"].is_null() {
                 assert_eq!(event["Properties"]["Auth"]["Authorizer"], "NONE");
                 open.push(event["Properties"]["Path"].as_str().unwrap());
@@ -180,29 +180,45 @@ fn the_policies_name_every_call_and_no_other() {
     }
 }
 
-/// Every function is watched for errors and throttles, and every metric of ours that an alarm or the dashboard names is
+/// Every function is watched for errors, all together for throttles, and every metric of ours that an alarm or the dashboard names is
 /// one that the code raises.
 #[test]
 fn alarms_watch_every_function_and_what_there_is() {
     let template = Template::read();
     let alarms: Vec<_> = template.resources("AWS::CloudWatch::Alarm").collect();
-    for metric in ["Errors", "Throttles"] {
-        let mut watched = BTreeSet::new();
-        for (_, alarm) in &alarms {
-            for part in alarm["Properties"]["Metrics"].as_array().into_iter().flatten() {
-                let of = &part["MetricStat"]["Metric"];
-                if of["MetricName"] == metric {
-                    watched.insert(of["Dimensions"][0]["Value"].as_str().unwrap().to_owned());
-                }
+    let mut watched = BTreeSet::new();
+    for (_, alarm) in &alarms {
+        for part in alarm["Properties"]["Metrics"].as_array().into_iter().flatten() {
+            let of = &part["MetricStat"]["Metric"];
+            if of["MetricName"] == "Errors" {
+                watched.insert(of["Dimensions"][0]["Value"].as_str().unwrap().to_owned());
             }
         }
-        assert_eq!(watched, template.functions().map(|(id, _)| id.to_owned()).collect(), "{metric}");
     }
+    assert_eq!(watched, template.functions().map(|(id, _)| id.to_owned()).collect());
+    // Without a dimension the metric is that of all functions in the region, which share the limit.
+    let throttles: Vec<_> =
+        alarms.iter().filter(|(_, alarm)| alarm["Properties"]["MetricName"] == "Throttles").collect();
+    let [(_, throttles)] = throttles.as_slice() else { panic!("one alarm: {throttles:?}") };
+    assert_eq!(throttles["Properties"]["Namespace"], "AWS/Lambda");
+    assert!(throttles["Properties"]["Dimensions"].is_null());
     for (id, alarm) in &alarms {
+        let properties = &alarm["Properties"];
+        // What FILL makes of a metric that is late is a zero: one look at the last period alone could miss it for good.
+        if properties["Metrics"].to_string().contains("FILL") {
+            assert_eq!(
+                (&properties["EvaluationPeriods"], &properties["DatapointsToAlarm"]),
+                (&3.into(), &1.into()),
+                "{id}"
+            );
+        }
         let parts = alarm["Properties"]["Metrics"].as_array().map_or(0, Vec::len);
         assert!(parts <= 11, "{id}: an alarm's expression has ten metrics at most (CloudWatch)");
         assert!(!alarm["Properties"]["AlarmActions"].is_null() && !alarm["Properties"]["AlarmDescription"].is_null());
     }
+    // Between two runs the reconciler says nothing, and nothing changes.
+    let inconsistencies = alarms.iter().find(|(id, _)| *id == "InconsistencyAlarm").unwrap().1;
+    assert_eq!(inconsistencies["Properties"]["TreatMissingData"], "ignore");
     let ours: BTreeSet<_> = METRICS.iter().map(|metric| metric.name).collect();
     let named = alarms.iter().filter(|(_, alarm)| alarm["Properties"]["Namespace"] == "Portmaster");
     for (id, alarm) in named {
@@ -226,6 +242,106 @@ fn alarms_watch_every_function_and_what_there_is() {
         }
     }
     assert!(shown >= 12, "{shown}");
+}
+
+/// Throttles are per route: the open route and the lists, which read the most, have limits of their own, far below the
+/// others'; and every route with a limit of its own exists.
+#[test]
+fn the_expensive_routes_are_throttled_on_their_own() {
+    let template = Template::read();
+    let (_, api) = template.resources("AWS::Serverless::HttpApi").next().unwrap();
+    let settings = api["Properties"]["RouteSettings"].as_object().unwrap();
+    let limited: BTreeSet<_> = settings.keys().cloned().collect();
+    assert!(limited.is_subset(&documented()), "{limited:?}");
+    let lists = documented().into_iter().filter(|route| {
+        route.starts_with("GET ") && ["/services", "/offers", "/ports"].iter().any(|end| route.ends_with(end))
+    });
+    let expected: BTreeSet<_> = lists.chain(["GET /health".to_owned()]).collect();
+    assert_eq!(limited, expected);
+    let default = |parameter: &str| template.0["Parameters"][parameter]["Default"].as_u64().unwrap();
+    assert_eq!((default("ThrottleRate"), default("ThrottleBurst")), (100, 200));
+    for (route, limits) in settings {
+        if route == "GET /health" {
+            // Open to everybody, or closed to everybody (`HealthOpen`): without a token nothing passes.
+            assert_eq!(limits["ThrottlingRateLimit"], serde_json::json!(["HealthIsOpen", 5, 0]));
+            assert_eq!(limits["ThrottlingBurstLimit"], serde_json::json!(["HealthIsOpen", 10, 0]));
+        } else {
+            let rate = default(limits["ThrottlingRateLimit"].as_str().unwrap());
+            assert!(rate * 10 <= default("ThrottleRate"), "{route}: {rate}");
+            assert!(default(limits["ThrottlingBurstLimit"].as_str().unwrap()) * 10 <= default("ThrottleBurst"));
+        }
+    }
+}
+
+/// A browser may send every header that the API reads.
+#[test]
+fn cors_allows_the_headers_that_the_document_names() {
+    let template = Template::read();
+    let (_, api) = template.resources("AWS::Serverless::HttpApi").next().unwrap();
+    let allowed = &api["Properties"]["CorsConfiguration"][1]["AllowHeaders"];
+    let allowed: BTreeSet<_> = allowed.as_array().unwrap().iter().map(|header| header.as_str().unwrap()).collect();
+    let document: Value = serde_json::from_str(document()).unwrap();
+    let mut read = BTreeSet::new();
+    for operation in document["paths"].as_object().unwrap().values().flat_map(|item| item.as_object().unwrap().values())
+    {
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            if parameter["in"] == "header" {
+                read.insert(parameter["name"].as_str().unwrap().to_lowercase());
+            }
+        }
+    }
+    assert!(read.len() >= 3, "{read:?}");
+    for header in read {
+        assert!(allowed.contains(header.as_str()), "{header}");
+    }
+}
+
+/// An alarm that counts in a period needs one for each interval that may be chosen.
+#[test]
+fn every_interval_of_the_reconciler_has_its_alarms_periods() {
+    let template = Template::read();
+    let intervals = template.0["Parameters"]["ReconcileMinutes"]["AllowedValues"].as_array().unwrap();
+    let mapping = template.0["Mappings"]["Reconciler"].as_object().unwrap();
+    let number = |value: &Value| value.as_u64().unwrap();
+    assert_eq!(intervals.len(), mapping.len());
+    for minutes in intervals {
+        let of = &mapping[&minutes.to_string()];
+        let seconds = number(minutes) * 60;
+        let looked_back = number(&of["AlarmPeriod"]) * number(&of["AlarmPeriods"]);
+        // Three intervals, and as far as CloudWatch looks back: a day, or a week for periods of an hour or more.
+        assert!(looked_back >= 3 * seconds, "{minutes}");
+        assert!(looked_back <= if number(&of["AlarmPeriod"]) < 3600 { 86_400 } else { 7 * 86_400 }, "{minutes}");
+        let swept = number(&of["SweepQuarters"]) * 21_600;
+        assert!(swept >= 86_400.max(3 * seconds) && swept <= 7 * 86_400, "{minutes}");
+    }
+}
+
+/// `table.yaml` is the template's table to the letter, with the parameters and conditions that it refers to: an import that
+/// differs would change the table at the next deployment, and one that refers to what is not there fails.
+#[test]
+fn the_table_alone_is_the_templates() {
+    let (whole, alone) = (file("template.yaml"), file("table.yaml"));
+    // An entry with all that is indented below it.
+    let entry = |text: &str, head: &str| -> String {
+        let mut lines = text.lines().skip_while(|line| *line != head);
+        let first = lines.next().unwrap_or_else(|| panic!("there is no {head:?}"));
+        let rest = lines.take_while(|line| line.starts_with("    "));
+        std::iter::once(first).chain(rest).collect::<Vec<_>>().join("\n")
+    };
+    let read: Value = serde_saphyr::from_str(&alone).unwrap();
+    let keys = |section: &str| read[section].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(keys("Resources"), ["Table"]);
+    for name in keys("Resources").into_iter().chain(keys("Parameters")) {
+        let head = format!("  {name}:");
+        assert_eq!(entry(&alone, &head), entry(&whole, &head));
+    }
+    let conditions: Vec<_> = alone.lines().filter(|line| line.starts_with("  Has")).collect();
+    assert_eq!(conditions.len(), keys("Conditions").len());
+    assert!(conditions.iter().all(|line| whole.lines().any(|other| other == *line)));
+    let known: BTreeSet<_> = keys("Parameters").into_iter().chain(keys("Conditions")).collect();
+    let referred = regex::Regex::new(r"!(?:Ref|If \[|Condition) ?(\w+)(?:$|[\],\s])").unwrap();
+    let found: BTreeSet<_> = referred.captures_iter(&alone).map(|found| found[1].to_owned()).collect();
+    assert_eq!(&found - &["AWS".to_owned()].into(), &known - &["HasMaxUnits".to_owned()].into());
 }
 
 /// The page on deploying says what each parameter, output, alarm and metric is.

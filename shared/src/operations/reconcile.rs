@@ -84,7 +84,6 @@ impl Findings {
         for (name, count) in [
             (metrics::RECONCILER_RUNS, 1),
             (metrics::RECONCILER_FINISHED_SWEEPS, u64::from(self.finished)),
-            (metrics::RECONCILER_INCONSISTENCIES, self.inconsistencies()),
             (metrics::RECONCILER_ABANDONED_MARKS, self.abandoned_marks),
             (metrics::RECONCILER_ORPHANED_ALLOCATIONS, self.orphaned_allocations),
             (metrics::RECONCILER_ALLOCATIONS_OUT_OF_RANGE, self.allocations_out_of_range),
@@ -97,6 +96,7 @@ impl Findings {
         ] {
             metrics::count(name, count);
         }
+        metrics::inconsistencies(self.inconsistencies());
         tracing::info!(
             target: "portmaster::reconcile",
             healthy = self.is_healthy(),
