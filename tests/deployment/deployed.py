@@ -15,9 +15,9 @@ import sys
 import tempfile
 import threading
 import time
-import zipfile
 import urllib.error
 import urllib.request
+import zipfile
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import boto3

@@ -344,6 +344,32 @@ fn the_table_alone_is_the_templates() {
     assert_eq!(&found - &["AWS".to_owned()].into(), &known - &["HasMaxUnits".to_owned()].into());
 }
 
+/// What an idle stack costs is counted from what there is.
+#[test]
+fn the_page_on_deploying_counts_what_is_paid_for() {
+    let (template, page) = (Template::read(), file("docs/deploying.md"));
+    let alarms: Vec<_> = template.resources("AWS::CloudWatch::Alarm").map(|(_, alarm)| &alarm["Properties"]).collect();
+    // Each metric of an alarm is paid for; an expression is none.
+    let watched = alarms.iter().map(|alarm| match alarm["Metrics"].as_array() {
+        Some(parts) => parts.iter().filter(|part| !part["MetricStat"].is_null()).count(),
+        None => 1,
+    });
+    let metrics = watched.sum::<usize>();
+    let row = format!(
+        "| alarms | {}, on {metrics} metrics, $0.10 each | **${}.{:02}** |",
+        alarms.len(),
+        metrics / 10,
+        metrics % 10 * 10
+    );
+    assert!(page.contains(&row), "{row}");
+    let ours = format!("{} at most; $0.30 each", METRICS.len());
+    assert!(page.contains(&ours), "{ours}");
+    let minutes = &template.0["Parameters"]["ReconcileMinutes"]["Default"];
+    assert!(
+        page.contains(&format!("| `ReconcileMinutes` | {minutes} |")) && page.contains(&format!("**every {minutes}**"))
+    );
+}
+
 /// The page on deploying says what each parameter, output, alarm and metric is.
 #[test]
 fn the_page_on_deploying_leaves_nothing_out() {
