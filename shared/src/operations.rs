@@ -4,6 +4,7 @@
 
 mod chance;
 mod error;
+mod health;
 mod memory;
 mod offer;
 mod offers;
@@ -21,8 +22,9 @@ pub use reconcile::Findings;
 pub use services::{Content, IfMatch, NewService, Written};
 
 use crate::domain::Clock;
-use crate::store::{Call, StoreError, Table};
+use crate::store::Table;
 use chance::Chance;
+use health::Writing;
 use memory::Memory;
 
 /// The registry. Clones share their memory of the services.
@@ -33,6 +35,8 @@ pub struct Registry {
     offer_seconds: u32,
     memory: Arc<Memory>,
     chance: Chance,
+    /// Where health writes something: see [`Registry::on_a_disk`].
+    writing: Option<Writing>,
 }
 
 /// A part of a list.
@@ -54,7 +58,7 @@ impl Registry {
     /// The registry in this table, whose offers live this many seconds.
     #[must_use]
     pub fn new(table: Table, clock: Clock, offer_seconds: u32) -> Self {
-        Self { table, clock, offer_seconds, memory: Arc::default(), chance: Chance::default() }
+        Self { table, clock, offer_seconds, memory: Arc::default(), chance: Chance::default(), writing: None }
     }
 
     /// The same, drawing its candidates and pauses from a seed: for a test that must be repeatable. Secrets and revisions
@@ -68,13 +72,5 @@ impl Registry {
     #[must_use]
     pub fn table(&self) -> &Table {
         &self.table
-    }
-
-    /// Whether the table answers.
-    ///
-    /// # Errors
-    /// [`StoreError`], which says why it does not.
-    pub async fn ping(&self, call: &Call) -> Result<(), StoreError> {
-        self.table.ping(call).await
     }
 }
