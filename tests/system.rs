@@ -11,6 +11,8 @@ mod clocks;
 mod cost;
 #[path = "system/crowd.rs"]
 mod crowd;
+#[path = "system/disk.rs"]
+mod disk;
 #[path = "system/errors.rs"]
 mod errors;
 #[path = "system/faults.rs"]

@@ -124,6 +124,7 @@ impl Server {
 
         let (table, embedded) = table(&options).await?;
         let registry = Registry::new(table, Clock::System, options.offer_seconds);
+        let registry = if embedded.is_some() && !options.in_memory { registry.on_a_disk() } else { registry };
         let reconciling = tokio::spawn(reconcile(registry.clone()));
         let router = http::api(Api { registry, timeout: http::TIMEOUT });
         let (stop, stopped) = oneshot::channel::<()>();

@@ -4,6 +4,7 @@
 
 mod chance;
 mod error;
+mod health;
 mod memory;
 mod offer;
 mod offers;
@@ -22,8 +23,9 @@ pub use reconcile::Findings;
 pub use services::{Content, IfMatch, NewService, Written};
 
 use crate::domain::Clock;
-use crate::store::{Call, StoreError, Table};
+use crate::store::Table;
 use chance::Chance;
+use health::Writing;
 use memory::Memory;
 
 /// The registry. Clones share their memory of the services.
@@ -35,6 +37,8 @@ pub struct Registry {
     memory: Arc<Memory>,
     chance: Chance,
     full_for: Duration,
+    /// Where health writes something: see [`Registry::on_a_disk`].
+    writing: Option<Writing>,
 }
 
 /// A part of a list.
@@ -66,6 +70,7 @@ impl Registry {
             memory: Arc::default(),
             chance: Chance::default(),
             full_for: Self::FULL_FOR,
+            writing: None,
         }
     }
 
@@ -86,13 +91,5 @@ impl Registry {
     #[must_use]
     pub fn table(&self) -> &Table {
         &self.table
-    }
-
-    /// Whether the table answers.
-    ///
-    /// # Errors
-    /// [`StoreError`], which says why it does not.
-    pub async fn ping(&self, call: &Call) -> Result<(), StoreError> {
-        self.table.ping(call).await
     }
 }

@@ -8,6 +8,7 @@
 //! | Instance | `N#<ns>#INSTANCE#<service>` | `<name>` | `names` |
 //! | Request | `N#<ns>#REQUEST#<service>` | `<hash of the Idempotency-Key>` | `requests` |
 //! | Hint | `N#<ns>#HINT#<service>` | `TAKEN` | `hint` |
+//! | Health (on a disk) | `HEALTH` | `HEALTH` | `schema` |
 //! | Checkpoint | `RECONCILER` | `CHECKPOINT` | `sweep` |
 //!
 //! Every conditional write asks for the item as it was (`ALL_OLD`), so that a loser learns why without another read;

@@ -17,7 +17,11 @@ use tokio::process::{Child, Command};
 use crate::support::{Caller, TABLE, World, call, default_namespace};
 
 fn portmaster() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_portmaster"));
+    alone(Command::new(env!("CARGO_BIN_EXE_portmaster")))
+}
+
+/// Nothing of this machine's settings gets into the command.
+fn alone(mut command: Command) -> Command {
     for variable in
         ["LISTEN", "DATA", "IN_MEMORY", "OFFER_SECONDS", "DYNAMODB_ENDPOINT", "DATABASE_LISTEN", "TABLE", "LOG_LEVEL"]
     {
@@ -38,7 +42,14 @@ pub struct Process {
 
 impl Process {
     pub async fn start(arguments: &[&str]) -> Self {
-        let mut child = portmaster().args(["--listen", "127.0.0.1:0"]).args(arguments).spawn().unwrap();
+        let mut command = portmaster();
+        command.args(["--listen", "127.0.0.1:0"]).args(arguments);
+        Self::started_by(command).await
+    }
+
+    /// The server that a command becomes.
+    pub async fn started_by(command: Command) -> Self {
+        let mut child = alone(command).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut greeting = Vec::new();
         while greeting.len() < 4 {
@@ -52,6 +63,10 @@ impl Process {
             log
         });
         Self { child, api: Caller::new(url), greeting, log }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id().unwrap()
     }
 
     async fn on(data: &Path) -> Self {

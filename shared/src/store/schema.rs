@@ -8,12 +8,21 @@ use aws_sdk_dynamodb::types::{
     TimeToLiveSpecification, TimeToLiveStatus,
 };
 
-use super::item::Key;
+use super::item::{Key, number, text};
 use super::send::Metered;
 use super::{Call, StoreError, Table};
+use crate::domain::{Expiry, Timestamp};
 
 /// The attribute that DynamoDB's TTL reads: seconds since the Unix epoch.
 const TTL_ATTRIBUTE: &str = "expires_at";
+
+/// When TTL takes the item that a look at the health of a disk writes.
+const HEALTH_KEPT_SECONDS: i64 = 60 * 60;
+
+/// The item that looks at the table's health are about. On AWS it does not exist.
+pub(super) fn health_key() -> Key {
+    Key { pk: "HEALTH".to_owned(), sk: "HEALTH".to_owned() }
+}
 
 /// Requests on the table as a whole consume nothing.
 macro_rules! free {
@@ -37,7 +46,20 @@ impl Table {
     /// # Errors
     /// [`StoreError`], which says why it does not.
     pub async fn ping(&self, call: &Call) -> Result<(), StoreError> {
-        self.get(call, &Key { pk: "HEALTH".to_owned(), sk: "HEALTH".to_owned() }).await.map(drop)
+        self.get(call, &health_key()).await.map(drop)
+    }
+
+    /// Whether the table takes what an offer writes: one write of an item that nobody reads and TTL takes, larger than all
+    /// that an offer writes together.
+    ///
+    /// # Errors
+    /// [`StoreError`], which says why it does not.
+    pub(crate) async fn write_for_health(&self, call: &Call, now: Timestamp) -> Result<(), StoreError> {
+        let mut item = health_key().attributes();
+        // Another text each time: SQLite does not write what is the same already.
+        item.insert("written".to_owned(), text(now.to_rfc3339().repeat(512)));
+        item.insert(TTL_ATTRIBUTE.to_owned(), number(Expiry::after(now, HEALTH_KEPT_SECONDS).seconds()));
+        self.put(call, &item).await
     }
 
     /// Makes the table, with TTL on, unless it is there already.

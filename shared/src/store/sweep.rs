@@ -11,6 +11,7 @@ use super::item::{Item, Key, SERVICE_PREFIX, port_partition, text};
 use super::names::{Pointer, pointer};
 use super::ports::holding;
 use super::requests::{Replay, replay};
+use super::schema::health_key;
 use super::send::{backoff, send, wait};
 use super::services::service;
 use super::transact::{OnContention, Reason, Transacted, read};
@@ -86,6 +87,10 @@ fn classify(item: Item) -> Found {
     };
     if key == checkpoint_key() {
         return Found::Checkpoint;
+    }
+    if key == health_key() {
+        // As with a hint: nobody's evidence, and TTL takes it.
+        return Found::Hint;
     }
     let mut parts = key.pk.split('#');
     let (Some("N"), Some(namespace)) = (parts.next(), parts.next()) else { return unknown() };
