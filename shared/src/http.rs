@@ -16,6 +16,7 @@ mod path;
 mod ports;
 mod problem;
 mod services;
+pub mod target;
 
 use std::time::Duration;
 
