@@ -8,6 +8,8 @@
 mod endpoints;
 #[path = "functions/events.rs"]
 mod events;
+#[path = "functions/hostile.rs"]
+mod hostile;
 #[path = "functions/observability.rs"]
 mod observability;
 #[path = "functions/runtime.rs"]

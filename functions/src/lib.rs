@@ -1,25 +1,26 @@
 //! What every function does before and around its endpoint: settings from the environment, the DynamoDB client, the log,
 //! the metrics, and Lambda's runtime. A function's own `main` names its endpoint and nothing else.
 
+mod event;
 mod metrics;
 mod settings;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
-use axum::extract::{Request, State};
-use axum::middleware::{Next, from_fn_with_state};
-use axum::response::Response;
-use lambda_http::lambda_runtime::{Context, LambdaEvent};
-use lambda_http::request::RequestContext;
-use lambda_http::{Error, RequestExt as _, service_fn};
+use axum::extract::Request;
+use axum::middleware::from_fn;
+use lambda_runtime::{Context, Error, LambdaEvent, Service as _, service_fn};
 use portmaster_shared::domain::Clock;
 use portmaster_shared::http::{self, Api, Origin, Routes, TIMEOUT};
 use portmaster_shared::operations::{Findings, Registry};
 use portmaster_shared::store::{CLEAN_UP, Call, Table, connect_within_lambda};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
+pub use event::Gateway;
 use metrics::Metrics;
 pub use settings::{Settings, SettingsError};
 
@@ -32,19 +33,22 @@ const WARM_UP: Duration = Duration::from_secs(2);
 /// Serves one endpoint.
 #[must_use]
 pub fn serve(routes: fn() -> Routes) -> ExitCode {
-    start(async move |api, metrics| run(http::one(routes(), api), metrics).await)
+    start(async move |api, gateway, metrics| run(http::one(routes(), api), gateway, metrics).await)
 }
 
 /// Serves what belongs to no other function.
 #[must_use]
 pub fn serve_pages_and_the_rest() -> ExitCode {
-    start(async |api, metrics| run(http::pages_and_the_rest(api), metrics).await)
+    start(async |api, gateway, metrics| {
+        let gateway = Gateway { catches_all: true, ..gateway };
+        run(http::pages_and_the_rest(api), gateway, metrics).await
+    })
 }
 
 /// Runs the reconciler at every event, whatever is in it.
 #[must_use]
 pub fn reconcile() -> ExitCode {
-    start(async |api: Api, metrics: Metrics| {
+    start(async |api: Api, _, metrics: Metrics| {
         let registry = api.registry;
         let handle = |event: LambdaEvent<Value>| {
             let registry = registry.clone();
@@ -57,12 +61,12 @@ pub fn reconcile() -> ExitCode {
                 Ok::<Findings, Error>(findings)
             }
         };
-        lambda_http::lambda_runtime::run(service_fn(handle)).await
+        lambda_runtime::run(service_fn(handle)).await
     })
 }
 
 /// Sets up, and hands over. What is wrong with the settings is said in one line, and the function does not start.
-fn start(serve: impl AsyncFnOnce(Api, Metrics) -> Result<(), Error>) -> ExitCode {
+fn start(serve: impl AsyncFnOnce(Api, Gateway, Metrics) -> Result<(), Error>) -> ExitCode {
     let settings = match Settings::from_environment() {
         Ok(settings) => settings,
         Err(error) => return refuse(&error),
@@ -81,7 +85,7 @@ fn start(serve: impl AsyncFnOnce(Api, Metrics) -> Result<(), Error>) -> ExitCode
         if let Err(error) = registry.ping(&Call::within(WARM_UP)).await {
             tracing::warn!(target: "portmaster::start", %error, "the table does not answer yet");
         }
-        serve(Api { registry, timeout: TIMEOUT }, metrics).await
+        serve(Api { registry, timeout: TIMEOUT }, settings.gateway, metrics).await
     });
     match served {
         Ok(()) => ExitCode::SUCCESS,
@@ -89,31 +93,33 @@ fn start(serve: impl AsyncFnOnce(Api, Metrics) -> Result<(), Error>) -> ExitCode
     }
 }
 
-/// Hands a router to Lambda.
-async fn run(router: Router, metrics: Metrics) -> Result<(), Error> {
-    lambda_http::run(router.layer(from_fn_with_state(metrics, around))).await
+/// Hands a router to Lambda. Events are taken as they are: what they are requests for is decided by [`event`].
+async fn run(router: Router, gateway: Gateway, metrics: Metrics) -> Result<(), Error> {
+    let router = router.layer(from_fn(event::same_route));
+    let gateway = Arc::new(gateway);
+    let handle = |event: LambdaEvent<Box<RawValue>>| {
+        let (mut router, gateway) = (router.clone(), Arc::clone(&gateway));
+        async move {
+            let mut request = event::request(event.payload.get(), &gateway);
+            tell(&mut request, &event.context);
+            // Boxed, as above.
+            let response = Box::pin(router.call(request)).await?;
+            // Before the answer, since Lambda freezes the process after it.
+            metrics.flush();
+            Ok::<Value, Error>(event::answer(response).await?)
+        }
+    };
+    lambda_runtime::run(service_fn(handle)).await
 }
 
-/// Around every request: its deadline follows Lambda's, it is known by the names that AWS has for it, and what it counted
-/// is written before the answer is given.
-async fn around(State(metrics): State<Metrics>, mut request: Request, next: Next) -> Response {
-    let mut origin = Origin::default();
-    if let Some(RequestContext::ApiGatewayV2(gateway)) = request.request_context_ref() {
-        origin.gateway_request_id = gateway.request_id.clone();
+/// What Lambda says of a request: its deadline, and what it is known by.
+fn tell(request: &mut Request, context: &Context) {
+    let origin = request.extensions_mut().get_or_insert_default::<Origin>();
+    origin.invocation_id = Some(context.request_id.clone());
+    origin.trace_id = context.xray_trace_id.clone();
+    if let Some(left) = time_left(context) {
+        request.extensions_mut().insert(Call::within(left.min(TIMEOUT)));
     }
-    let mut call = None;
-    if let Some(context) = request.lambda_context_ref() {
-        origin.invocation_id = Some(context.request_id.clone());
-        origin.trace_id = context.xray_trace_id.clone();
-        call = time_left(context).map(|left| Call::within(left.min(TIMEOUT)));
-    }
-    request.extensions_mut().insert(origin);
-    if let Some(call) = call {
-        request.extensions_mut().insert(call);
-    }
-    let response = next.run(request).await;
-    metrics.flush();
-    response
 }
 
 /// How long an operation may take, by Lambda's deadline.

@@ -1,8 +1,11 @@
 //! A function's settings.
 
+use portmaster_shared::http::target::plain;
 use portmaster_shared::log::LEVELS;
 use portmaster_shared::operations::Registry;
 use portmaster_shared::store::is_url;
+
+use crate::Gateway;
 
 /// What a function is told by its environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +20,8 @@ pub struct Settings {
     pub stack: Option<String>,
     /// `DYNAMODB_ENDPOINT`: another DynamoDB than AWS's.
     pub endpoint: Option<String>,
+    /// What comes before the function.
+    pub gateway: Gateway,
 }
 
 /// What is wrong with a setting, in one line.
@@ -39,6 +44,15 @@ pub enum SettingsError {
         "the environment variable DYNAMODB_ENDPOINT must be a URL such as http://127.0.0.1:8000, or empty for AWS, not {0:?}"
     )]
     Endpoint(String),
+    /// Not a mapping's key.
+    #[error(
+        "the environment variable API_MAPPING must be the key of an API mapping, of A-Z a-z 0-9 . _ ~ - and single slashes \
+         between them, or empty, not {0:?}"
+    )]
+    Mapping(String),
+    /// Neither yes nor no.
+    #[error("the environment variable SERVE_DEFAULT_ROUTE must be true or false, not {0:?}")]
+    ServeDefaultRoute(String),
 }
 
 impl Settings {
@@ -73,7 +87,17 @@ impl Settings {
         if let Some(url) = endpoint.as_ref().filter(|url| !is_url(url)) {
             return Err(SettingsError::Endpoint(url.clone()));
         }
-        Ok(Self { table, offer_seconds, log_level, stack, endpoint })
+        let mapping = variable("API_MAPPING").filter(|key| !key.is_empty());
+        if let Some(key) = mapping.as_ref().filter(|key| key.ends_with('/') || plain(&format!("/{key}")).is_err()) {
+            return Err(SettingsError::Mapping(key.clone()));
+        }
+        let serve_default_route = match variable("SERVE_DEFAULT_ROUTE").as_deref() {
+            None | Some("" | "false") => false,
+            Some("true") => true,
+            Some(other) => return Err(SettingsError::ServeDefaultRoute(other.to_owned())),
+        };
+        let gateway = Gateway { mapping, serve_default_route, ..Gateway::default() };
+        Ok(Self { table, offer_seconds, log_level, stack, endpoint, gateway })
     }
 }
 
@@ -91,7 +115,7 @@ mod tests {
     fn only_the_table_has_no_default() {
         let settings = parse(&[("TABLE_NAME", "portmaster")]).unwrap();
         assert_eq!((settings.offer_seconds, settings.log_level.as_str()), (1800, "info"));
-        assert_eq!((settings.stack, settings.endpoint), (None, None));
+        assert_eq!((settings.stack, settings.endpoint, settings.gateway), (None, None, Gateway::default()));
         assert_eq!(parse(&[]), Err(SettingsError::NoTable));
         assert_eq!(parse(&[("TABLE_NAME", "")]), Err(SettingsError::NoTable));
     }
@@ -108,6 +132,11 @@ mod tests {
             ("LOG_LEVEL", "loud"),
             ("DYNAMODB_ENDPOINT", "localhost:8000"),
             ("DYNAMODB_ENDPOINT", "ftp://localhost"),
+            ("API_MAPPING", "/registry"),
+            ("API_MAPPING", "registry/"),
+            ("API_MAPPING", "a/../b"),
+            ("API_MAPPING", "ports?"),
+            ("SERVE_DEFAULT_ROUTE", "yes"),
         ] {
             let line = parse(&[(name, value), ("TABLE_NAME", "portmaster")]).unwrap_err().to_string();
             assert!(line.contains(name) && line.contains(value) && !line.contains('\n'), "{line}");

@@ -17,6 +17,7 @@ mod path;
 mod ports;
 mod problem;
 mod services;
+pub mod target;
 
 use std::sync::Arc;
 use std::time::Duration;

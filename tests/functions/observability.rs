@@ -46,6 +46,9 @@ async fn a_request_is_one_line_and_its_metrics_another() {
         ("method", json!("POST")),
         ("route", json!("/v1/services/{service}/offers")),
         ("service", json!("django")),
+        ("name", json!("web-01")),
+        ("port", json!(5000)),
+        ("principal", Value::Null),
         ("status", json!(201)),
         ("outcome", json!("offered")),
         ("tries", json!(1)),
@@ -71,6 +74,7 @@ async fn a_request_is_one_line_and_its_metrics_another() {
     assert!(metrics(&function.metrics.next().await).contains("Exhaustions"));
     let refused = [function.log.next_request().await, function.log.next_request().await];
     assert_eq!(refused[1]["outcome"], "range-exhausted");
+    assert_eq!((&refused[1]["name"], &refused[1]["port"]), (&json!("web-03"), &Value::Null));
 
     assert_eq!(cloud.call("accept-offer", "POST", &format!("{own}/accept"), None).await.0, 201);
     assert_eq!(cloud.call("accept-offer", "POST", &format!("{own}/accept"), None).await.0, 200);
@@ -78,10 +82,14 @@ async fn a_request_is_one_line_and_its_metrics_another() {
     assert_eq!(metrics(&accept.metrics.next().await), ["Accepts", "ColdStarts"].map(str::to_owned).into());
     let lines = [accept.log.next_request().await, accept.log.next_request().await];
     assert_eq!([&lines[0]["outcome"], &lines[1]["outcome"]], ["accepted", "accepted-again"]);
+    for line in &lines {
+        assert_eq!((&line["name"], &line["port"]), (&json!("web-01"), &json!(5000)), "{line}");
+    }
     // A secret is in the path, and must not be in the log.
     assert!(!lines.iter().any(|line| line.to_string().contains(secret)), "{lines:?}");
     assert_eq!(cloud.call("release-port", "DELETE", "/v1/services/django/ports/web-01", None).await.0, 204);
     let release = cloud.function("release-port").await;
+    assert_eq!(release.log.next_request().await["name"], "web-01");
     assert_eq!(metrics(&release.metrics.next().await), ["ColdStarts", "Releases"].map(str::to_owned).into());
 
     cloud.function("reconcile").await.invoke(json!({})).await;
@@ -102,4 +110,48 @@ async fn the_callers_id_is_kept_beside_the_gateways() {
     assert_eq!(answer["headers"]["x-request-id"], "build-4711");
     let line = cloud.function("health").await.log.next_request().await;
     assert_eq!((&line["request_id"], &line["gateway_request_id"]), (&json!("build-4711"), &json!("r")));
+}
+
+/// Who did it: the principal that IAM let in, beside what it was done to.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_principal_is_in_the_line() {
+    let mut cloud = Deployment::new().await;
+    let service = json!({ "name": "django", "start": 5000, "end": 5009 });
+    assert_eq!(cloud.call("create-service", "POST", "/v1/services", Some(service)).await.0, 201);
+    let who = "arn:aws:sts::123456789012:assumed-role/pipelines/build-4711";
+    let mut request = event("POST", "/v1/services/django/offers", Some(&json!({ "name": "web-01" })));
+    request["requestContext"]["authorizer"]["iam"] = json!({ "userArn": who, "accessKey": "ASIAQ3EGPEXAMPLE0001" });
+    let create = cloud.function("create-offer").await;
+    assert_eq!(create.invoke(request.clone()).await["statusCode"], 201);
+    let line = create.log.next_request().await;
+    assert_eq!((&line["principal"], &line["port"]), (&json!(who), &json!(5000)));
+    assert!(!line.to_string().contains("ASIA"), "{line}");
+
+    // Also where it was refused; and then the line says whose port it is about.
+    assert_eq!(create.invoke(request.clone()).await["statusCode"], 409);
+    let line = create.log.next_request().await;
+    assert_eq!((&line["principal"], &line["name"]), (&json!(who), &json!("web-01")));
+    assert_eq!((&line["outcome"], &line["port"]), (&json!("name-taken"), &json!(5000)));
+    request["rawPath"] = json!("/v1/services/../offers");
+    assert_eq!(create.invoke(request).await["statusCode"], 404);
+    let line = create.log.next_request().await;
+    assert_eq!((&line["principal"], &line["route"]), (&json!(who), &json!("(none)")));
+}
+
+/// A secret in the place of a name is in no line, wherever it stands.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_that_is_a_secret_is_not_logged() {
+    let mut cloud = Deployment::new().await;
+    let service = json!({ "name": "django", "start": 5000, "end": 5009 });
+    assert_eq!(cloud.call("create-service", "POST", "/v1/services", Some(service)).await.0, 201);
+    let secret = "138886c0-5d3e-8b2a-9f04-2a1b0c3d4e5f";
+    let named = json!({ "name": secret });
+    assert_eq!(cloud.call("create-offer", "POST", "/v1/services/django/offers", Some(named)).await.0, 201);
+    let line = cloud.function("create-offer").await.log.next_request().await;
+    assert_eq!((&line["name"], &line["port"]), (&Value::Null, &json!(5000)));
+    let ports = format!("/v1/services/django/ports/{secret}");
+    assert_eq!(cloud.call("release-port", "DELETE", &ports, None).await.0, 404);
+    let released = cloud.function("release-port").await.log.next_request().await;
+    assert_eq!((&released["name"], &released["service"]), (&Value::Null, &json!("django")));
+    assert!(!format!("{line}{released}").contains(secret));
 }

@@ -106,6 +106,11 @@ impl Function {
 
     /// Starts it on a table at this URL.
     pub async fn start_at(function: &str, database: &str) -> Self {
+        Self::start_with(function, database, &[]).await
+    }
+
+    /// Starts it with more in its environment.
+    pub async fn start_with(function: &str, database: &str, more: &[(&str, &str)]) -> Self {
         let (events, receive_events) = mpsc::channel(1);
         let (send_answers, answers) = mpsc::channel(1);
         let runtime = Runtime { events: Arc::new(Mutex::new(receive_events)), answers: send_answers };
@@ -135,6 +140,7 @@ impl Function {
         ] {
             command.env(name, value);
         }
+        command.envs(more.iter().copied());
         let mut process = command.spawn().unwrap();
         let (metrics, log) = (Lines::of(process.stdout.take().unwrap()), Lines::of(process.stderr.take().unwrap()));
         Self { _process: process, events, answers: Mutex::new(answers), metrics, log }
@@ -153,14 +159,33 @@ impl Function {
     }
 }
 
+/// The route that the API has for a path, and the values in it; `$default` if there is none.
+fn route(method: &str, path: &str) -> (String, Value) {
+    let document: Value = serde_json::from_str(portmaster_shared::http::document()).unwrap();
+    for (template, operations) in document["paths"].as_object().unwrap() {
+        let pairs: Vec<_> = template.split('/').zip(path.split('/')).collect();
+        let fits = |(expected, segment): &(&str, &str)| {
+            if expected.starts_with('{') { !segment.is_empty() } else { expected == segment }
+        };
+        let as_long = template.split('/').count() == path.split('/').count();
+        if as_long && pairs.iter().all(fits) && !operations[method.to_lowercase()].is_null() {
+            let values = pairs.iter().filter(|(expected, _)| expected.starts_with('{'));
+            let values = values.map(|(name, value)| (name.trim_matches(['{', '}']).to_owned(), json!(value)));
+            return (format!("{method} {template}"), Value::Object(values.collect()));
+        }
+    }
+    ("$default".to_owned(), Value::Null)
+}
+
 /// The event that an HTTP API makes of a request (payload format 2.0).
 pub fn event(method: &str, path: &str, body: Option<&Value>) -> Value {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    let (key, values) = route(method, path);
     let mut event = json!({
-        "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": query,
+        "version": "2.0", "routeKey": key, "rawPath": path, "rawQueryString": query, "pathParameters": values,
         "headers": { "host": "abc.execute-api.eu-west-1.amazonaws.com" },
         "requestContext": {
-            "accountId": "123456789012", "apiId": "abc", "stage": "$default", "requestId": "r", "routeKey": "$default",
+            "accountId": "123456789012", "apiId": "abc", "stage": "$default", "requestId": "r", "routeKey": key,
             "domainName": "abc.execute-api.eu-west-1.amazonaws.com", "domainPrefix": "abc",
             "time": "22/Nov/2026:10:00:00 +0000", "timeEpoch": 1_795_341_600_000_u64,
             "http": { "method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1", "userAgent": "t" }

@@ -11,9 +11,12 @@ use http::request::Parts;
 use uuid::Uuid;
 
 use super::body::MAX_BYTES;
-use super::outcome::{self, Outcome};
+use super::outcome::{self, About, Outcome};
+use super::path;
+use super::target::{Mount, Refused};
 use super::{Api, Kind, Problem};
-use crate::domain::{Secret, ServiceName};
+use crate::domain::{Port, Secret, ServiceName};
+use crate::operations::PortOrName;
 use crate::store::Call;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -28,6 +31,8 @@ pub struct Origin {
     pub invocation_id: Option<String>,
     /// X-Ray's id of the trace.
     pub trace_id: Option<String>,
+    /// Who called, as IAM knows it: the ARN of a user or of a role's session. None on one machine.
+    pub principal: Option<String>,
 }
 
 impl<S: Sync> FromRequestParts<S> for Call {
@@ -57,14 +62,18 @@ async fn observed(api: Api, mut request: Request, next: Next) -> Response {
     let method = request.method().clone();
     // The pattern, not the path: the path of an offer has its secret in it.
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let service = service_of(&mut request).await;
+    let (service, in_path) = subject_of(&mut request).await;
+    let refused = request.extensions_mut().remove::<Refused>();
+    let mount = request.extensions_mut().remove::<Mount>();
     let call = match request.extensions().get::<Call>() {
         Some(call) => call.clone(),
         None => Call::within(api.timeout),
     };
     request.extensions_mut().insert(call.clone());
 
-    let response = if declares_too_much(request.headers()) {
+    let response = if let Some(Refused(problem)) = refused {
+        problem.into_response()
+    } else if declares_too_much(request.headers()) {
         too_large().into_response()
     } else {
         // In a task of its own, so that a panic is that request's alone.
@@ -78,8 +87,14 @@ async fn observed(api: Api, mut request: Request, next: Next) -> Response {
         response.headers_mut().insert(REQUEST_ID, value);
     }
 
+    if let Some(Mount(mount)) = mount.filter(|Mount(mount)| !mount.is_empty()) {
+        mount_links(response.headers_mut(), &mount);
+    }
+
     let meter = call.meter();
     let outcome = response.extensions().get::<Outcome>().copied();
+    let about = response.extensions().get::<About>().cloned().unwrap_or_default();
+    let about = about.or(problem.as_ref().map(Problem::about).cloned().unwrap_or_default()).or(in_path);
     let kind = problem.as_ref().map(Problem::kind);
     outcome::count(outcome, kind, &meter);
     tracing::info!(
@@ -91,6 +106,9 @@ async fn observed(api: Api, mut request: Request, next: Next) -> Response {
         method = method.as_str(),
         route = route.as_deref().unwrap_or("(none)"),
         service = service.as_ref().map(ServiceName::as_str),
+        name = about.loggable_name(),
+        port = about.port.map(Port::get),
+        principal = origin.principal,
         status = response.status().as_u16(),
         outcome = kind.map(Kind::slug).or(outcome.map(Outcome::word)).unwrap_or("ok"),
         cause = problem.as_ref().and_then(Problem::cause),
@@ -116,11 +134,30 @@ fn request_id(headers: &HeaderMap, origin: &Origin) -> String {
     given.or_else(|| origin.gateway_request_id.clone()).unwrap_or_else(|| Uuid::new_v4().to_string())
 }
 
-async fn service_of(request: &mut Request) -> Option<ServiceName> {
-    let params = request.extract_parts::<RawPathParams>().await.ok()?;
-    let (_, value) = params.iter().find(|(name, _)| *name == "service")?;
+/// What a path says of its subject: the service, and the port or the instance.
+async fn subject_of(request: &mut Request) -> (Option<ServiceName>, About) {
+    let Ok(params) = request.extract_parts::<RawPathParams>().await else { return Default::default() };
+    let value = |wanted: &str| params.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value);
     // Somebody's secret in the wrong place of a path is still a secret.
-    ServiceName::try_from(value).ok().filter(|_| Secret::parse(value).is_err())
+    let service = value("service").filter(|text| Secret::parse(text).is_err());
+    let port_or_name = value("port_or_name").or_else(|| value("port")).map(path::port_or_name);
+    let about = match port_or_name {
+        Some(Ok(PortOrName::Port(port))) => About { port: Some(port), name: None },
+        Some(Ok(PortOrName::Name(name))) if value("port").is_none() => About { port: None, name: Some(name) },
+        _ => About::default(),
+    };
+    (service.and_then(|text| ServiceName::try_from(text).ok()), about)
+}
+
+/// Has the links in these headers begin where the API does. They are written as the API's own paths.
+fn mount_links(headers: &mut HeaderMap, mount: &str) {
+    for (name, before) in [(header::LOCATION, ""), (header::LINK, "<")] {
+        let Some(value) = headers.get(&name).and_then(|value| value.to_str().ok()) else { continue };
+        let Some(path) = value.strip_prefix(before).filter(|path| path.starts_with('/')) else { continue };
+        if let Ok(value) = HeaderValue::from_str(&format!("{before}{mount}{path}")) {
+            headers.insert(name, value);
+        }
+    }
 }
 
 fn declares_too_much(headers: &HeaderMap) -> bool {

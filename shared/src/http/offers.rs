@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::body::{Body, Checked, Faults};
 use super::headers::idempotency_key;
-use super::outcome::Outcome;
+use super::outcome::{About, Outcome};
 use super::page::{self, Page};
 use super::path::{self, Segments};
 use super::ports::PortAnswer;
@@ -116,11 +116,13 @@ pub(super) async fn create(
 ) -> Result<Response, Problem> {
     let service = path::service(&service)?;
     let (Body(NewOffer { name }), key) = both(body, idempotency_key(&headers))?;
-    let offered = api.registry.offer(&call, &Namespace::default(), &service, &name, key.as_ref()).await?;
+    let offered = api.registry.offer(&call, &Namespace::default(), &service, &name, key.as_ref()).await;
+    let about = About { port: None, name: Some(name) };
+    let offered = offered.map_err(|error| Problem::from(error).regarding(about))?;
     let location = format!("/v1/services/{service}/offers/{}", offered.holding.secret.expose());
     let outcome = if offered.replayed { Outcome::Replayed } else { Outcome::Offered };
-    let answer = OfferAnswer::from(&offered.holding);
-    let mut response = (StatusCode::CREATED, Extension(outcome), Json(answer)).into_response();
+    let (answer, about) = (OfferAnswer::from(&offered.holding), About::from(&offered.holding.claim));
+    let mut response = (StatusCode::CREATED, Extension(outcome), Extension(about), Json(answer)).into_response();
     let headers = response.headers_mut();
     if let Ok(location) = HeaderValue::from_str(&location) {
         headers.insert(header::LOCATION, location);
@@ -168,7 +170,7 @@ pub(super) async fn get(
     let (service, secret) = path::offer(&segments)?;
     let holding = api.registry.get_offer(&call, &Namespace::default(), &service, secret).await?;
     let headers = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
-    Ok((headers, Json(OfferAnswer::from(&holding))).into_response())
+    Ok((headers, Extension(About::from(&holding.claim)), Json(OfferAnswer::from(&holding))).into_response())
 }
 
 /// Accept an offer.
@@ -195,7 +197,8 @@ pub(super) async fn accept(
     let (claim, first) = api.registry.accept(&call, &Namespace::default(), &service, secret).await?;
     let (status, outcome) =
         if first { (StatusCode::CREATED, Outcome::Accepted) } else { (StatusCode::OK, Outcome::AcceptedAgain) };
-    let mut response = (status, Extension(outcome), Json(PortAnswer::from(&claim))).into_response();
+    let about = About::from(&claim);
+    let mut response = (status, Extension(outcome), Extension(about), Json(PortAnswer::from(&claim))).into_response();
     if let Ok(location) = HeaderValue::from_str(&format!("/v1/services/{service}/ports/{}", claim.port)) {
         response.headers_mut().insert(header::LOCATION, location);
     }

@@ -1,6 +1,7 @@
 //! What came of a request: one word for the log, and what it adds to the metrics.
 
 use super::Kind;
+use crate::domain::{Claim, InstanceName, Port, Secret};
 use crate::metrics;
 use crate::store::Meter;
 
@@ -37,6 +38,32 @@ impl Outcome {
             Self::Rejected => Some(metrics::REJECTS),
             Self::Released => Some(metrics::RELEASES),
         }
+    }
+}
+
+/// Which port and which instance an answer is about, for the log. A handler puts it into the answer's extensions, a problem
+/// carries it; where neither says it, the path may.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct About {
+    pub(super) port: Option<Port>,
+    pub(super) name: Option<InstanceName>,
+}
+
+impl About {
+    /// What is missing here is as there.
+    pub(super) fn or(self, other: Self) -> Self {
+        Self { port: self.port.or(other.port), name: self.name.or(other.name) }
+    }
+
+    /// The name as the log may have it: a secret in the wrong place is still a secret.
+    pub(super) fn loggable_name(&self) -> Option<&str> {
+        self.name.as_ref().map(InstanceName::as_str).filter(|name| Secret::parse(name).is_err())
+    }
+}
+
+impl From<&Claim> for About {
+    fn from(claim: &Claim) -> Self {
+        Self { port: Some(claim.port), name: Some(claim.name.clone()) }
     }
 }
 

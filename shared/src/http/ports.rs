@@ -7,7 +7,7 @@ use axum::{Extension, Json};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::outcome::Outcome;
+use super::outcome::{About, Outcome};
 use super::page::{self, Page};
 use super::path::{self, Segments};
 use super::problem::problems;
@@ -91,10 +91,10 @@ pub(super) async fn get(
     State(api): State<Api>,
     call: Call,
     Segments((service, wanted)): Segments<(String, String)>,
-) -> Result<Json<PortAnswer>, Problem> {
+) -> Result<Response, Problem> {
     let (service, wanted) = (path::service(&service)?, path::port_or_name(&wanted)?);
     let claim = api.registry.get_port(&call, &Namespace::default(), &service, &wanted).await?;
-    Ok(Json(PortAnswer::from(&claim)))
+    Ok((Extension(About::from(&claim)), Json(PortAnswer::from(&claim))).into_response())
 }
 
 /// Release an allocated port.
@@ -126,7 +126,8 @@ pub(super) async fn find(
     State(api): State<Api>,
     call: Call,
     Segments(port): Segments<String>,
-) -> Result<Json<FoundPort>, Problem> {
+) -> Result<Response, Problem> {
     let claim = api.registry.find_port(&call, &Namespace::default(), path::port(&port)?).await?;
-    Ok(Json(FoundPort { port: PortAnswer::from(&claim), state: claim.state }))
+    let found = FoundPort { port: PortAnswer::from(&claim), state: claim.state };
+    Ok((Extension(About::from(&claim)), Json(found)).into_response())
 }

@@ -8,6 +8,7 @@ use problem_details::ProblemDetails;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::outcome::About;
 use crate::domain::{Claim, ClaimState, Expiry, PortRange, ServiceName};
 use crate::operations::{Error, Occupancy};
 use crate::store::StoreError;
@@ -56,8 +57,10 @@ kinds! {
         "A field, a parameter or a header is missing, of the wrong type, or out of bounds. `errors` names each one with what it should be. Nothing was changed; correct them all and send the request again.";
     MalformedJson "malformed-json" BAD_REQUEST "The body is not JSON"
         "The body could not be read as JSON (RFC 8259), or names a field twice. `detail` says where. Check how the body is quoted; in a shell, single quotes around it keep its double quotes.";
+    CrossOrigin "cross-origin" FORBIDDEN "Web pages of this origin may not call"
+        "A web page of another origin (the header `Origin`) called a registry that has no authentication. Nothing was changed. To let pages of that host call, start the registry with `--allow-host NAME`, or set PORTMASTER_ALLOW_HOST. Programs other than browsers need no `Origin`.";
     NotFound "not-found" NOT_FOUND "There is nothing at this path"
-        "The path is none of the API's. Paths have no trailing slash. GET /v1/openapi.json lists them all.";
+        "The path is none of the API's. Paths have no trailing slash, and nothing in them needs percent-encoding. GET /v1/openapi.json lists them all.";
     ServiceNotFound "service-not-found" NOT_FOUND "There is no such service"
         "No service has this name. Names are case-sensitive. GET /v1/services lists them; POST /v1/services or PUT /v1/services/{service} creates one.";
     OfferNotFound "offer-not-found" NOT_FOUND "There is no such offer"
@@ -90,6 +93,8 @@ kinds! {
         "A body has at most 16 KiB.";
     UnsupportedMediaType "unsupported-media-type" UNSUPPORTED_MEDIA_TYPE "The body is not declared as JSON"
         "Send `Content-Type: application/json`, and no `Content-Encoding`: compressed bodies are not accepted. curl sends another type by default with `-d`; `--json` sends the right one.";
+    MisdirectedRequest "misdirected-request" MISDIRECTED_REQUEST "The registry does not answer to this name"
+        "The header `Host` names something other than this registry. On one machine it answers only to the address that it listens on, to `localhost` and loopback addresses, and to names that it was given, because a web page could make a name of its own resolve to it. Nothing was changed. To give it a name, start it with `--allow-host NAME`, or set PORTMASTER_ALLOW_HOST.";
     IdempotencyKeyReused "idempotency-key-reused" UNPROCESSABLE_ENTITY "The Idempotency-Key was used for another request"
         "The key belongs to an offer that is still live and was asked for with another body. Use one key for one request: for example the pipeline's id and the instance's name.";
     ServiceClosing "service-closing" SERVICE_UNAVAILABLE "The service is being changed"
@@ -162,6 +167,7 @@ struct Content {
     headers: Vec<(HeaderName, HeaderValue)>,
     /// For the log, not for the caller.
     cause: Option<String>,
+    about: About,
 }
 
 impl Problem {
@@ -175,6 +181,7 @@ impl Problem {
             extensions: Map::new(),
             headers: Vec::new(),
             cause: None,
+            about: About::default(),
         }))
     }
 
@@ -187,6 +194,17 @@ impl Problem {
     /// What the log is to say of it.
     pub(super) fn cause(&self) -> Option<&str> {
         self.0.cause.as_deref()
+    }
+
+    /// Which port and instance it is about.
+    pub(super) fn about(&self) -> &About {
+        &self.0.about
+    }
+
+    /// The same, where it is about this port or instance.
+    pub(super) fn regarding(mut self, about: About) -> Self {
+        self.0.about = self.0.about.or(about);
+        self
     }
 
     /// A request with mistakes in it: all of them.
@@ -369,18 +387,24 @@ impl From<Error> for Problem {
             Error::OfferNotFound { service, accepted: Some(port) } => Self::new(
                 Kind::OfferNotFound,
                 format!("The offer was accepted and is port {port} by now: GET /v1/services/{service}/ports/{port}."),
-            ),
+            )
+            .regarding(About { port: Some(port), name: None }),
             Error::OfferExpired { port } => Self::new(
                 Kind::OfferExpired,
                 format!("The offer of port {port} expired before it was accepted. Ask for a new one."),
-            ),
+            )
+            .regarding(About { port: Some(port), name: None }),
             Error::OfferAccepted { port } => Self::new(
                 Kind::OfferAccepted,
                 format!(
                     "The offer was accepted and is port {port} by now. To give it up, DELETE it under the service's ports."
                 ),
-            ),
-            Error::PortNotFound { offered: Some(claim), .. } => offered_only(&claim),
+            )
+            .regarding(About { port: Some(port), name: None }),
+            Error::PortNotFound { offered: Some(claim), .. } => {
+                let about = About::from(&*claim);
+                offered_only(&claim).regarding(about)
+            }
             Error::PortNotFound { service: Some(service), wanted, offered: None } => Self::new(
                 Kind::PortNotFound,
                 format!(
@@ -442,7 +466,8 @@ fn name_taken(claim: &Claim) -> Problem {
         claim.service,
         claim.state.as_str()
     );
-    Problem::new(Kind::NameTaken, detail).with("port", claim.port.get()).with("state", claim.state.as_str())
+    let problem = Problem::new(Kind::NameTaken, detail).regarding(About::from(claim));
+    problem.with("port", claim.port.get()).with("state", claim.state.as_str())
 }
 
 fn range_exhausted(service: &ServiceName, occupancy: Occupancy) -> Problem {
@@ -518,7 +543,9 @@ macro_rules! problems {
                 $crate::http::openapi::problem_responses(&[
                     $($crate::http::Kind::$kind,)*
                     $crate::http::Kind::InvalidRequest,
+                    $crate::http::Kind::CrossOrigin,
                     $crate::http::Kind::PayloadTooLarge,
+                    $crate::http::Kind::MisdirectedRequest,
                     $crate::http::Kind::Unavailable,
                     $crate::http::Kind::Internal,
                 ])

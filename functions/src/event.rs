@@ -1,0 +1,244 @@
+//! An HTTP API's event (payload format 2.0) as a request, and an answer as what the API takes.
+//!
+//! API Gateway has authorized the call when it comes here: IAM looked at the method and the path. So what is served must be
+//! what IAM saw. The event has the path decoded, without a word about how it was written before; therefore a path that can
+//! be read in more than one way is not found ([`target`]), and the rest must be the route that API Gateway matched, with the
+//! values that it found there. Nothing in an event makes this module panic or fail: it is a request, or a problem.
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{MatchedPath, Request};
+use axum::http::uri::PathAndQuery;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use portmaster_shared::http::target::{self, Mount, Refused};
+use portmaster_shared::http::{Kind, Origin, Problem};
+use serde_json::{Map, Value, json};
+
+/// The gateway in front of a function, as far as the function has to know it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Gateway {
+    /// `API_MAPPING`: the key of the API mapping that connects the custom domain to the API, without slashes around it.
+    /// The events do not have it (*API Gateway Developer Guide*, "Payload format differences").
+    pub mapping: Option<String>,
+    /// `SERVE_DEFAULT_ROUTE`: whether a request that matched no route but `$default` is served by its path alone. That is
+    /// all that `cargo lambda watch` knows. In the cloud it would take the decision out of IAM's hands.
+    pub serve_default_route: bool,
+    /// Whether every request comes here that no other function's route matches.
+    pub(crate) catches_all: bool,
+}
+
+/// The path of the route that API Gateway matched, which the router must match too.
+#[derive(Clone)]
+struct Route(String);
+
+/// The headers that the registry heeds. Any other one that cannot be read is as good as absent; one of these is not.
+const HEEDED: [&str; 4] = ["content-type", "idempotency-key", "if-match", "if-none-match"];
+
+/// The event as a request. It has [`Refused`] with it, where it is not to be served.
+pub(crate) fn request(event: &str, gateway: &Gateway) -> Request {
+    let event: Value = serde_json::from_str(event).unwrap_or_default();
+    let context = &event["requestContext"];
+    let mut request = Request::new(Body::empty());
+    request.extensions_mut().insert(Origin {
+        gateway_request_id: text(&context["requestId"]),
+        principal: text(&context["authorizer"]["iam"]["userArn"]),
+        ..Origin::default()
+    });
+    if let Err(problem) = fill(&mut request, &event, gateway) {
+        request.extensions_mut().insert(Refused(problem));
+    }
+    request
+}
+
+fn text(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
+}
+
+/// Fills in as much as can be read, also where the request is refused: its method and its id are logged.
+fn fill(request: &mut Request, event: &Value, gateway: &Gateway) -> Result<(), Problem> {
+    let method = event["requestContext"]["http"]["method"].as_str().unwrap_or_default();
+    let method = Method::from_bytes(method.as_bytes()).map_err(|_| other_route())?;
+    let (headers, unreadable) = headers(event["headers"].as_object());
+    *request.headers_mut() = headers;
+    *request.method_mut() = method;
+
+    let served = served(event, gateway, request.method())?;
+    *request.uri_mut() = uri(&served.path, event["rawQueryString"].as_str().unwrap_or_default())?;
+    request.extensions_mut().insert(Mount(served.mount));
+    if let Some(route) = served.route {
+        request.extensions_mut().insert(Route(route));
+    }
+    if let Some(name) = unreadable {
+        let detail = format!("The header {name} has characters that no header can have. Correct it.");
+        return Err(Problem::new(Kind::InvalidRequest, detail));
+    }
+    *request.body_mut() = body(event)?;
+    Ok(())
+}
+
+/// What of an event's path is served.
+#[derive(Debug, PartialEq, Eq)]
+struct Served {
+    path: String,
+    /// Where the API begins as the caller sees it.
+    mount: String,
+    route: Option<String>,
+}
+
+fn served(event: &Value, gateway: &Gateway, method: &Method) -> Result<Served, Problem> {
+    let path = event["rawPath"].as_str().unwrap_or_default();
+    target::plain(path)?;
+    let stage = event["requestContext"]["stage"].as_str().filter(|stage| *stage != "$default");
+    let stage = stage.map(|stage| format!("/{stage}"));
+    let key = event["routeKey"].as_str().unwrap_or_default();
+    let (of_key, template) = key.split_once(' ').unwrap_or(("", key));
+    if template == "$default" || ["/", "/{proxy+}"].contains(&template) {
+        let may = gateway.catches_all || (template == "$default" && gateway.serve_default_route);
+        if !may || (template != "$default" && of_key != method.as_str()) {
+            return Err(other_route());
+        }
+        // Nothing here depends on where the API begins but what is served: links are other functions'.
+        let proxy = event["pathParameters"]["proxy"].as_str().map(|proxy| format!("/{proxy}"));
+        let path = match (proxy, stage) {
+            (Some(proxy), _) if path.ends_with(&proxy) => proxy,
+            (_, Some(stage)) => after(path, &stage).unwrap_or(path).to_owned(),
+            _ => path.to_owned(),
+        };
+        return Ok(Served { path, mount: String::new(), route: None });
+    }
+    let matched = matched(template, path).filter(|_| of_key == method.as_str());
+    let (before, values) = matched.ok_or_else(other_route)?;
+    // A path may begin with a stage or the key of a mapping, which no route has. What comes before the route is believed
+    // where it is one of those, or where API Gateway found the same values behind it: else `%2F` in a value could make
+    // another service's path of the rest of it.
+    let mapping = gateway.mapping.as_ref().map(|key| format!("/{key}"));
+    let known = before.is_empty() || [stage.as_deref(), mapping.as_deref()].contains(&Some(before));
+    let found = &event["pathParameters"];
+    let agrees = |(name, value): &(&str, &str)| match found[name].as_str() {
+        Some(found) => found == *value,
+        None => known,
+    };
+    if !values.iter().all(agrees) {
+        return Err(other_route());
+    }
+    let beyond_stage = stage.as_deref().and_then(|stage| before.strip_prefix(stage)).unwrap_or(before);
+    let mount = match beyond_stage {
+        _ if is_own_domain(&event["requestContext"]) => before.to_owned(),
+        // A custom domain shows no stage. What it shows instead is not in the path, or at its beginning.
+        "" => mapping.unwrap_or_default(),
+        beyond => beyond.to_owned(),
+    };
+    let path = path.strip_prefix(before).unwrap_or(path).to_owned();
+    Ok(Served { path, mount, route: Some(template.to_owned()) })
+}
+
+/// Whether the caller came by the name that API Gateway gave the API, and not by a custom domain's.
+fn is_own_domain(context: &Value) -> bool {
+    match (context["apiId"].as_str(), context["domainName"].as_str()) {
+        (Some(id), Some(domain)) => after(domain, id).is_some_and(|rest| rest.starts_with('.')),
+        _ => true,
+    }
+}
+
+fn after<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
+    text.strip_prefix(prefix).filter(|rest| !rest.is_empty())
+}
+
+/// What comes before a route in a path that ends with it, and the values of the route's parameters.
+fn matched<'a>(template: &'a str, path: &'a str) -> Option<(&'a str, Vec<(&'a str, &'a str)>)> {
+    let (mut before, mut values) = (path, Vec::new());
+    for expected in template.strip_prefix('/')?.rsplit('/') {
+        let (rest, segment) = before.rsplit_once('/')?;
+        match expected.strip_prefix('{').and_then(|name| name.strip_suffix('}')) {
+            Some(name) if !segment.is_empty() => values.push((name, segment)),
+            None if segment == expected => {}
+            _ => return None,
+        }
+        before = rest;
+    }
+    Some((before, values))
+}
+
+fn other_route() -> Problem {
+    Problem::new(
+        Kind::NotFound,
+        "The path is not that of the route which API Gateway matched. Send it plain: no character of a name needs encoding.",
+    )
+}
+
+/// Path and query. What cannot stand in a query is encoded, so that whoever reads it can name the parameter at fault.
+fn uri(path: &str, query: &str) -> Result<Uri, Problem> {
+    let mut text = path.to_owned();
+    if !query.is_empty() {
+        text.push('?');
+    }
+    for byte in query.bytes() {
+        match byte {
+            b'!' | b'$'..=b';' | b'=' | b'?'..=b'Z' | b'_' | b'a'..=b'z' | b'~' => text.push(char::from(byte)),
+            _ => text.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    let parsed = PathAndQuery::try_from(text);
+    parsed.map(Uri::from).map_err(|_| Problem::new(Kind::InvalidRequest, "The query is too long. Send a shorter one."))
+}
+
+/// The headers that can be read, and the name of one that is heeded and cannot.
+fn headers(given: Option<&Map<String, Value>>) -> (HeaderMap, Option<&'static str>) {
+    let (mut headers, mut unreadable) = (HeaderMap::new(), None);
+    for (name, value) in given.into_iter().flatten() {
+        let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else { continue };
+        match value.as_str().map(|value| HeaderValue::from_bytes(value.as_bytes())) {
+            Some(Ok(value)) => drop(headers.insert(name, value)),
+            _ => unreadable = unreadable.or_else(|| HEEDED.into_iter().find(|heeded| name.as_str() == *heeded)),
+        }
+    }
+    (headers, unreadable)
+}
+
+fn body(event: &Value) -> Result<Body, Problem> {
+    let Some(text) = event["body"].as_str() else { return Ok(Body::empty()) };
+    if event["isBase64Encoded"] != true {
+        return Ok(text.to_owned().into());
+    }
+    let decoded = STANDARD.decode(text);
+    decoded
+        .map(Body::from)
+        .map_err(|_| Problem::new(Kind::MalformedJson, "The body is not the Base64 it is said to be."))
+}
+
+/// Around every route: refuses a request for which the router has matched another route than API Gateway.
+pub(crate) async fn same_route(mut request: Request, next: Next) -> Response {
+    let expected = request.extensions_mut().remove::<Route>();
+    let refused = request.extensions().get::<Refused>().is_some();
+    if let Some(Route(expected)) = expected.filter(|_| !refused)
+        && request.extensions().get::<MatchedPath>().map(MatchedPath::as_str) != Some(&expected)
+    {
+        request.extensions_mut().insert(Refused(other_route()));
+    }
+    next.run(request).await.into_response()
+}
+
+/// An answer as the API takes it.
+pub(crate) async fn answer(response: Response) -> Result<Value, axum::Error> {
+    let (parts, body) = response.into_parts();
+    let mut headers = Map::new();
+    for name in parts.headers.keys() {
+        let values: Vec<_> =
+            parts.headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+        headers.insert(name.to_string(), values.join(", ").into());
+    }
+    let bytes = to_bytes(body, usize::MAX).await?;
+    let (body, encoded) = match String::from_utf8(bytes.to_vec()) {
+        Ok(text) => (text, false),
+        Err(error) => (STANDARD.encode(error.as_bytes()), true),
+    };
+    Ok(json!({
+        "statusCode": parts.status.as_u16(), "headers": headers, "body": body, "isBase64Encoded": encoded, "cookies": [],
+    }))
+}
+
+#[cfg(test)]
+mod tests;
