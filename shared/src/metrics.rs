@@ -38,7 +38,7 @@ metrics! {
     LOST_RACES "LostRaces" "Ports that somebody else had when they were tried.";
     DYNAMODB_RETRIES "DynamoDbRetries" "Requests to DynamoDB sent again after a conflict, throttling, or a fault.";
     RECONCILER_RUNS "ReconcilerRuns" "Runs of the reconciler that came to their end, or to the end of their time.";
-    RECONCILER_FINISHED_SWEEPS "ReconcilerFinishedSweeps" "Sweeps of the whole table that came to their end.";
+    RECONCILER_FINISHED_SWEEPS "ReconcilerFinishedSweeps" "Sweeps of the whole table that came to their end: one for each run, or for every few runs of a large table.";
     RECONCILER_INCONSISTENCIES "ReconcilerInconsistencies" "Things it found that a healthy table never has: the sum of the six after this.";
     RECONCILER_ABANDONED_MARKS "ReconcilerAbandonedMarks" "Services left closing by a call that stopped.";
     RECONCILER_ORPHANED_ALLOCATIONS "ReconcilerOrphanedAllocations" "Allocations of services that do not exist.";

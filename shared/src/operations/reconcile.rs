@@ -62,7 +62,7 @@ impl Findings {
     pub fn report(&self) {
         for (name, count) in [
             (metrics::RECONCILER_RUNS, 1),
-            (metrics::RECONCILER_FINISHED_SWEEPS, self.finished.into()),
+            (metrics::RECONCILER_FINISHED_SWEEPS, u64::from(self.finished)),
             (metrics::RECONCILER_ABANDONED_MARKS, self.abandoned_marks),
             (metrics::RECONCILER_ORPHANED_ALLOCATIONS, self.orphaned_allocations),
             (metrics::RECONCILER_ALLOCATIONS_OUT_OF_RANGE, self.allocations_out_of_range),
