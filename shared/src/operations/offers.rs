@@ -89,7 +89,7 @@ impl Registry {
     }
 
     /// The live claims of a service in one state, by port, from a port onwards. A page comes up short where
-    /// [`LOOKED_AT`] items did not fill it.
+    /// 1,600 items, which is what one request looks at, did not fill it.
     ///
     /// # Errors
     /// [`Error::ServiceNotFound`], [`Error::Store`].
