@@ -17,9 +17,12 @@ use crate::store::{Call, StoreError};
 /// For how long what came of a write is good.
 const REMEMBERED: Duration = Duration::from_secs(2);
 
-/// What came of the last write, and when.
+/// When something was last written, and what came of it.
+type Last = Option<(Instant, Result<(), StoreError>)>;
+
+/// What health remembers of its writes.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Writing(Arc<Mutex<Option<(Instant, Result<(), StoreError>)>>>);
+pub(super) struct Writing(Arc<Mutex<Last>>);
 
 impl Registry {
     /// The same registry, whose health is that of a disk: [`Registry::ping`] writes.
