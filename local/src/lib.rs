@@ -2,6 +2,7 @@
 //! DynamoDB or another one.
 
 mod embedded;
+mod guard;
 mod options;
 mod server;
 

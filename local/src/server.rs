@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -22,6 +23,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::embedded::{Embedded, SWEEP, without_tokens};
+use crate::guard::{Guard, Rules};
 use crate::options::Options;
 
 /// How long the table may take to answer at the start.
@@ -131,8 +133,9 @@ impl Server {
         let registry = Registry::new(table, Clock::System, options.offer_seconds);
         let reconciling = tokio::spawn(reconcile(registry.clone()));
         let router = http::api(Api { registry, timeout: http::TIMEOUT });
+        let rules = Arc::new(Rules::new(&options.listen, address.ip(), &options.allow_host));
         let (stop, stopped) = oneshot::channel::<()>();
-        let serving = tokio::spawn(serve(listener, router, stopped));
+        let serving = tokio::spawn(serve(listener, router, rules, stopped));
         if !address.ip().is_loopback() {
             tracing::warn!(target: "portmaster::serve", %address, "no authentication: whoever reaches this may do everything");
         }
@@ -175,7 +178,7 @@ impl Server {
 /// Not `axum::serve`, which can do neither of two things: give up on a client that does not finish its request's head,
 /// and would keep the server from stopping; and answer one that has finished and said that it sends no more (a half-closed
 /// connection).
-async fn serve(listener: TcpListener, router: Router, mut stopped: oneshot::Receiver<()>) {
+async fn serve(listener: TcpListener, router: Router, rules: Arc<Rules>, mut stopped: oneshot::Receiver<()>) {
     let mut http = auto::Builder::new(TokioExecutor::new()).http1_only();
     http.http1().half_close(true).timer(TokioTimer::new()).header_read_timeout(HEAD);
     let running = GracefulShutdown::new();
@@ -193,7 +196,7 @@ async fn serve(listener: TcpListener, router: Router, mut stopped: oneshot::Rece
             _ = &mut stopped => break,
         };
         let _ = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(router.clone());
+        let service = Guard::new(&rules, TowerToHyperService::new(router.clone()));
         let connection = running.watch(http.serve_connection(TokioIo::new(stream), service).into_owned());
         tokio::spawn(async move {
             // A connection that breaks is its client's affair.

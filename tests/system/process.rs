@@ -279,7 +279,7 @@ async fn a_client_that_hangs_up_is_served_and_logged() {
         let body = json!({ "start": start, "end": start + 9 }).to_string();
         let length = body.len();
         format!(
-            "PUT /v1/services/{service} HTTP/1.1\r\nHost: x\r\nX-Request-Id: {id}\r\nContent-Length: {length}\r\n\r\n{body}"
+            "PUT /v1/services/{service} HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: {id}\r\nContent-Length: {length}\r\n\r\n{body}"
         )
     };
     // It has sent everything and says so; that is no reason not to answer.
@@ -327,6 +327,7 @@ async fn wrong_options_are_refused_and_help_names_them_all() {
         vec!["--offer-seconds", "ten"],
         vec!["--listen", "nowhere"],
         vec!["--listen", ":8080"],
+        vec!["--allow-host", "https://ports.example.com"],
         vec!["--dynamodb-endpoint", "nonsense"],
         vec!["--dynamodb-endpoint", "ftp://127.0.0.1"],
         vec!["--log-level", "loud"],
@@ -340,7 +341,9 @@ async fn wrong_options_are_refused_and_help_names_them_all() {
     let output = portmaster().env("PORTMASTER_IN_MEMORY", "maybe").output().await.unwrap();
     assert_eq!(output.status.code(), Some(2), "a typing error is no reason to forget everything");
     let help = String::from_utf8(portmaster().arg("--help").output().await.unwrap().stdout).unwrap();
-    for option in ["listen", "data", "in-memory", "offer-seconds", "dynamodb-endpoint", "table", "log-level"] {
+    for option in
+        ["listen", "allow-host", "data", "in-memory", "offer-seconds", "dynamodb-endpoint", "table", "log-level"]
+    {
         assert!(help.contains(&format!("--{option}")), "{option}");
         let variable = format!("PORTMASTER_{}", option.replace('-', "_").to_uppercase());
         assert!(help.contains(&variable), "{variable}");
