@@ -1,8 +1,9 @@
 //! Checks requests before the router sees them, since no gateway has.
 //!
-//! On one machine there is no authentication, so a request that a web page can make a browser send must not be enough. A page
-//! can send requests to any address, but it cannot hide its origin (`Origin`), and if it made a name of its own resolve to
-//! this machine, the browser sends that name (`Host`). Other programs send the address that they were given, and no `Origin`.
+//! On one machine there is no authentication, so a request that a web page can make a browser send must not be enough.
+//! A page can send requests to any address, but it cannot hide its origin (`Origin`), and if it made a name of its own
+//! resolve to this machine, the browser sends that name (`Host`). Other programs send the address that they were given,
+//! and no `Origin`.
 //!
 //! Paths are judged as on AWS (`shared/src/http/target.rs`), once they are decoded.
 
@@ -74,8 +75,8 @@ impl Rules {
                 return Err(cross_origin(origin));
             }
         }
-        // Browsers send an `Origin` with everything that is not GET or HEAD. Where one did not, this still says that it was
-        // another site's page. (A link to a GET may stand anywhere, and its answer can be read by no other page.)
+        // Browsers send an `Origin` with everything that is not GET or HEAD. Where one did not, this still says that it
+        // was another site's page. (A link to a GET may stand anywhere, and its answer can be read by no other page.)
         let site = headers.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes);
         if !method.is_safe() && !matches!(site, None | Some(b"same-origin" | b"none")) {
             return Err(cross_origin(&HeaderValue::from_static("another site")));
@@ -96,8 +97,8 @@ impl Rules {
         if asked == "localhost" || self.names.iter().any(|name| name == asked) {
             return true;
         }
-        // Where it listens on every address, the machine's cannot be told from here (it may be behind another one's). No
-        // page has an address for its name but one that is served from there.
+        // Where it listens on every address, the machine's cannot be told from here (it may be behind another one's).
+        // No page has an address for its name but one that is served from there.
         asked.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| {
             let ip = ip.to_canonical();
             ip.is_loopback() || ip == self.listening || self.listening.is_unspecified()

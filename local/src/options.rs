@@ -17,8 +17,8 @@ pub struct Options {
     #[arg(long, env = "PORTMASTER_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = address)]
     pub listen: String,
 
-    /// Another name that the registry is called by, as in the header Host: behind a reverse proxy, or by other containers.
-    /// Several are separated by commas. Web pages of such a host may call, too.
+    /// Another name that the registry is called by, as in the header Host: behind a reverse proxy, or by other
+    /// containers. Several are separated by commas. Web pages of such a host may call, too.
     #[arg(long, env = "PORTMASTER_ALLOW_HOST", value_name = "NAME", value_delimiter = ',', value_parser = host)]
     pub allow_host: Vec<String>,
 

@@ -109,8 +109,8 @@ async fn everything(cloud: &mut Deployment) -> Value {
     all.into()
 }
 
-/// Every route of every function, with everything that must not come through in every place of its path: 404, in the log
-/// with its id, and nothing has happened.
+/// Every route of every function, with everything that must not come through in every place of its path: 404, in the
+/// log with its id, and nothing has happened.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_function_serves_the_path_that_was_authorized() {
     let mut cloud = Deployment::new().await;

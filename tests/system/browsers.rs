@@ -1,5 +1,6 @@
-//! No web page can use the registry on one machine through the browser that shows it: the registry has no authentication, so
-//! it looks at the headers that a page cannot choose (`Host`, `Origin`). Paths that can be read in two ways are not found.
+//! No web page can use the registry on one machine through the browser that shows it: the registry has no
+//! authentication, so it looks at the headers that a page cannot choose (`Host`, `Origin`). Paths that can be read in
+//! two ways are not found.
 
 use serde_json::{Value, json};
 
@@ -83,7 +84,8 @@ async fn other_programs_call_as_before() {
         ("/v1/services", "Host: [::1]:8080"),
         ("http://localhost/v1/services", "Host: localhost"),
         ("/v1/services", "Host: Ports.Example.com"),
-        // Its own page, and one of a host that is allowed: behind a proxy that asks by another name than the browser did.
+        // Its own page, and one of a host that is allowed: behind a proxy that asks by another name than the browser
+        // did.
         ("/v1/services", "Host: ADDRESS\r\nOrigin: http://ADDRESS\r\nContent-Type: application/json"),
         ("/v1/services", "Host: ADDRESS\r\nOrigin: https://ports.example.com\r\nContent-Type: application/json"),
     ]
