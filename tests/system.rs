@@ -5,6 +5,8 @@
 
 mod support;
 
+#[path = "system/browsers.rs"]
+mod browsers;
 #[path = "system/clocks.rs"]
 mod clocks;
 #[path = "system/cost.rs"]

@@ -1,9 +1,10 @@
 //! An HTTP API's event (payload format 2.0) as a request, and an answer as what the API takes.
 //!
-//! API Gateway has authorized the call when it comes here: IAM looked at the method and the path. So what is served must be
-//! what IAM saw. The event has the path decoded, without a word about how it was written before; therefore a path that can
-//! be read in more than one way is not found ([`target`]), and the rest must be the route that API Gateway matched, with the
-//! values that it found there. Nothing in an event makes this module panic or fail: it is a request, or a problem.
+//! API Gateway has authorized the call when it comes here: IAM looked at the method and the path. So what is served
+//! must be what IAM saw. The event has the path decoded, without a word about how it was written before; therefore a
+//! path that can be read in more than one way is not found ([`target`]), and the rest must be the route that API
+//! Gateway matched, with the values that it found there. Nothing in an event makes this module panic or fail: it is a
+//! request, or a problem.
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{MatchedPath, Request};
@@ -23,8 +24,8 @@ pub struct Gateway {
     /// `API_MAPPING`: the key of the API mapping that connects the custom domain to the API, without slashes around it.
     /// The events do not have it (*API Gateway Developer Guide*, "Payload format differences").
     pub mapping: Option<String>,
-    /// `SERVE_DEFAULT_ROUTE`: whether a request that matched no route but `$default` is served by its path alone. That is
-    /// all that `cargo lambda watch` knows. In the cloud it would take the decision out of IAM's hands.
+    /// `SERVE_DEFAULT_ROUTE`: whether a request that matched no route but `$default` is served by its path alone. That
+    /// is all that `cargo lambda watch` knows. In the cloud it would take the decision out of IAM's hands.
     pub serve_default_route: bool,
     /// Whether every request comes here that no other function's route matches.
     pub(crate) catches_all: bool,
@@ -111,9 +112,9 @@ fn served(event: &Value, gateway: &Gateway, method: &Method) -> Result<Served, P
     }
     let matched = matched(template, path).filter(|_| of_key == method.as_str());
     let (before, values) = matched.ok_or_else(other_route)?;
-    // A path may begin with a stage or the key of a mapping, which no route has. What comes before the route is believed
-    // where it is one of those, or where API Gateway found the same values behind it: else `%2F` in a value could make
-    // another service's path of the rest of it.
+    // A path may begin with a stage or the key of a mapping, which no route has. What comes before the route is
+    // believed where it is one of those, or where API Gateway found the same values behind it: else `%2F` in a value
+    // could make another service's path of the rest of it.
     let mapping = gateway.mapping.as_ref().map(|key| format!("/{key}"));
     let known = before.is_empty() || [stage.as_deref(), mapping.as_deref()].contains(&Some(before));
     let found = &event["pathParameters"];
@@ -165,7 +166,8 @@ fn matched<'a>(template: &'a str, path: &'a str) -> Option<(&'a str, Vec<(&'a st
 fn other_route() -> Problem {
     Problem::new(
         Kind::NotFound,
-        "The path is not that of the route which API Gateway matched. Send it plain: no character of a name needs encoding.",
+        "The path is not that of the route which API Gateway matched. Send it plain: no character in a name needs \
+         encoding.",
     )
 }
 

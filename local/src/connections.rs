@@ -15,6 +15,7 @@
 //! Told to stop, it closes what is idle at once. There are at most as many connections as the process may have files
 //! open, less some for itself; where there is no room, idle connections are closed, and the next client waits until one is.
 
+use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,11 +23,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::Router;
-use hyper::service::{Service as _, service_fn};
+use axum::http::Request;
+use axum::response::Response;
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::service::TowerToHyperService;
 use rustix::process::{Resource, getrlimit};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -66,12 +68,28 @@ impl Limits {
     }
 }
 
-/// Serves until told to stop, then lets what has begun end.
-pub(crate) async fn serve(listener: TcpListener, router: Router, stopped: oneshot::Receiver<()>) {
-    serve_within(Limits::usual(), listener, router, stopped).await;
+/// What answers the requests of all connections: a router, perhaps with something in front of it.
+pub(crate) trait Answers:
+    Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static
+{
 }
 
-async fn serve_within(limits: Limits, listener: TcpListener, router: Router, mut stopped: oneshot::Receiver<()>) {
+impl<S> Answers for S where
+    S: Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static
+{
+}
+
+/// Serves until told to stop, then lets what has begun end.
+pub(crate) async fn serve<S: Answers>(listener: TcpListener, service: S, stopped: oneshot::Receiver<()>) {
+    serve_within(Limits::usual(), listener, service, stopped).await;
+}
+
+async fn serve_within<S: Answers>(
+    limits: Limits,
+    listener: TcpListener,
+    service: S,
+    mut stopped: oneshot::Receiver<()>,
+) {
     let room = Arc::new(Semaphore::new(limits.most));
     let crowded = Arc::new(Notify::new());
     let (stop, stopping) = watch::channel(false);
@@ -95,9 +113,9 @@ async fn serve_within(limits: Limits, listener: TcpListener, router: Router, mut
             _ = &mut stopped => break,
         };
         let _ = stream.set_nodelay(true);
-        let (router, crowded, stopping) = (router.clone(), Arc::clone(&crowded), stopping.clone());
+        let (service, crowded, stopping) = (service.clone(), Arc::clone(&crowded), stopping.clone());
         tokio::spawn(async move {
-            connection(limits, stream, router, &crowded, stopping).await;
+            connection(limits, stream, service, &crowded, stopping).await;
             drop(permit);
         });
     }
@@ -124,19 +142,19 @@ async fn room_for_one(
 }
 
 /// Serves one connection to its end. One that breaks is its client's affair.
-async fn connection(
+async fn connection<S: Answers>(
     limits: Limits,
     stream: TcpStream,
-    router: Router,
+    service: S,
     crowded: &Notify,
     mut stopping: watch::Receiver<bool>,
 ) {
     let activity = Arc::new(Activity::default());
     let mut http = auto::Builder::new(TokioExecutor::new()).http1_only();
     http.http1().half_close(true).timer(TokioTimer::new()).header_read_timeout(limits.idle);
-    let (seen, router) = (Arc::clone(&activity), TowerToHyperService::new(router));
-    let service = service_fn(move |request| {
-        let (busy, answering) = (Busy::begin(&seen), router.call(request));
+    let seen = Arc::clone(&activity);
+    let observed = service_fn(move |request| {
+        let (busy, answering) = (Busy::begin(&seen), service.call(request));
         async move {
             let response = answering.await;
             drop(busy);
@@ -144,7 +162,7 @@ async fn connection(
         }
     });
     let io = TokioIo::new(Watched { limits, stream, activity: Arc::clone(&activity), head: None, unread: None });
-    let mut serving = std::pin::pin!(http.serve_connection(io, service));
+    let mut serving = std::pin::pin!(http.serve_connection(io, observed));
     let mut is_closing = false;
     loop {
         tokio::select! {
@@ -289,15 +307,17 @@ impl AsyncWrite for Watched {
 
 #[cfg(test)]
 mod tests {
+    use axum::Router;
     use axum::routing::get;
+    use hyper_util::service::TowerToHyperService;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::task::JoinHandle;
     use tokio::time::timeout;
 
     use super::*;
 
-    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
-    const LARGE: &[u8] = b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n";
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    const LARGE: &[u8] = b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
     /// A server with little patience.
     struct Server {
@@ -322,8 +342,9 @@ mod tests {
                 .route("/", get(async || "here"))
                 .route("/large", get(async move || large))
                 .route("/slow", get(slow));
+            let service = TowerToHyperService::new(router);
             let (stop, stopped) = oneshot::channel();
-            let serving = tokio::spawn(serve_within(limits, listener, router, stopped));
+            let serving = tokio::spawn(serve_within(limits, listener, service, stopped));
             Self { address, stop: Some(stop), serving }
         }
 
@@ -422,7 +443,7 @@ mod tests {
         drop((idle, half, untouched));
 
         let server = Server::start(|_| {}).await;
-        let slow = server.send(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        let slow = server.send(b"GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
         sleep(Duration::from_millis(100)).await;
         server.stop().await;
         assert!(rest(slow).await.0.ends_with("late"));
@@ -439,7 +460,7 @@ mod tests {
         let server = Server::start(|limits| limits.most = 2).await;
         let mut idle = server.send(REQUEST).await;
         answered(&mut idle).await;
-        let slow = server.send(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        let slow = server.send(b"GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
         let mut third = server.send(REQUEST).await;
         timeout(Duration::from_secs(10), answered(&mut third)).await.expect("it has the idle one's place");
         assert!(rest(idle).await.0.is_empty());

@@ -23,6 +23,7 @@ use aws_smithy_runtime_api::client::http::HttpConnectorFuture;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 use dynoxide::Database;
+use hyper_util::service::TowerToHyperService;
 use portmaster_shared::store::in_process;
 use serde_json::value::RawValue;
 use tokio::sync::{Notify, oneshot};
@@ -106,11 +107,11 @@ impl Embedded {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(StartError::embedded)?;
         let (stop, stopped) = oneshot::channel::<()>();
-        let router = wire::router(self.requests.clone());
+        let service = TowerToHyperService::new(wire::router(self.requests.clone()));
         let serving = std::thread::Builder::new().name("dynamodb".to_owned()).spawn(move || {
             runtime.block_on(async {
                 match tokio::net::TcpListener::from_std(listener) {
-                    Ok(listener) => serve(listener, router, stopped).await,
+                    Ok(listener) => serve(listener, service, stopped).await,
                     Err(error) => tracing::error!(target: "portmaster::embedded", %error, "it does not listen"),
                 }
             });

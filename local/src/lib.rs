@@ -3,6 +3,7 @@
 
 mod connections;
 mod embedded;
+mod guard;
 mod log;
 mod options;
 mod server;

@@ -17,6 +17,11 @@ pub struct Options {
     #[arg(long, env = "PORTMASTER_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = address)]
     pub listen: String,
 
+    /// Another name that the registry is called by, as in the header Host: behind a reverse proxy, or by other
+    /// containers. Several are separated by commas. Web pages of such a host may call, too.
+    #[arg(long, env = "PORTMASTER_ALLOW_HOST", value_name = "NAME", value_delimiter = ',', value_parser = host)]
+    pub allow_host: Vec<String>,
+
     /// The folder for the data; made if it is not there.
     #[arg(long, env = "PORTMASTER_DATA", value_name = "DIR", default_value = "./.portmaster")]
     pub data: PathBuf,
@@ -80,6 +85,11 @@ fn address(text: &str) -> Result<String, String> {
     }
 }
 
+fn host(text: &str) -> Result<String, String> {
+    let plain = crate::guard::host(text).filter(|host| !host.contains('*'));
+    plain.ok_or_else(|| "a host is a name, for example ports.example.com, without https:// before it".to_owned())
+}
+
 fn endpoint(text: &str) -> Result<String, String> {
     match is_url(text) {
         true => Ok(text.to_owned()),
@@ -89,13 +99,23 @@ fn endpoint(text: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
+    use clap::{CommandFactory as _, Parser as _};
 
     use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {
         Options::command().debug_assert();
+    }
+
+    #[test]
+    fn hosts_are_named_one_by_one_or_together() {
+        let parse = |arguments: &[&str]| Options::try_parse_from(["portmaster"].iter().chain(arguments));
+        let options = parse(&["--allow-host", "a.example,B.example:443", "--allow-host", "portmaster"]).unwrap();
+        assert_eq!(options.allow_host, ["a.example", "b.example", "portmaster"]);
+        for bad in ["https://a.example", "*", "*.example.com", "", "a b", "a.example,"] {
+            assert!(parse(&["--allow-host", bad]).is_err(), "{bad}");
+        }
     }
 
     #[test]

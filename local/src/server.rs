@@ -4,8 +4,10 @@ use std::fmt::Write as _;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use hyper_util::service::TowerToHyperService;
 use portmaster_shared::domain::Clock;
 use portmaster_shared::http::{self, Api};
 use portmaster_shared::operations::Registry;
@@ -17,6 +19,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::connections::serve;
 use crate::embedded::{Embedded, SWEEP};
+use crate::guard::{Guard, Rules};
 use crate::options::Options;
 
 /// How long the table may take to answer at the start.
@@ -127,8 +130,10 @@ impl Server {
         let registry = if embedded.is_some() && !options.in_memory { registry.on_a_disk() } else { registry };
         let reconciling = tokio::spawn(reconcile(registry.clone()));
         let router = http::api(Api { registry, timeout: http::TIMEOUT });
+        let rules = Arc::new(Rules::new(&options.listen, address.ip(), &options.allow_host));
+        let service = Guard::new(&rules, TowerToHyperService::new(router));
         let (stop, stopped) = oneshot::channel::<()>();
-        let serving = tokio::spawn(serve(listener, router, stopped));
+        let serving = tokio::spawn(serve(listener, service, stopped));
         if !address.ip().is_loopback() {
             tracing::warn!(target: "portmaster::serve", %address, "no authentication: whoever reaches this may do everything");
         }

@@ -109,8 +109,8 @@ async fn everything(cloud: &mut Deployment) -> Value {
     all.into()
 }
 
-/// Every route of every function, with everything that must not come through in every place of its path: 404, in the log
-/// with its id, and nothing has happened.
+/// Every route of every function, with everything that must not come through in every place of its path: 404, in the
+/// log with its id, and nothing has happened.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_function_serves_the_path_that_was_authorized() {
     let mut cloud = Deployment::new().await;
@@ -240,7 +240,7 @@ async fn no_query_and_no_header_ends_a_function() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn links_honour_an_api_mapping() {
     let mut cloud = Deployment::new().await;
-    let url = cloud.database.url().to_owned();
+    let url = cloud.database.url().unwrap().to_owned();
     let mapped = [("API_MAPPING", "registry")];
     let (create, offer, list) = (
         Function::start_with("create-service", &url, &mapped).await,
@@ -295,7 +295,7 @@ async fn the_default_route_is_served_only_where_it_is_asked_for() {
     request["routeKey"] = json!("$default");
     request["pathParameters"] = Value::Null;
     for (more, status) in [(&[][..], 404), (&[("SERVE_DEFAULT_ROUTE", "true")][..], 200)] {
-        let function = Function::start_with("list-services", cloud.database.url(), more).await;
+        let function = Function::start_with("list-services", cloud.database.url().unwrap(), more).await;
         assert_eq!(function.invoke(request.clone()).await["statusCode"], status);
     }
 }

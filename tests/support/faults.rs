@@ -164,7 +164,7 @@ impl Plan {
                 })
             }
             Fault::WaitAndThrottle => {
-                let gate = Arc::clone(&self.plan.1);
+                let gate = Arc::clone(&self.1);
                 HttpConnectorFuture::new(async move {
                     gate.arrivals.add_permits(1);
                     gate.passes.acquire().await.unwrap().forget();

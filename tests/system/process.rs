@@ -363,7 +363,7 @@ async fn a_client_that_hangs_up_is_served_and_logged() {
         let body = json!({ "start": start, "end": start + 9 }).to_string();
         let length = body.len();
         format!(
-            "PUT /v1/services/{service} HTTP/1.1\r\nHost: x\r\nX-Request-Id: {id}\r\nContent-Length: {length}\r\n\r\n{body}"
+            "PUT /v1/services/{service} HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: {id}\r\nContent-Length: {length}\r\n\r\n{body}"
         )
     };
     // It has sent everything and says so; that is no reason not to answer.
@@ -423,7 +423,7 @@ async fn clients_that_wait_or_do_not_read_do_not_hold_its_end() {
     let process = Process::start(&["--in-memory"]).await;
     let address: std::net::SocketAddr = process.api.url.strip_prefix("http://").unwrap().parse().unwrap();
     let mut streams = Vec::new();
-    for bytes in ["", "GET /heal", "GET /health HTTP/1.1\r\nHost: x\r\n\r\n"] {
+    for bytes in ["", "GET /heal", "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"] {
         let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
         stream.write_all(bytes.as_bytes()).await.unwrap();
         streams.push(stream);
@@ -433,7 +433,7 @@ async fn clients_that_wait_or_do_not_read_do_not_hold_its_end() {
         socket.set_recv_buffer_size(4096).unwrap();
         let mut stream = socket.connect(address).await.unwrap();
         // Some 70 KB each: more in all than any socket holds.
-        let asked = "GET /v1/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n".repeat(500);
+        let asked = "GET /v1/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(500);
         stream.write_all(asked.as_bytes()).await.unwrap();
         streams.push(stream);
     }
@@ -451,7 +451,7 @@ async fn a_connection_is_kept_between_requests() {
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
     for wait in [0, 7] {
         tokio::time::sleep(Duration::from_secs(wait)).await;
-        stream.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
         let mut answer = [0; 1024];
         let length = stream.read(&mut answer).await.unwrap();
         assert!(answer[..length].starts_with(b"HTTP/1.1 200"), "after {wait} seconds");
@@ -482,6 +482,7 @@ async fn wrong_options_are_refused_and_help_names_them_all() {
         vec!["--offer-seconds", "ten"],
         vec!["--listen", "nowhere"],
         vec!["--listen", ":8080"],
+        vec!["--allow-host", "https://ports.example.com"],
         vec!["--dynamodb-endpoint", "nonsense"],
         vec!["--dynamodb-endpoint", "ftp://127.0.0.1"],
         vec!["--log-level", "loud"],
@@ -495,7 +496,9 @@ async fn wrong_options_are_refused_and_help_names_them_all() {
     let output = portmaster().env("PORTMASTER_IN_MEMORY", "maybe").output().await.unwrap();
     assert_eq!(output.status.code(), Some(2), "a typing error is no reason to forget everything");
     let help = String::from_utf8(portmaster().arg("--help").output().await.unwrap().stdout).unwrap();
-    for option in ["listen", "data", "in-memory", "offer-seconds", "dynamodb-endpoint", "table", "log-level"] {
+    for option in
+        ["listen", "allow-host", "data", "in-memory", "offer-seconds", "dynamodb-endpoint", "table", "log-level"]
+    {
         assert!(help.contains(&format!("--{option}")), "{option}");
         let variable = format!("PORTMASTER_{}", option.replace('-', "_").to_uppercase());
         assert!(help.contains(&variable), "{variable}");

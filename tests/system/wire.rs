@@ -28,22 +28,22 @@ enum Change {
 
 fn request() -> impl Strategy<Value = Vec<u8>> {
     let good = select(vec![
-        "GET /health HTTP/1.1\r\nHost: a\r\n\r\n",
-        "GET http://a/v1/services?limit=1 HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "GET http://localhost/v1/services?limit=1 HTTP/1.1\r\nHost: localhost\r\n\r\n",
         "GET /v1/services/django HTTP/1.0\r\n\r\n",
-        "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
-        "CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n",
+        "OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "CONNECT localhost:80 HTTP/1.1\r\nHost: localhost:80\r\n\r\n",
         "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
-        "POST /v1/services/django/offers HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
+        "POST /v1/services/django/offers HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
          Content-Length: 15\r\n\r\n{\"name\":\"wild\"}",
-        "POST /v1/services/django/offers HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
+        "POST /v1/services/django/offers HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
          Transfer-Encoding: chunked\r\n\r\nf\r\n{\"name\":\"wild\"}\r\n0\r\n\r\n",
-        "POST /v1/services HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Type: application/json\r\n\
+        "POST /v1/services HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Type: application/json\r\n\
          Content-Length: 2\r\n\r\n{}",
-        "POST /v1/services/django/offers HTTP/1.1\r\nHost: a\r\nContent-Length: 15\r\nTransfer-Encoding: chunked\r\n\r\n\
-         0\r\n\r\nGET /health HTTP/1.1\r\nHost: a\r\n\r\n",
-        "POST /v1/services/django/offers HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n{}",
-        "POST /v1/services/django/offers HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
+        "POST /v1/services/django/offers HTTP/1.1\r\nHost: localhost\r\nContent-Length: 15\r\nTransfer-Encoding: chunked\r\n\r\n\
+         0\r\n\r\nGET /health HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "POST /v1/services/django/offers HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999999999999\r\n\r\n{}",
+        "POST /v1/services/django/offers HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
     ]);
     let piece = prop_oneof![
         select(vec![
@@ -57,6 +57,7 @@ fn request() -> impl Strategy<Value = Vec<u8>> {
             "é",
             "%",
             "Content-Length: 3\r\n",
+            "Origin: http://a\r\n",
             "Upgrade: h2c\r\n"
         ])
         .prop_map(|text| text.as_bytes().to_vec()),
@@ -102,7 +103,7 @@ fn request() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// Sends the bytes, says that no more come, and reads what comes back until the server hangs up.
-async fn exchange(address: &str, bytes: &[u8]) -> Vec<u8> {
+pub async fn exchange(address: &str, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).await.unwrap();
     // It may hang up before it has read everything.
     let _ = stream.write_all(bytes).await;
@@ -113,7 +114,7 @@ async fn exchange(address: &str, bytes: &[u8]) -> Vec<u8> {
 }
 
 /// The status of the first answer.
-fn status(answer: &[u8]) -> Option<u16> {
+pub fn status(answer: &[u8]) -> Option<u16> {
     let line = answer.strip_prefix(b"HTTP/1.1 ").or_else(|| answer.strip_prefix(b"HTTP/1.0 "))?;
     std::str::from_utf8(line.get(..3)?).ok()?.parse().ok()
 }

@@ -107,8 +107,8 @@ fn the_default_route_is_for_the_function_that_catches_all() {
     assert_eq!(judged(&event("$default", "/v1/../services", Value::Null), &catching), None);
 }
 
-/// Links begin where the caller's URLs do: with the stage on API Gateway's own domain, with the mapping's key on a custom
-/// domain, whether API Gateway leaves it in the path or, as its documents say, does not.
+/// Links begin where the caller's URLs do: with the stage on API Gateway's own domain, with the mapping's key on a
+/// custom domain, whether API Gateway leaves it in the path or, as its documents say, does not.
 #[test]
 fn links_begin_where_the_api_does() {
     let (plain, mapped) =

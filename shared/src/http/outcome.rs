@@ -41,8 +41,8 @@ impl Outcome {
     }
 }
 
-/// Which port and which instance an answer is about, for the log. A handler puts it into the answer's extensions, a problem
-/// carries it; where neither says it, the path may.
+/// Which port and which instance an answer is about, for the log. A handler puts it into the answer's extensions, a
+/// problem carries it; where neither says it, the path may.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct About {
     pub(super) port: Option<Port>,

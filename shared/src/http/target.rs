@@ -1,9 +1,10 @@
 //! The rule for paths, applied before any router sees one.
 //!
-//! On AWS, IAM decides by the path; so the path that is served must be the one that IAM saw, whoever decodes, resolves or
-//! cleans up what in between (API Gateway decodes, and has been seen to decode twice). A path that all of them read alike
-//! is one in which there is nothing to decode, to resolve or to clean up: letters, digits and `. _ ~ -` between single
-//! slashes, without the segments `.` and `..`. No path of the API needs anything else, so everything else is not found.
+//! On AWS, IAM decides by the path; so the path that is served must be the one that IAM saw, whoever decodes, resolves
+//! or cleans up what in between (API Gateway decodes, and has been seen to decode twice). A path that all of them read
+//! alike is one in which there is nothing to decode, to resolve or to clean up: letters, digits and `. _ ~ -` between
+//! single slashes, without the segments `.` and `..`. No path of the API needs anything else, so everything else is not
+//! found.
 
 use super::{Kind, Problem};
 
@@ -12,8 +13,9 @@ use super::{Kind, Problem};
 #[derive(Clone, Debug)]
 pub struct Refused(pub Problem);
 
-/// Where the API begins, as the caller sees it: `/registry`, where it is reached as `https://ports.example.com/registry`;
-/// empty at the root. Links in headers begin with it. Whoever calls the router may put one into the request.
+/// Where the API begins, as the caller sees it: `/registry`, where it is reached as
+/// `https://ports.example.com/registry`; empty at the root. Links in headers begin with it. Whoever calls the router
+/// may put one into the request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mount(pub String);
 
@@ -28,8 +30,8 @@ pub fn plain(path: &str) -> Result<(), Problem> {
 
 /// Decodes a path once, and judges it: `%7E` is `~`, and `%2e%2e` is no more served than `..`.
 ///
-/// An encoded slash is refused. As part of a segment it can name nothing; as a separator it would make other segments than
-/// whoever looked at the path before has seen.
+/// An encoded slash is refused. As part of a segment it can name nothing; as a separator it would make other segments
+/// than whoever looked at the path before has seen.
 ///
 /// # Errors
 /// The problem to answer with, where the path is not plain.
@@ -56,7 +58,8 @@ fn unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"._~-".contains(&byte)
 }
 
-/// No segment is a dot segment, and none is empty but the last: what a trailing slash leaves is for the router to refuse.
+/// No segment is a dot segment, and none is empty but the last: what a trailing slash leaves is for the router to
+/// refuse.
 fn segments(path: &str) -> bool {
     let mut rest = path.strip_prefix('/').unwrap_or(path).split('/').peekable();
     while let Some(segment) = rest.next() {
