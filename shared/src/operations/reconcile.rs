@@ -6,8 +6,8 @@
 //! A *sweep* looks at the whole table, in as many *runs* as it takes. Each run
 //! 1. reads the services of every namespace that is known, and its Ranges: so a mark that was left behind is found by
 //!    the next run, however large the table;
-//! 2. scans on from where the last run stopped. When it comes to a namespace's ports, or to the first name that may be of
-//!    one of them, it reads all ports of that namespace (48,128 at most) and remembers their secrets.
+//! 2. scans on from where the last run stopped. When it comes to a namespace's ports, or to the first name that may be
+//!    of one of them, it reads all ports of that namespace (48,128 at most) and remembers their secrets.
 //!
 //! So a name costs its share of the scan. Whose port shows its secret is in use, however old that read is: what is left
 //! alone is left alone safely. Only for the others, once in each one's life, is the port read again, settled and a
@@ -38,8 +38,8 @@ const RESERVE: Duration = Duration::from_secs(2);
 /// How many items it reads at a time.
 const PAGE: usize = 500;
 
-/// How many writes are under way at a time: on AWS some 800 a second, so that they leave room in a partition, which bears
-/// a thousand.
+/// How many writes are under way at a time: on AWS some 800 a second, so that they leave room in a partition, which
+/// bears a thousand.
 const WRITES: usize = 4;
 
 /// How many namespaces a run begins with. The services of any more are looked at when the scan comes to them.
@@ -255,8 +255,8 @@ impl Run<'_> {
                     }
                 }
                 Found::Pointer(namespace, key, Pointer { port, secret, gone_since }) => match gone_since {
-                    // It was noted by a run that found the claim gone, settled. Gone is for ever, and a new claim writes
-                    // the whole item anew; so that the pointer still has the secret is all the evidence there is.
+                    // It was noted by a run that found the claim gone, settled. Gone is for ever, and a new claim
+                    // writes the whole item anew; so that the pointer still has the secret is all the evidence there is.
                     Some(since) if now.millis() - since.millis() >= AFFINITY_MILLIS => {
                         chores.push(Chore::RemovePointer(key, secret));
                     }
