@@ -11,6 +11,7 @@ mod allocator;
 mod compared;
 mod cost;
 mod crowd;
+mod load;
 mod naive;
 mod report;
 mod throughput;
@@ -41,13 +42,16 @@ struct Options {
     /// Small figures, only to see that it works; writes nothing.
     #[arg(long)]
     quick: bool,
+    /// With `throughput`: another server's binary, to run in turns with this one. Only shows how they compare.
+    #[arg(long, value_name = "PATH")]
+    against: Option<std::path::PathBuf>,
     /// How many seeds each simulated figure is taken over.
     #[arg(long, default_value_t = 3)]
     seeds: u64,
 }
 
 fn main() {
-    let Options { what, quick, seeds } = Options::parse();
+    let Options { what, quick, seeds, against } = Options::parse();
     let wanted = |this| what == this || what == What::All;
     let seeds = if quick { 1 } else { seeds };
     if wanted(What::Cost) {
@@ -62,7 +66,9 @@ fn main() {
     if wanted(What::Allocator) {
         report::write("allocator", allocator::run(quick), quick);
     }
-    if wanted(What::Throughput) {
+    if let Some(other) = against {
+        report::write("throughput", throughput::compare(&other, quick), true);
+    } else if wanted(What::Throughput) {
         report::write("throughput", throughput::run(quick), quick);
     }
 }
