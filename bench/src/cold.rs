@@ -279,7 +279,7 @@ fn fill(server: &Path, folder: &Path) {
     let running = Server::start(server, Some(folder), &[]);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let service = format!("{}/v1/services/{SERVICE}", running.url);
+        let service = format!("http://{}/v1/services/{SERVICE}", running.address);
         let range = json!({ "start": 1024, "end": 49_151 });
         reqwest::Client::new().put(&service).json(&range).send().await.unwrap().error_for_status().unwrap();
     });

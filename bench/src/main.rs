@@ -13,6 +13,7 @@ mod cold;
 mod compared;
 mod cost;
 mod crowd;
+mod load;
 mod naive;
 mod reconcile;
 mod report;
@@ -50,6 +51,9 @@ struct Options {
     /// Small figures, only to see that it works; writes nothing.
     #[arg(long)]
     quick: bool,
+    /// With `throughput`: another server's binary, to run in turns with this one. Only shows how they compare.
+    #[arg(long, value_name = "PATH")]
+    against: Option<std::path::PathBuf>,
     /// How many seeds each simulated figure is taken over.
     #[arg(long, default_value_t = 3)]
     seeds: u64,
@@ -59,7 +63,7 @@ struct Options {
 }
 
 fn main() {
-    let Options { what, quick, seeds, function } = Options::parse();
+    let Options { what, quick, seeds, function, against } = Options::parse();
     let wanted = |this| what == this || what == What::All;
     let seeds = if quick { 1 } else { seeds };
     if wanted(What::Cost) {
@@ -80,7 +84,9 @@ fn main() {
     if wanted(What::Cold) {
         report::write("cold", cold::run(quick, function), quick);
     }
-    if wanted(What::Throughput) {
+    if let Some(other) = against {
+        report::write("throughput", throughput::compare(&other, quick), true);
+    } else if wanted(What::Throughput) {
         report::write("throughput", throughput::run(quick), quick);
     }
 }

@@ -3,15 +3,13 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use futures::future::join_all;
-use hdrhistogram::Histogram;
-use serde_json::{Value, json};
-
+use crate::load::{self, Done, Stop, Work};
 use crate::report::{Part, machine, target_folder};
+
+/// The servers that are measured: the data, and its name.
+const KINDS: [(&str, bool); 2] = [("in memory", false), ("on disk", true)];
 
 pub fn run(quick: bool) -> Part {
     let machine = machine();
@@ -25,26 +23,29 @@ pub fn run(quick: bool) -> Part {
     let seconds = Duration::from_secs(if quick { 1 } else { 5 });
     let binary = build();
     let (mut rows, mut lines) = (Vec::new(), Vec::new());
-    for what in ["in memory", "on disk"] {
+    for (what, on_disk) in KINDS {
         let mut points = Vec::new();
         for callers in [1, 8, 32] {
-            let stop = Stop::After(seconds);
-            let folder = (what == "on disk").then(|| tempfile::tempdir().unwrap());
-            let data = folder.as_ref().map(tempfile::TempDir::path);
-            let (rate, times, _) = serving(&binary, data, |url| load(url, format!("load-{callers}"), callers, stop));
-            let at = |quantile| times.value_at_quantile(quantile) as f64 / 1000.0;
+            let of = |work| {
+                serving(&binary, on_disk, |address| load::run(address, "load", callers, work, Stop::After(seconds)))
+            };
+            let (offers, both) = (of(Work::Offer), of(Work::OfferAndAccept));
+            let at = |quantile| both.times.value_at_quantile(quantile) as f64 / 1000.0;
             rows.push(vec![
                 what.to_owned(),
                 callers.to_string(),
-                format!("{rate:.0}"),
+                format!("{:.0}", offers.rate),
+                format!("{:.0}", both.rate),
                 format!("{:.1}", at(0.5)),
                 format!("{:.1}", at(0.99)),
+                format!("{:.0} %", both.callers_busy * 100.0),
             ]);
-            points.push((callers as f64, rate));
+            points.push((callers as f64, both.rate));
         }
         lines.push((what.to_owned(), points));
     }
-    part.table(&["data", "callers", "offer + accept per second", "median ms", "p99 ms"], &rows);
+    let head = ["data", "callers", "offers per second", "offer + accept per second", "median ms", "p99 ms"];
+    part.table(&[&head[..], &["callers' processor"]].concat(), &rows);
     part.plot("performance-throughput.svg", "The local server", "callers", "offer + accept per second", &lines);
 
     let operations = if quick { 2_000 } else { 90_000 };
@@ -52,7 +53,9 @@ pub fn run(quick: bool) -> Part {
         "8 callers in memory over {operations} operations in one service, nothing released: does it stay as fast while the \
          range fills up?\n\n"
     );
-    let (_, _, ends) = serving(&binary, None, |url| load(url, "flat".to_owned(), 8, Stop::Offers(operations / 2)));
+    let stop = Stop::Offers(operations / 2);
+    let Done { ends, .. } =
+        serving(&binary, false, |address| load::run(address, "flat", 8, Work::OfferAndAccept, stop));
     let step = (operations / 2 / 9) as usize;
     let mut rows = Vec::new();
     let mut points = Vec::new();
@@ -68,10 +71,48 @@ pub fn run(quick: bool) -> Part {
     part
 }
 
-#[derive(Clone, Copy)]
-enum Stop {
-    After(Duration),
-    Offers(u32),
+/// This server and another one (an older one, say), in turns: the machine is never twice the same, so only what ran next
+/// to each other is compared. Gives the medians, and the median of the pairs' ratios.
+pub fn compare(against: &Path, quick: bool) -> Part {
+    let (pairs, time) = if quick { (1, 500) } else { (5, 2_000) };
+    let (machine, binary) = (machine(), build());
+    let mut part = Part {
+        text: format!("{} and {}, {pairs} pairs each. {machine}\n\n", against.display(), binary.display()),
+        ..Part::default()
+    };
+    let mut rows = Vec::new();
+    for (what, on_disk) in KINDS {
+        for (work, name) in [(Work::Offer, "offers"), (Work::OfferAndAccept, "offer + accept")] {
+            for callers in [1, 8, 32] {
+                let measure = |binary: &Path| {
+                    let stop = Stop::After(Duration::from_millis(time));
+                    serving(binary, on_disk, |address| load::run(address, "load", callers, work, stop))
+                };
+                let runs: Vec<_> = (0..pairs).map(|_| (measure(against), measure(&binary))).collect();
+                let busiest = runs.iter().map(|(a, b)| a.callers_busy.max(b.callers_busy)).fold(0.0, f64::max);
+                let (before, after) = (median(&runs, |(a, _)| a.rate), median(&runs, |(_, b)| b.rate));
+                rows.push(vec![
+                    what.to_owned(),
+                    name.to_owned(),
+                    callers.to_string(),
+                    format!("{before:.0}"),
+                    format!("{after:.0}"),
+                    format!("{:.2}", median(&runs, |(a, b)| b.rate / a.rate)),
+                    format!("{:.0} %", busiest * 100.0),
+                ]);
+                println!("{}", rows.last().unwrap().join(" | "));
+            }
+        }
+    }
+    let head = ["data", "per second", "callers", "before", "after", "ratio", "callers' processor, at most"];
+    part.table(&head, &rows);
+    part
+}
+
+fn median<T>(runs: &[T], of: impl Fn(&T) -> f64) -> f64 {
+    let mut figures: Vec<_> = runs.iter().map(of).collect();
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
 }
 
 /// Builds the server that `cargo run --release` starts, and tells where it is.
@@ -86,18 +127,18 @@ pub fn build() -> PathBuf {
     target.join("release/portmaster")
 }
 
-/// A server of its own. Dropping it kills it; what it acknowledged is on the disk.
+/// A server of its own, which logs to nobody. Dropping it kills it; what it acknowledged is on the disk.
 pub struct Server {
     process: Child,
-    /// Where it listens.
-    pub url: String,
+    /// Where it listens: host and port.
+    pub address: String,
 }
 
 impl Server {
     /// Starts it, with its data in a folder, or in memory only.
     pub fn start(binary: &Path, data: Option<&Path>, options: &[&str]) -> Self {
         let mut command = Command::new(binary);
-        command.args(["--listen", "127.0.0.1:0"]).args(options).stdout(Stdio::piped());
+        command.args(["--listen", "127.0.0.1:0"]).args(options).stdout(Stdio::piped()).stderr(Stdio::null());
         match data {
             Some(folder) => command.arg("--data").arg(folder),
             None => command.arg("--in-memory"),
@@ -106,8 +147,8 @@ impl Server {
         let mut greeting = String::new();
         let mut says = BufReader::new(process.stdout.take().unwrap());
         says.read_line(&mut greeting).unwrap();
-        let (_, url) = greeting.trim().split_once(" on ").expect("where it listens");
-        Self { process, url: url.to_owned() }
+        let (_, address) = greeting.trim().split_once(" on http://").expect("where it listens");
+        Self { process, address: address.to_owned() }
     }
 }
 
@@ -118,52 +159,9 @@ impl Drop for Server {
     }
 }
 
-/// Starts a server of its own, calls it, and stops it.
-fn serving<T, F: Future<Output = T>>(binary: &Path, data: Option<&Path>, act: impl FnOnce(String) -> F) -> T {
-    let server = Server::start(binary, data, &[]);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(act(server.url.clone()))
-}
-
-/// The rate, how long each took in microseconds, and when each was done.
-async fn load(url: String, name: String, callers: usize, stop: Stop) -> (f64, Histogram<u64>, Vec<Duration>) {
-    let client = reqwest::Client::new();
-    let service = format!("{url}/v1/services/{name}");
-    let body = json!({ "start": 1024, "end": 49_151 });
-    client.put(&service).json(&body).send().await.unwrap().error_for_status().expect("a service of its own");
-    let started = Instant::now();
-    let asked = Arc::new(AtomicU32::new(0));
-    let runs = join_all((0..callers).map(|_| {
-        let (client, offers, asked) = (client.clone(), format!("{service}/offers"), Arc::clone(&asked));
-        tokio::spawn(async move {
-            let mut done = Vec::new();
-            loop {
-                let number = asked.fetch_add(1, Ordering::Relaxed);
-                let is_over = match stop {
-                    Stop::After(time) => started.elapsed() >= time || number >= 48_000,
-                    Stop::Offers(offers) => number >= offers,
-                };
-                if is_over {
-                    return done;
-                }
-                let began = Instant::now();
-                let name = json!({ "name": format!("caller-{number}") });
-                let offer: Value = client.post(&offers).json(&name).send().await.unwrap().json().await.unwrap();
-                let Some(secret) = offer["secret"].as_str() else { panic!("{offer}") };
-                let accepted = client.post(format!("{offers}/{secret}/accept")).send().await.unwrap();
-                assert_eq!(accepted.status(), 201);
-                done.push((began.elapsed(), started.elapsed()));
-            }
-        })
-    }))
-    .await;
-    let elapsed = started.elapsed().as_secs_f64();
-    let mut times = Histogram::new(3).unwrap();
-    let mut ends = Vec::new();
-    for (took, end) in runs.into_iter().flat_map(Result::unwrap) {
-        times.record(took.as_micros() as u64).unwrap();
-        ends.push(end);
-    }
-    ends.sort_unstable();
-    (ends.len() as f64 / elapsed, times, ends)
+/// Starts a server of its own, hands its address on, and stops it.
+fn serving<T>(binary: &Path, on_disk: bool, act: impl FnOnce(&str) -> T) -> T {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(binary, on_disk.then(|| folder.path()), &[]);
+    act(&server.address)
 }
