@@ -177,11 +177,11 @@ conditions! {
     /// A service as it was to be created is one's own: it was created.
     OwnService @ "store/services.rs: with_ranges" => In("creation");
     /// A pointer is removed only if its claim is gone, not if it is merely dead.
-    SweepGone @ "operations/reconcile.rs: pointer" => In("sweeps");
+    SweepGone @ "operations/reconcile.rs: judge" => In("sweeps");
     /// What a pointer points to is read settled, by the reconciler too.
-    SweepSettled @ "operations/reconcile.rs: pointer" => In("halves and sweeps");
+    SweepSettled @ "operations/reconcile.rs: judge" => In("halves and sweeps");
     /// A pointer is removed only a week after its claim was first seen to be gone.
-    SweepGrace @ "operations/reconcile.rs: pointer" => Spare("gone is for ever, so the pointer may go at once. Kept for P14: until then the name comes back to its port.");
+    SweepGrace @ "operations/reconcile.rs: look_at" => Spare("gone is for ever, so the pointer may go at once. Kept for P14: until then the name comes back to its port.");
     /// That a claim is gone is noted only on the pointer that was seen.
     NoteSecret @ "store/names.rs: note_gone" => In("two sweeps");
     /// A pointer is removed only while it carries the secret that is gone.

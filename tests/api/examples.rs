@@ -179,7 +179,15 @@ fn every_problem_and_every_call_is_there() {
     assert_eq!(sections.keys().collect::<BTreeSet<_>>(), operations.keys().collect());
 
     // What any call can answer is said once, before them all.
-    let common = [Kind::InvalidRequest, Kind::NotFound, Kind::PayloadTooLarge, Kind::Unavailable, Kind::Internal];
+    let common = [
+        Kind::InvalidRequest,
+        Kind::CrossOrigin,
+        Kind::NotFound,
+        Kind::PayloadTooLarge,
+        Kind::MisdirectedRequest,
+        Kind::Unavailable,
+        Kind::Internal,
+    ];
     for (call, section) in sections {
         assert!(section.contains("```console\n"), "no example of {call}");
         let announced = operations[&call]["responses"].to_string();

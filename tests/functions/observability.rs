@@ -67,7 +67,7 @@ async fn a_request_is_one_line_and_its_metrics_another() {
 
     // The second port, then none is left.
     let own = format!("{path}/{secret}");
-    assert_eq!(cloud.call("create-offer", "POST", path, Some(json!({ "name": "web-02" }))).await.0, 201);
+    let second = cloud.call("create-offer", "POST", path, Some(json!({ "name": "web-02" }))).await.1;
     assert_eq!(cloud.call("create-offer", "POST", path, Some(json!({ "name": "web-03" }))).await.0, 409);
     let function = cloud.function("create-offer").await;
     assert_eq!(metrics(&function.metrics.next().await), ["AttemptsPerOffer", "Offers"].map(str::to_owned).into());
@@ -87,6 +87,11 @@ async fn a_request_is_one_line_and_its_metrics_another() {
     }
     // A secret is in the path, and must not be in the log.
     assert!(!lines.iter().any(|line| line.to_string().contains(secret)), "{lines:?}");
+    // What is left of it says which port was rejected.
+    let rejected = format!("{path}/{}", second["secret"].as_str().unwrap());
+    assert_eq!(cloud.call("reject-offer", "DELETE", &rejected, None).await.0, 204);
+    let line = cloud.function("reject-offer").await.log.next_request().await;
+    assert_eq!((&line["outcome"], &line["port"]), (&json!("rejected"), &second["port"]));
     assert_eq!(cloud.call("release-port", "DELETE", "/v1/services/django/ports/web-01", None).await.0, 204);
     let release = cloud.function("release-port").await;
     assert_eq!(release.log.next_request().await["name"], "web-01");

@@ -144,6 +144,8 @@ async fn subject_of(request: &mut Request) -> (Option<ServiceName>, About) {
     let about = match port_or_name {
         Some(Ok(PortOrName::Port(port))) => About { port: Some(port), name: None },
         Some(Ok(PortOrName::Name(name))) if value("port").is_none() => About { port: None, name: Some(name) },
+        // An offer's secret begins with its port, which is no secret: the lists show it.
+        None => About { port: value("secret").and_then(|text| Secret::parse(text).ok()?.port()), name: None },
         _ => About::default(),
     };
     (service.and_then(|text| ServiceName::try_from(text).ok()), about)
