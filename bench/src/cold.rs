@@ -37,7 +37,7 @@ const ROUND_TRIP_MS: f64 = 5.0;
 /// For one GB for a second (x86_64, us-east-1 and eu-west-1).
 const DOLLARS: f64 = 0.000_016_666_7;
 
-pub fn run(quick: bool, function: Option<PathBuf>) -> Part {
+pub fn run(quick: bool, function: Option<PathBuf>, server: Option<PathBuf>) -> Part {
     let rounds = if quick { 1 } else { 5 };
     let mut part = Part {
         text: format!(
@@ -53,7 +53,7 @@ pub fn run(quick: bool, function: Option<PathBuf>) -> Part {
     };
     let function = function.unwrap_or_else(build_function);
     let folder = tempfile::tempdir().unwrap();
-    let server = build();
+    let server = server.unwrap_or_else(build);
     fill(&server, folder.path());
     let database = free_address();
     let running = Server::start(&server, Some(folder.path()), &["--database-listen", &database]);

@@ -60,10 +60,13 @@ struct Options {
     /// For `cold`: a `create-offer` that is built already, e.g. by .ci/functions. Without it, one is built.
     #[arg(long)]
     function: Option<PathBuf>,
+    /// For `cold` and `throughput`: a local server that is built already. Without it, one is built.
+    #[arg(long)]
+    server: Option<PathBuf>,
 }
 
 fn main() {
-    let Options { what, quick, seeds, function, against } = Options::parse();
+    let Options { what, quick, seeds, function, server, against } = Options::parse();
     let wanted = |this| what == this || what == What::All;
     let seeds = if quick { 1 } else { seeds };
     if wanted(What::Cost) {
@@ -82,11 +85,11 @@ fn main() {
         report::write("allocator", allocator::run(quick), quick);
     }
     if wanted(What::Cold) {
-        report::write("cold", cold::run(quick, function), quick);
+        report::write("cold", cold::run(quick, function, server.clone()), quick);
     }
     if let Some(other) = against {
-        report::write("throughput", throughput::compare(&other, quick), true);
+        report::write("throughput", throughput::compare(&other, quick, server), true);
     } else if wanted(What::Throughput) {
-        report::write("throughput", throughput::run(quick), quick);
+        report::write("throughput", throughput::run(quick, server), quick);
     }
 }

@@ -11,7 +11,7 @@ use crate::report::{Part, machine, target_folder};
 /// The servers that are measured: the data, and its name.
 const KINDS: [(&str, bool); 2] = [("in memory", false), ("on disk", true)];
 
-pub fn run(quick: bool) -> Part {
+pub fn run(quick: bool, server: Option<PathBuf>) -> Part {
     let machine = machine();
     let mut part = Part {
         text: format!(
@@ -21,7 +21,7 @@ pub fn run(quick: bool) -> Part {
         ..Part::default()
     };
     let seconds = Duration::from_secs(if quick { 1 } else { 5 });
-    let binary = build();
+    let binary = server.unwrap_or_else(build);
     let (mut rows, mut lines) = (Vec::new(), Vec::new());
     for (what, on_disk) in KINDS {
         let mut points = Vec::new();
@@ -73,9 +73,9 @@ pub fn run(quick: bool) -> Part {
 
 /// This server and another one (an older one, say), in turns: the machine is never twice the same, so only what ran next
 /// to each other is compared. Gives the medians, and the median of the pairs' ratios.
-pub fn compare(against: &Path, quick: bool) -> Part {
+pub fn compare(against: &Path, quick: bool, server: Option<PathBuf>) -> Part {
     let (pairs, time) = if quick { (1, 500) } else { (5, 2_000) };
-    let (machine, binary) = (machine(), build());
+    let (machine, binary) = (machine(), server.unwrap_or_else(build));
     let mut part = Part {
         text: format!("{} and {}, {pairs} pairs each. {machine}\n\n", against.display(), binary.display()),
         ..Part::default()

@@ -1,6 +1,6 @@
 //! What the registry does, in the words of the domain: every rule of the protocol, and none of HTTP's.
 //!
-//! Each operation takes a [`Call`], which bounds it in time and counts what it costs, and a namespace.
+//! Each operation takes a [`Call`](crate::store::Call), which bounds it in time and counts what it costs, and a namespace.
 
 mod chance;
 mod error;
