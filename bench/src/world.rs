@@ -2,17 +2,11 @@
 
 use std::time::Duration;
 
-use futures::future::join_all;
 use hdrhistogram::Histogram;
-use portmaster_shared::domain::{Description, InstanceName, Namespace, Port, PortRange, ServiceName, Strategy};
-use portmaster_shared::http::TIMEOUT;
-use portmaster_shared::operations::{Content, NewService, Registry};
-use portmaster_shared::store::{Call, Meter};
-use rand::rngs::SmallRng;
-use rand::{RngExt as _, SeedableRng as _};
-use tokio::time::{Instant, sleep};
-
-use portmaster_simulated::{Distant, Network};
+use portmaster_shared::domain::{ServiceName, Strategy};
+use portmaster_shared::operations::Registry;
+use portmaster_shared::store::Meter;
+use portmaster_simulated::{Distant, Network, Offered};
 
 /// Runs in simulated time.
 pub fn simulate<T>(future: impl Future<Output = T>) -> T {
@@ -26,16 +20,15 @@ pub fn network(millis: u64) -> Network {
 }
 
 pub fn service(number: usize) -> ServiceName {
-    ServiceName::try_from(format!("service-{number}")).unwrap()
+    ServiceName::try_from(name(number)).unwrap()
+}
+
+fn name(number: usize) -> String {
+    format!("service-{number}")
 }
 
 pub async fn create(distant: &Distant, number: usize, start: u16, end: u16, strategy: Strategy) {
-    let range = PortRange::of_service(Port::new(start).unwrap(), Port::new(end).unwrap()).unwrap();
-    let content = Content { description: Description::default(), range, strategy };
-    let registry = distant.process(&distant.client().await);
-    let new = NewService { name: service(number), content };
-    registry.create_service(&Call::within(TIMEOUT), &Namespace::default(), new).await.unwrap();
-    distant.take_traffic();
+    portmaster_simulated::create(distant, &name(number), start, end, strategy).await;
 }
 
 /// One offer: whether there was one, what it cost, and how long it took.
@@ -46,26 +39,22 @@ pub struct Done {
     pub took: Duration,
 }
 
-pub async fn offer(registry: &Registry, number: usize, name: &str) -> Done {
-    let (call, name, began) = (Call::within(TIMEOUT), InstanceName::try_from(name).unwrap(), Instant::now());
-    let offered = registry.offer(&call, &Namespace::default(), &service(number), &name, None).await;
-    let port = offered.ok().map(|offered| offered.holding.claim.port.get());
-    Done { port, meter: call.meter(), took: began.elapsed() }
+impl From<Offered> for Done {
+    fn from(Offered { port, meter, took }: Offered) -> Self {
+        Self { port: port.ok(), meter, took }
+    }
+}
+
+pub async fn offer(registry: &Registry, number: usize, instance: &str) -> Done {
+    portmaster_simulated::offer(registry, &name(number), instance).await.into()
 }
 
 /// So many callers, each a process of its own that knows nothing, arrive over so long, one after another on so many
 /// services.
 pub async fn crowd(distant: &Distant, callers: usize, services: usize, over: Duration, seed: u64) -> Vec<Done> {
-    let client = distant.client().await;
-    let mut random = SmallRng::seed_from_u64(seed);
-    join_all((0..callers).map(|i| {
-        let (registry, wait) = (distant.process(&client), over.mul_f64(random.random_range(0.0..1.0)));
-        async move {
-            sleep(wait).await;
-            offer(&registry, i % services, &format!("web-{i}")).await
-        }
-    }))
-    .await
+    let services: Vec<_> = (0..services).map(name).collect();
+    let offers = portmaster_simulated::crowd(distant, callers, &services, over, seed).await;
+    offers.into_iter().map(Done::from).collect()
 }
 
 /// Mean, 99th percentile and worst.
