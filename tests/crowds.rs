@@ -10,8 +10,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use portmaster_shared::domain::Strategy;
-use portmaster_shared::operations::Error;
+use portmaster_domain::Strategy;
+use portmaster_registry::Error;
 use portmaster_simulated::{Distant, Network, Offered, create, crowd, offer};
 use tokio::time::sleep;
 

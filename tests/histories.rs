@@ -22,9 +22,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use portmaster_shared::domain::{InstanceName, Namespace, ServiceName, Strategy};
-use portmaster_shared::operations::{Error, NewService, PortOrName};
-use portmaster_shared::store::{Call, StoreError};
+use portmaster_domain::{InstanceName, Namespace, ServiceName, Strategy};
+use portmaster_registry::{Call, StoreError};
+use portmaster_registry::{Error, NewService, PortOrName};
 use run::Figures;
 
 /// How many histories are played where nothing is said.

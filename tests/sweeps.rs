@@ -9,9 +9,9 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use portmaster_shared::domain::{Namespace, Port, ServiceName, Strategy};
-use portmaster_shared::operations::{Findings, Registry};
-use portmaster_shared::store::{Call, Meter};
+use portmaster_domain::{Namespace, Port, ServiceName, Strategy};
+use portmaster_registry::{Call, Meter};
+use portmaster_registry::{Findings, Registry};
 use portmaster_simulated::{Distant, Network, TABLE, create};
 use tokio::time::{Instant, sleep};
 

@@ -7,8 +7,8 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use portmaster_shared::allocator::{Holder, Knowledge, Proposal, Search};
-use portmaster_shared::domain::{InstanceName, Port, PortRange, Strategy, Timestamp};
+use portmaster_domain::allocator::{Holder, Knowledge, Proposal, Search};
+use portmaster_domain::{InstanceName, Port, PortRange, Strategy, Timestamp};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 

@@ -18,7 +18,7 @@ use axum::extract::State;
 use axum::response::IntoResponse as _;
 use axum::routing::{get, post};
 use dynoxide::{Database, ImportOptions};
-use portmaster_shared::store::{Endpoint, connect};
+use portmaster_registry::{Endpoint, connect};
 use portmaster_simulated::{TABLE, filler};
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, mpsc};

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use portmaster_shared::domain::Strategy;
-use portmaster_shared::store::Meter;
+use portmaster_domain::Strategy;
+use portmaster_registry::Meter;
 use tokio::time::Instant;
 
 use crate::crowd::{HEAD, row};

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use portmaster_shared::domain::{InstanceName, Namespace, Strategy};
-use portmaster_shared::http::TIMEOUT;
-use portmaster_shared::store::Call;
+use portmaster_domain::{InstanceName, Namespace, Strategy};
+use portmaster_http::TIMEOUT;
+use portmaster_registry::Call;
 
 use crate::report::Part;
 use crate::world::{Done, create, offer, service, simulate};

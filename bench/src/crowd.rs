@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use portmaster_shared::domain::Strategy;
+use portmaster_domain::Strategy;
 
 use crate::report::Part;
 use crate::world::{create, crowd, figures, network, simulate};

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use portmaster_shared::domain::Strategy;
-use portmaster_shared::store::Call;
+use portmaster_domain::Strategy;
+use portmaster_registry::Call;
 use portmaster_simulated::{Distant, Network};
 use tokio::time::sleep;
 

@@ -119,12 +119,12 @@ fn median<T>(runs: &[T], of: impl Fn(&T) -> f64) -> f64 {
 pub fn build() -> PathBuf {
     let target = target_folder();
     let built = Command::new(env!("CARGO"))
-        .args(["build", "--release", "--locked", "-p", "portmaster", "--target-dir"])
+        .args(["build", "--release", "--locked", "-p", "portmaster-local", "--target-dir"])
         .arg(&target)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status();
     assert!(built.unwrap().success(), "the server was not built");
-    target.join("release/portmaster")
+    target.join("release/portmasterd")
 }
 
 /// A server of its own, which logs to nobody. Dropping it kills it; what it acknowledged is on the disk.

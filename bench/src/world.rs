@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use portmaster_shared::domain::{ServiceName, Strategy};
-use portmaster_shared::operations::Registry;
-use portmaster_shared::store::Meter;
+use portmaster_domain::{ServiceName, Strategy};
+use portmaster_registry::Meter;
+use portmaster_registry::Registry;
 use portmaster_simulated::{Distant, Network, Offered};
 
 /// Runs in simulated time.

@@ -14,8 +14,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use portmaster_shared::http::target::{self, Mount, Refused};
-use portmaster_shared::http::{Kind, Origin, Problem};
+use portmaster_http::target::{self, Mount, Refused};
+use portmaster_http::{Kind, Origin, Problem};
 use serde_json::{Map, Value, json};
 
 /// The gateway in front of a function, as far as the function has to know it.

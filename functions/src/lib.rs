@@ -13,10 +13,10 @@ use axum::Router;
 use axum::extract::Request;
 use axum::middleware::from_fn;
 use lambda_runtime::{Context, Error, LambdaEvent, Service as _, service_fn};
-use portmaster_shared::domain::Clock;
-use portmaster_shared::http::{self, Api, Origin, Routes, TIMEOUT};
-use portmaster_shared::operations::{Findings, Registry};
-use portmaster_shared::store::{CLEAN_UP, Call, Table, connect_within_lambda};
+use portmaster_domain::Clock;
+use portmaster_http::{Api, Origin, Routes, TIMEOUT};
+use portmaster_registry::{CLEAN_UP, Call, Table, connect_within_lambda};
+use portmaster_registry::{Findings, Registry};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -33,7 +33,7 @@ const WARM_UP: Duration = Duration::from_secs(2);
 /// Serves one endpoint.
 #[must_use]
 pub fn serve(routes: fn() -> Routes) -> ExitCode {
-    start(async move |api, gateway, metrics| run(http::one(routes(), api), gateway, metrics).await)
+    start(async move |api, gateway, metrics| run(portmaster_http::one(routes(), api), gateway, metrics).await)
 }
 
 /// Serves what belongs to no other function.
@@ -41,7 +41,7 @@ pub fn serve(routes: fn() -> Routes) -> ExitCode {
 pub fn serve_pages_and_the_rest() -> ExitCode {
     start(async |api, gateway, metrics| {
         let gateway = Gateway { catches_all: true, ..gateway };
-        run(http::pages_and_the_rest(api), gateway, metrics).await
+        run(portmaster_http::pages_and_the_rest(api), gateway, metrics).await
     })
 }
 
@@ -71,7 +71,7 @@ fn start(serve: impl AsyncFnOnce(Api, Gateway, Metrics) -> Result<(), Error>) ->
         Ok(settings) => settings,
         Err(error) => return refuse(&error),
     };
-    portmaster_shared::log::start(&settings.log_level);
+    portmaster_http::log::start(&settings.log_level);
     // One request at a time is all that Lambda gives a function.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -1,7 +1,7 @@
 //! The metrics, in CloudWatch's embedded format: a line on standard output after a request that raised any.
 
 use metrics_cloudwatch_embedded::{Builder, Collector};
-use portmaster_shared::metrics;
+use portmaster_registry::metrics;
 
 /// What CloudWatch finds them under.
 const NAMESPACE: &str = "Portmaster";

@@ -1,9 +1,9 @@
 //! A function's settings.
 
-use portmaster_shared::http::target::plain;
-use portmaster_shared::log::LEVELS;
-use portmaster_shared::operations::Registry;
-use portmaster_shared::store::is_url;
+use portmaster_http::log::LEVELS;
+use portmaster_http::target::plain;
+use portmaster_registry::Registry;
+use portmaster_registry::is_url;
 
 use crate::Gateway;
 

@@ -24,7 +24,7 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 use dynoxide::Database;
 use hyper_util::service::TowerToHyperService;
-use portmaster_shared::store::in_process;
+use portmaster_registry::in_process;
 use serde_json::value::RawValue;
 use tokio::sync::{Notify, oneshot};
 

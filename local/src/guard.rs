@@ -5,7 +5,7 @@
 //! resolve to this machine, the browser sends that name (`Host`). Other programs send the address that they were given,
 //! and no `Origin`.
 //!
-//! Paths are judged as on AWS (`shared/src/http/target.rs`), once they are decoded.
+//! Paths are judged as on AWS (`shared/http/src/target.rs`), once they are decoded.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, ORIGIN, TRANSFER_EN
 use axum::http::uri::{Authority, PathAndQuery};
 use axum::http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
 use hyper::service::Service;
-use portmaster_shared::http::target::{Refused, decoded};
-use portmaster_shared::http::{Kind, Problem};
+use portmaster_http::target::{Refused, decoded};
+use portmaster_http::{Kind, Problem};
 
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
 

@@ -58,7 +58,7 @@ impl Log {
         let log = Self::on(stderr, |dropped| {
             tracing::warn!(target: "portmaster::log", dropped, "lines were dropped: nobody read them in time");
         })?;
-        portmaster_shared::log::start_with(level, log.clone());
+        portmaster_http::log::start_with(level, log.clone());
         // The default hook prints to standard error itself. What a panic says may have anything in it, so it is where it
         // happened that is logged, and what it says only where that is a fixed text.
         std::panic::set_hook(Box::new(|panic| {

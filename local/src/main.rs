@@ -1,11 +1,11 @@
-//! `portmaster`: the registry on one machine, with one command.
+//! `portmasterd`: the registry on one machine, with one command.
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
 use mimalloc::MiMalloc;
-use portmaster::{Log, Options, Server};
+use portmaster_local::{Log, Options, Server};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// A fifth of the server's time went into the system's allocator: each request passes through two HTTP servers, a client
@@ -18,7 +18,7 @@ fn main() -> ExitCode {
     let log = match Log::start(&options.log_level) {
         Ok(log) => log,
         Err(error) => {
-            eprintln!("portmaster: {error}");
+            eprintln!("portmasterd: {error}");
             return ExitCode::FAILURE;
         }
     };
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(why) => {
             // In one line, and through the log, which waits for nobody.
-            log.say(&format!("portmaster: {why}"));
+            log.say(&format!("portmasterd: {why}"));
             ExitCode::FAILURE
         }
     };

@@ -3,15 +3,15 @@
 use std::path::PathBuf;
 
 use clap::Parser;
-use portmaster_shared::operations::Registry;
-use portmaster_shared::store::is_url;
+use portmaster_registry::Registry;
+use portmaster_registry::is_url;
 
 /// A registry of network ports, on this machine.
 ///
 /// It keeps its data in a folder, in an embedded DynamoDB; `--in-memory` forgets it at the end, and
 /// `--dynamodb-endpoint` uses another DynamoDB. Every option is also an environment variable.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "portmaster", version, about, long_about)]
+#[command(name = "portmasterd", version, about, long_about)]
 pub struct Options {
     /// Where to listen. Whoever reaches this address may do everything: there is no authentication here.
     #[arg(long, env = "PORTMASTER_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = address)]
@@ -72,7 +72,7 @@ pub struct Options {
         value_name = "LEVEL",
         default_value = "info",
         ignore_case = true,
-        value_parser = clap::builder::PossibleValuesParser::new(portmaster_shared::log::LEVELS),
+        value_parser = clap::builder::PossibleValuesParser::new(portmaster_http::log::LEVELS),
     )]
     pub log_level: String,
 }

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::service::TowerToHyperService;
-use portmaster_shared::domain::Clock;
-use portmaster_shared::http::{self, Api};
-use portmaster_shared::operations::Registry;
-use portmaster_shared::store::{Call, Endpoint, StoreError, Table, connect};
+use portmaster_domain::Clock;
+use portmaster_http::Api;
+use portmaster_registry::Registry;
+use portmaster_registry::{Call, Endpoint, StoreError, Table, connect};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -129,7 +129,7 @@ impl Server {
         let registry = Registry::new(table, Clock::System, options.offer_seconds);
         let registry = if embedded.is_some() && !options.in_memory { registry.on_a_disk() } else { registry };
         let reconciling = tokio::spawn(reconcile(registry.clone()));
-        let router = http::api(Api { registry, timeout: http::TIMEOUT });
+        let router = portmaster_http::api(Api { registry, timeout: portmaster_http::TIMEOUT });
         let rules = Arc::new(Rules::new(&options.listen, address.ip(), &options.allow_host));
         let service = Guard::new(&rules, TowerToHyperService::new(router));
         let (stop, stopped) = oneshot::channel::<()>();

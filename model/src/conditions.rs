@@ -29,7 +29,7 @@ macro_rules! conditions {
                 }
             }
 
-            /// Where it stands: the file, below `shared/src`, and the function.
+            /// Where it stands: the file, below `shared/registry/src`, and the function.
             #[must_use]
             pub fn place(self) -> &'static str {
                 match self {

@@ -37,7 +37,7 @@ fn spare_conditions_are_spare() {
 /// A function that a condition is said to stand in is there.
 #[test]
 fn conditions_stand_where_they_are_said_to() {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/src");
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/registry/src");
     let mut words = BTreeSet::new();
     for condition in Condition::ALL {
         assert!(words.insert(condition.words()), "{condition:?} says what another says");

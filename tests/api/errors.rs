@@ -226,7 +226,7 @@ async fn what_a_call_does_not_declare_is_refused() {
     api.service("idle", 7000, 7009).await;
     let port = api.allocate("django", "web-01").await;
     let (_, secret) = api.offer("django", "web-02").await;
-    let document: Value = serde_json::from_str(portmaster_shared::http::document()).unwrap();
+    let document: Value = serde_json::from_str(portmaster_http::document()).unwrap();
     let mut calls = 0;
     for (template, item) in document["paths"].as_object().unwrap() {
         // A service that could be deleted, a port that could be released, an offer that could be accepted.
@@ -339,7 +339,7 @@ async fn a_cursor_of_another_list_is_refused() {
 #[tokio::test]
 async fn problems_explain_themselves() {
     let api = Stage::new().await;
-    for kind in portmaster_shared::http::Kind::ALL {
+    for kind in portmaster_http::Kind::ALL {
         let page = api.get(&kind.type_uri()).await.expect(200);
         let text = page.body.as_str().unwrap();
         assert!(text.contains(kind.title()) && text.contains(kind.explanation()), "{text}");

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use portmaster_shared::http::{Kind, document};
+use portmaster_http::{Kind, document};
 use regex::Regex;
 use reqwest::Method;
 use serde_json::Value;

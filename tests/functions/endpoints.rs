@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use portmaster::Embedded;
-use portmaster_shared::http::ENDPOINTS;
+use portmaster_http::ENDPOINTS;
+use portmaster_local::Embedded;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -68,7 +68,7 @@ async fn every_function_serves_its_endpoint() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_functions_and_the_document_have_the_same_routes() {
     let mut cloud = Deployment::new().await;
-    let document: Value = serde_json::from_str(portmaster_shared::http::document()).unwrap();
+    let document: Value = serde_json::from_str(portmaster_http::document()).unwrap();
     let fill = |template: &str| {
         template
             .replace("{service}", "nobody")

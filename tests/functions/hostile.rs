@@ -1,6 +1,6 @@
 //! Hostile events for every function's binary: a function serves only what API Gateway matched, and no event ends it.
 
-use portmaster_shared::http::ENDPOINTS;
+use portmaster_http::ENDPOINTS;
 use serde_json::{Value, json};
 
 use crate::runtime::{Deployment, Function, event};

@@ -11,8 +11,8 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
-use portmaster::Embedded;
-use portmaster_shared::store::{Call, Endpoint, Table, connect};
+use portmaster_local::Embedded;
+use portmaster_registry::{Call, Endpoint, Table, connect};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
@@ -161,7 +161,7 @@ impl Function {
 
 /// The route that the API has for a path, and the values in it; `$default` if there is none.
 fn route(method: &str, path: &str) -> (String, Value) {
-    let document: Value = serde_json::from_str(portmaster_shared::http::document()).unwrap();
+    let document: Value = serde_json::from_str(portmaster_http::document()).unwrap();
     for (template, operations) in document["paths"].as_object().unwrap() {
         let pairs: Vec<_> = template.split('/').zip(path.split('/')).collect();
         let fits = |(expected, segment): &(&str, &str)| {

@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use portmaster_shared::http::{ENDPOINTS, document};
-use portmaster_shared::metrics::METRICS;
+use portmaster_http::{ENDPOINTS, document};
+use portmaster_registry::metrics::METRICS;
 use serde_json::Value;
 
 fn file(name: &str) -> String {

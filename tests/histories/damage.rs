@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use portmaster_shared::domain::{
+use portmaster_domain::{
     Clock, Description, Given, InstanceName, Namespace, Port, PortRange, Service, ServiceName, Strategy, Timestamp,
 };
-use portmaster_shared::operations::{Content, Error, Findings, IfMatch, NewService, PortOrName, Registry};
-use portmaster_shared::store::{Call, Table, in_process};
+use portmaster_registry::{Call, Table, in_process};
+use portmaster_registry::{Content, Error, Findings, IfMatch, NewService, PortOrName, Registry};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};

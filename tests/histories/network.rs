@@ -17,7 +17,7 @@ use aws_smithy_runtime_api::client::http::HttpConnectorFuture;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 use dynoxide::Database;
-use portmaster::{answering, perform};
+use portmaster_local::{answering, perform};
 use portmaster_simulated::keys;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};

@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use futures::future::join_all;
-use portmaster_shared::domain::{
+use portmaster_domain::{
     ClaimState, Clock, Description, Given, IdempotencyKey, InstanceName, Namespace, Port, PortRange, Secret,
     ServiceName, Strategy, Timestamp,
 };
-use portmaster_shared::operations::{Content, Error, Findings, IfMatch, NewService, PortOrName, Registry, Written};
-use portmaster_shared::store::{Call, StoreError, Table, in_process};
+use portmaster_registry::{Call, StoreError, Table, in_process};
+use portmaster_registry::{Content, Error, Findings, IfMatch, NewService, PortOrName, Registry, Written};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::Value;
@@ -486,13 +486,13 @@ impl History {
     }
 
     /// A claim whose secret somebody was told; the same secret is the same claim in every particular (P8).
-    fn know(&self, service: &'static str, name: &str, holding: &portmaster_shared::domain::Holding) -> usize {
+    fn know(&self, service: &'static str, name: &str, holding: &portmaster_domain::Holding) -> usize {
         let claim = Claim {
             secret: holding.secret.expose(),
             service,
             name: name.to_owned(),
             port: holding.claim.port.get(),
-            expires_at: holding.claim.expires_at.map_or(0, portmaster_shared::domain::Expiry::seconds),
+            expires_at: holding.claim.expires_at.map_or(0, portmaster_domain::Expiry::seconds),
             accepted_from: None,
         };
         let mut claims = self.claims.borrow_mut();
@@ -951,6 +951,6 @@ pub fn content(start: u16, end: u16, strategy: Strategy) -> Content {
     Content { description: Description::default(), range, strategy }
 }
 
-fn allocation(claim: portmaster_shared::domain::Claim) -> Answer {
+fn allocation(claim: portmaster_domain::Claim) -> Answer {
     Answer::Allocation { name: claim.name.as_str().to_owned(), port: claim.port.get() }
 }

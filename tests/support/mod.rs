@@ -13,11 +13,11 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::Credentials;
-use portmaster::{Embedded, without_tokens};
-use portmaster_shared::domain::{Clock, Namespace};
-use portmaster_shared::http::{Api, TIMEOUT};
-use portmaster_shared::operations::Registry;
-use portmaster_shared::store::{Call, Endpoint, Table, sdk_config};
+use portmaster_domain::{Clock, Namespace};
+use portmaster_http::{Api, TIMEOUT};
+use portmaster_local::{Embedded, without_tokens};
+use portmaster_registry::Registry;
+use portmaster_registry::{Call, Endpoint, Table, sdk_config};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -205,7 +205,7 @@ pub async fn serve(registry: Registry) -> Caller {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let timeout = if std::env::var(OTHER_DYNAMODB).is_ok() { PATIENCE } else { TIMEOUT };
-    let router = portmaster_shared::http::api(Api { registry, timeout });
+    let router = portmaster_http::api(Api { registry, timeout });
     tokio::spawn(axum::serve(listener, router).into_future());
     Caller::new(url)
 }
@@ -230,7 +230,7 @@ pub struct Answer {
 
 impl Caller {
     pub fn new(url: String) -> Self {
-        let document = serde_json::from_str(portmaster_shared::http::document()).unwrap();
+        let document = serde_json::from_str(portmaster_http::document()).unwrap();
         Self { url, client: reqwest::Client::new(), document: Arc::new(document), signer: None }
     }
 

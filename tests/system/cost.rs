@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use portmaster_shared::domain::{
+use portmaster_domain::{
     ClaimState, Description, InstanceName, Namespace, Port, PortRange, Secret, ServiceName, Strategy,
 };
-use portmaster_shared::operations::{Content, IfMatch, NewService, PortOrName, Registry};
-use portmaster_shared::store::Call;
+use portmaster_registry::Call;
+use portmaster_registry::{Content, IfMatch, NewService, PortOrName, Registry};
 
 use crate::support::{Meter, World, call, default_namespace, embedded_or_skip, fill};
 
@@ -170,9 +170,8 @@ async fn the_other_operations_cost_what_the_design_says() {
     let read = call();
     registry.get_service(&read, ns, service).await.unwrap();
     costs.insert("get service", cost(meter, &read));
-    let change = |content: Content| {
-        move |_: &portmaster_shared::domain::Service| Ok::<_, portmaster_shared::operations::Error>(content.clone())
-    };
+    let change =
+        |content: Content| move |_: &portmaster_domain::Service| Ok::<_, portmaster_registry::Error>(content.clone());
     for (what, content) in [
         ("put, the same", content(5000, 5999, Strategy::Lowest)),
         ("put, another strategy", content(5000, 5999, Strategy::Random)),
@@ -192,7 +191,7 @@ async fn the_other_operations_cost_what_the_design_says() {
     costs.insert("offer, the first", cold);
     registry.reject(&call(), ns, service, secret).await.unwrap();
     meter.take();
-    let key = portmaster_shared::domain::IdempotencyKey::new("build-1").unwrap();
+    let key = portmaster_domain::IdempotencyKey::new("build-1").unwrap();
     for what in ["offer with a key", "offer with a key, again"] {
         let offer = call();
         registry.offer(&offer, ns, service, &name("web-02"), Some(&key)).await.unwrap();

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use futures::future::join_all;
 
 use crate::support::{World, call, default_namespace, serve};
-use portmaster_shared::domain::{InstanceName, ServiceName};
+use portmaster_domain::{InstanceName, ServiceName};
 
 const CROWD: usize = 64;
 

@@ -12,7 +12,7 @@ use crate::support::{Answer, Caller};
 
 /// The local server, started by a shell that prepares something first: `$0` is the server, `$@` its arguments.
 fn prepared(mut shell: Command, preparation: &str, data: &Path) -> Command {
-    shell.args(["-c", &format!("{preparation} && exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_portmaster")]);
+    shell.args(["-c", &format!("{preparation} && exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_portmasterd")]);
     shell.args(["--listen", "127.0.0.1:0", "--data", data.to_str().unwrap()]);
     shell
 }

@@ -151,7 +151,7 @@ fn no_input_makes_a_500() {
 async fn a_body_that_does_not_arrive_is_a_timeout() {
     use std::time::Duration;
 
-    use portmaster_shared::http::{Api, api};
+    use portmaster_http::{Api, api};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     let world = World::new().await;

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use portmaster_shared::domain::{Clock, ServiceName};
-use portmaster_shared::operations::Registry;
-use portmaster_shared::store::{Endpoint, Table, connect};
+use portmaster_domain::{Clock, ServiceName};
+use portmaster_registry::Registry;
+use portmaster_registry::{Endpoint, Table, connect};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
@@ -17,7 +17,7 @@ use tokio::process::{Child, Command};
 use crate::support::{Caller, TABLE, World, call, default_namespace};
 
 fn portmaster() -> Command {
-    alone(Command::new(env!("CARGO_BIN_EXE_portmaster")))
+    alone(Command::new(env!("CARGO_BIN_EXE_portmasterd")))
 }
 
 /// Nothing of this machine's settings gets into the command.

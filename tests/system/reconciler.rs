@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use portmaster_shared::domain::{Description, Namespace, Port, PortRange, ServiceName, Strategy};
-use portmaster_shared::operations::{Content, Findings, IfMatch, NewService};
+use portmaster_domain::{Description, Namespace, Port, PortRange, ServiceName, Strategy};
+use portmaster_registry::{Content, Findings, IfMatch, NewService};
 use serde_json::json;
 
 use crate::support::{Fault, Plan, TABLE, World, call, fill};
@@ -202,7 +202,7 @@ async fn a_run_that_is_stopped_is_resumed() {
     let mut runs = 0;
     let mut items = 0;
     loop {
-        let call = portmaster_shared::store::Call::within(Duration::from_millis(2_010 + 50 * runs));
+        let call = portmaster_registry::Call::within(Duration::from_millis(2_010 + 50 * runs));
         let found = world.registry.reconcile(&call).await.unwrap();
         assert!(found.is_healthy(), "{found:?}");
         runs += 1;

@@ -164,8 +164,8 @@ async fn what_is_in_use_stays() {
 /// Namespaces are separate port spaces: the same names and the same ports, and neither knows of the other.
 #[tokio::test]
 async fn namespaces_do_not_meet() {
-    use portmaster_shared::domain::{Description, InstanceName, Namespace, Port, PortRange, ServiceName, Strategy};
-    use portmaster_shared::operations::{Content, IfMatch, NewService, PortOrName};
+    use portmaster_domain::{Description, InstanceName, Namespace, Port, PortRange, ServiceName, Strategy};
+    use portmaster_registry::{Content, IfMatch, NewService, PortOrName};
 
     let world = World::new().await;
     let (registry, call) = (&world.registry, crate::support::call());

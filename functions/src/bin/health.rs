@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use portmaster_functions::serve;
-use portmaster_shared::http::endpoint;
+use portmaster_http::endpoint;
 
 fn main() -> ExitCode {
     serve(endpoint::health)

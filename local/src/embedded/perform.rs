@@ -4,7 +4,7 @@ use dynoxide::{Database, DynoxideError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use portmaster_shared::store::DISK_FAILED;
+use portmaster_registry::DISK_FAILED;
 
 /// The operations: what the registry asks, and what an operator's tools ask to look at its table. (Streams are left out:
 /// the database never forgets a record of one, and slows down with each.)

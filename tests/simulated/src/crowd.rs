@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use portmaster_shared::domain::{Description, InstanceName, Namespace, Port, PortRange, ServiceName, Strategy};
-use portmaster_shared::http::TIMEOUT;
-use portmaster_shared::operations::{Content, Error, NewService, Registry};
-use portmaster_shared::store::{Call, Meter};
+use portmaster_domain::{Description, InstanceName, Namespace, Port, PortRange, ServiceName, Strategy};
+use portmaster_http::TIMEOUT;
+use portmaster_registry::{Call, Meter};
+use portmaster_registry::{Content, Error, NewService, Registry};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::time::{Instant, sleep};

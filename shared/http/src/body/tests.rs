@@ -1,0 +1,87 @@
+use proptest::prelude::*;
+
+use super::*;
+use portmaster_domain::Strategy;
+
+/// A body with a field of each type that has rules.
+#[derive(Debug, Deserr)]
+#[deserr(error = Faults, deny_unknown_fields)]
+struct Sample {
+    name: InstanceName,
+    port: Port,
+    #[deserr(default)]
+    strategy: Option<Strategy>,
+    #[deserr(default)]
+    description: Patch<Description>,
+}
+
+impl Checked for Sample {}
+
+fn parsed(text: &str) -> Result<Sample, (Kind, String)> {
+    parse::<Sample>(text.as_bytes())
+        .map_err(|problem| (problem.kind(), String::from_utf8(problem.document("id")).unwrap_or_default()))
+}
+
+#[test]
+fn absent_null_and_a_value_are_three_things() {
+    let patch = |field: &str| parsed(&format!(r#"{{"name":"a","port":5000{field}}}"#)).unwrap().description;
+    assert_eq!(patch(""), Patch::Absent);
+    assert_eq!(patch(r#","description":null"#), Patch::Null);
+    assert!(matches!(patch(r#","description":"x""#), Patch::Value(text) if text.as_str() == "x"));
+    assert_eq!(Patch::Absent.or(7), 7);
+    assert_eq!(Patch::Null.or(7), 0);
+    assert_eq!(Patch::Value(8).or(7), 8);
+}
+
+#[test]
+fn a_field_that_stands_twice_is_not_json_to_us() {
+    for body in [r#"{"name":"a","name":"a"}"#, r#"{"x":[{"y":1,"y":1}]}"#] {
+        let (kind, document) = parsed(body).unwrap_err();
+        assert_eq!(kind, Kind::MalformedJson);
+        assert!(document.contains("twice"), "{document}");
+    }
+    let sample = parsed(r#"{"name":"a","port":5000,"strategy":"hashed"}"#).unwrap();
+    assert_eq!((sample.name.as_str(), sample.port.get(), sample.strategy), ("a", 5000, Some(Strategy::Hashed)));
+}
+
+#[test]
+fn media_types_are_read_as_rfc_6838_has_them() {
+    for json in ["application/json", "application/JSON ; charset=utf-8", "application/merge-patch+json"] {
+        assert!(is_json(json), "{json}");
+    }
+    for other in ["", "json", "text/json", "application/jsonp", "application/x-www-form-urlencoded", "+json"] {
+        assert!(!is_json(other), "{other}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_answered(bytes: Vec<u8>) {
+        let _ = parse::<Sample>(&bytes);
+    }
+
+    #[test]
+    fn any_text_is_answered(text: String) {
+        let _ = parsed(&text);
+    }
+
+    /// Nearly right: the known fields, with any value in one of them.
+    #[test]
+    fn a_wrong_value_is_named_by_its_field(
+        field in prop::sample::select(vec!["name", "port", "strategy"]),
+        value in prop::sample::select(vec!["{}", "[]", "true", "\"\\u0000\"", "1.5", "-1", "99999999999999999999"]),
+    ) {
+        let mut fields = vec![("name", "\"a\""), ("port", "5000"), ("strategy", "\"random\"")];
+        for (name, text) in &mut fields {
+            if *name == field {
+                *text = value;
+            }
+        }
+        let fields: Vec<_> = fields.iter().map(|(name, text)| format!("\"{name}\":{text}")).collect();
+        let (kind, document) = parsed(&format!("{{{}}}", fields.join(","))).unwrap_err();
+        prop_assert_eq!(kind, Kind::InvalidRequest);
+        let document: Value = serde_json::from_str(&document).unwrap();
+        prop_assert_eq!(document["errors"].as_array().unwrap().len(), 1);
+        prop_assert_eq!(&document["errors"][0]["pointer"], &Value::from(format!("#/{field}")));
+    }
+}

@@ -1,0 +1,129 @@
+//! The HTTP API: routes, extraction, and words on the wire.
+//!
+//! Each endpoint is written once: its path, method, parameters and answers stand on its handler (`#[utoipa::path]`), and
+//! from that come the route, in the local server and in the function that serves it, and the OpenAPI document.
+//! [`ENDPOINTS`] is the list of them all.
+
+mod body;
+mod declared;
+mod headers;
+pub mod log;
+mod observe;
+mod offers;
+mod openapi;
+mod outcome;
+mod page;
+mod pages;
+mod path;
+mod ports;
+mod problem;
+mod services;
+pub mod target;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use declared::Declared;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub use observe::Origin;
+pub use openapi::{document, generate};
+pub use problem::{Kind, Problem};
+
+use portmaster_registry::Registry;
+
+/// What every handler has: the registry, and how long a call may take.
+#[derive(Clone, Debug)]
+pub struct Api {
+    /// The registry.
+    pub registry: Registry,
+    /// How long a call may take, where nothing else bounds it.
+    pub timeout: Duration,
+}
+
+/// How long a call may take where nothing else is said: below the 30 seconds of API Gateway and the patience of most
+/// clients, and above what a deletion of a service with thousands of dead offers takes.
+pub const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Routes, with their part of the OpenAPI document.
+pub type Routes = OpenApiRouter<Api>;
+
+/// One function, and what it serves.
+#[derive(Clone, Copy, Debug)]
+pub struct Endpoint {
+    /// The function's name, and its binary's.
+    pub function: &'static str,
+    /// Its routes.
+    pub routes: fn() -> Routes,
+}
+
+macro_rules! endpoints {
+    ($($function:ident $name:literal: $($handler:path),+;)*) => {
+        /// The endpoints by name, for the functions' `main`.
+        pub mod endpoint {
+            use super::*;
+            $(
+                #[doc = concat!("What the function `", $name, "` serves.")]
+                #[must_use]
+                pub fn $function() -> Routes {
+                    Routes::new()$(.routes(routes!($handler)))+
+                }
+            )*
+        }
+
+        /// Every endpoint. The local server mounts all of them, a function one.
+        pub const ENDPOINTS: &[Endpoint] = &[$(Endpoint { function: $name, routes: endpoint::$function },)*];
+    };
+}
+
+endpoints! {
+    create_service "create-service": services::create;
+    list_services "list-services": services::list;
+    get_service "get-service": services::get;
+    put_service "put-service": services::put;
+    patch_service "patch-service": services::patch;
+    delete_service "delete-service": services::delete;
+    create_offer "create-offer": offers::create;
+    list_offers "list-offers": offers::list;
+    get_offer "get-offer": offers::get;
+    accept_offer "accept-offer": offers::accept;
+    reject_offer "reject-offer": offers::reject, offers::delete;
+    list_ports "list-ports": ports::list;
+    get_port "get-port": ports::get;
+    release_port "release-port": ports::release;
+    find_port "find-port": ports::find;
+    health "health": pages::health;
+    pages "pages": pages::problem, pages::openapi;
+}
+
+/// The whole API, as the local server serves it.
+pub fn api(api: Api) -> Router {
+    one(ENDPOINTS.iter().fold(Routes::new(), |routes, endpoint| routes.merge((endpoint.routes)())), api)
+}
+
+/// One endpoint, as its function serves it.
+pub fn one(routes: Routes, api: Api) -> Router {
+    let (routes, document) = routes.split_for_parts();
+    serve(routes, &document, api)
+}
+
+/// The function `pages`: its own routes, and the answer to every request that no other function's route matches: an
+/// unknown path, or a known one with a method that it lacks.
+pub fn pages_and_the_rest(api: Api) -> Router {
+    let (own, document) = endpoint::pages().split_for_parts();
+    serve(own.merge(pages::methods_not_allowed()), &document, api)
+}
+
+fn serve(routes: Router<Api>, document: &OpenApi, api: Api) -> Router {
+    let declared = Arc::new(Declared::by(document));
+    routes
+        .fallback(pages::unknown_path)
+        .method_not_allowed_fallback(pages::method_not_allowed)
+        .layer(from_fn_with_state(declared, declared::refuse_undeclared))
+        .layer(from_fn_with_state(api.clone(), observe::observe))
+        .with_state(api)
+}

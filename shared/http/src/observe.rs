@@ -1,0 +1,190 @@
+//! Around every request: its id, its deadline, its problem document, and its one line in the log.
+
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, RawPathParams, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::{RequestExt as _, extract::FromRequestParts};
+use http::request::Parts;
+use uuid::Uuid;
+
+use super::body::MAX_BYTES;
+use super::outcome::{self, About, Outcome};
+use super::path;
+use super::target::{Mount, Refused};
+use super::{Api, Kind, Problem};
+use portmaster_domain::{Port, Secret, ServiceName};
+use portmaster_registry::Call;
+use portmaster_registry::PortOrName;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What the transport calls a request, so that it is found again in other logs than ours. Whoever calls the router may
+/// put one into the request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// API Gateway's id (`$context.requestId` in its access log): also ours, where the caller gave none.
+    pub gateway_request_id: Option<String>,
+    /// Lambda's id of the invocation, which its own lines have.
+    pub invocation_id: Option<String>,
+    /// X-Ray's id of the trace.
+    pub trace_id: Option<String>,
+    /// Who called, as IAM knows it: the ARN of a user or of a role's session. None on one machine.
+    pub principal: Option<String>,
+}
+
+impl FromRequestParts<Api> for Call {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, Problem> {
+        let call = parts.extensions.get::<Self>().cloned();
+        call.ok_or_else(|| Problem::new(Kind::Internal, "The request has no deadline."))
+    }
+}
+
+/// The middleware. Whoever calls the router may have put a [`Call`] with its own deadline into the request.
+///
+/// All of it in a task of its own, so that an operation that has begun is not left halfway when its caller hangs up, and
+/// is logged all the same.
+pub(super) async fn observe(State(api): State<Api>, request: Request, next: Next) -> Response {
+    match tokio::spawn(observed(api, request, next)).await {
+        Ok(response) => response,
+        Err(_) => Problem::new(Kind::Internal, "The registry failed at this request.").into_response(),
+    }
+}
+
+async fn observed(api: Api, mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let origin = request.extensions().get::<Origin>().cloned().unwrap_or_default();
+    let id = request_id(request.headers(), &origin);
+    let method = request.method().clone();
+    // The pattern, not the path: the path of an offer has its secret in it.
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let (service, in_path) = subject_of(&mut request).await;
+    let refused = request.extensions_mut().remove::<Refused>();
+    let mount = request.extensions_mut().remove::<Mount>();
+    let call = match request.extensions().get::<Call>() {
+        Some(call) => call.clone(),
+        None => Call::within(api.timeout),
+    };
+    request.extensions_mut().insert(call.clone());
+
+    let response = if let Some(Refused(problem)) = refused {
+        problem.into_response()
+    } else if declares_too_much(request.headers()) {
+        too_large().into_response()
+    } else {
+        // In a task of its own, so that a panic is that request's alone.
+        match tokio::spawn(next.run(request)).await {
+            Ok(response) => response,
+            Err(_) => Problem::new(Kind::Internal, "The registry failed at this request.").into_response(),
+        }
+    };
+    let (mut response, problem) = with_problem(response, &id);
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+
+    if let Some(Mount(mount)) = mount.filter(|Mount(mount)| !mount.is_empty()) {
+        mount_links(response.headers_mut(), &mount);
+    }
+
+    let meter = call.meter();
+    let outcome = response.extensions().get::<Outcome>().copied();
+    let about = response.extensions().get::<About>().cloned().unwrap_or_default();
+    let about = about.or(problem.as_ref().map(Problem::about).cloned().unwrap_or_default()).or(in_path);
+    let kind = problem.as_ref().map(Problem::kind);
+    outcome::count(outcome, kind, &meter);
+    tracing::info!(
+        target: "portmaster::request",
+        request_id = id,
+        gateway_request_id = origin.gateway_request_id,
+        invocation_id = origin.invocation_id,
+        trace_id = origin.trace_id,
+        method = method.as_str(),
+        route = route.as_deref().unwrap_or("(none)"),
+        service = service.as_ref().map(ServiceName::as_str),
+        name = about.loggable_name(),
+        port = about.port.map(Port::get),
+        principal = origin.principal,
+        status = response.status().as_u16(),
+        outcome = kind.map(Kind::slug).or(outcome.map(Outcome::word)).unwrap_or("ok"),
+        cause = problem.as_ref().and_then(Problem::cause),
+        tries = meter.tries,
+        lost_races = meter.lost_races,
+        dynamodb_requests = meter.requests,
+        dynamodb_retries = meter.retries,
+        read_units = meter.read_units,
+        write_units = meter.write_units,
+        // Milliseconds with three decimals.
+        duration_ms = (started.elapsed().as_secs_f64() * 1e6).round() / 1e3,
+    );
+    response
+}
+
+/// The caller's id, if it is one that can go anywhere an id goes; else the transport's; else a new one.
+fn request_id(headers: &HeaderMap, origin: &Origin) -> String {
+    let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
+    let plain = |id: &&str| {
+        (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+    };
+    let given = given.filter(plain).map(str::to_owned);
+    given.or_else(|| origin.gateway_request_id.clone()).unwrap_or_else(|| Uuid::new_v4().to_string())
+}
+
+/// What a path says of its subject: the service, and the port or the instance.
+async fn subject_of(request: &mut Request) -> (Option<ServiceName>, About) {
+    let Ok(params) = request.extract_parts::<RawPathParams>().await else { return Default::default() };
+    let value = |wanted: &str| params.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value);
+    // Somebody's secret in the wrong place of a path is still a secret.
+    let service = value("service").filter(|text| Secret::parse(text).is_err());
+    let port_or_name = value("port_or_name").or_else(|| value("port")).map(path::port_or_name);
+    let about = match port_or_name {
+        Some(Ok(PortOrName::Port(port))) => About { port: Some(port), name: None },
+        Some(Ok(PortOrName::Name(name))) if value("port").is_none() => About { port: None, name: Some(name) },
+        // An offer's secret begins with its port, which is no secret: the lists show it.
+        None => About { port: value("secret").and_then(|text| Secret::parse(text).ok()?.port()), name: None },
+        _ => About::default(),
+    };
+    (service.and_then(|text| ServiceName::try_from(text).ok()), about)
+}
+
+/// Has the links in these headers begin where the API does. They are written as the API's own paths.
+fn mount_links(headers: &mut HeaderMap, mount: &str) {
+    for (name, before) in [(header::LOCATION, ""), (header::LINK, "<")] {
+        let Some(value) = headers.get(&name).and_then(|value| value.to_str().ok()) else { continue };
+        let Some(path) = value.strip_prefix(before).filter(|path| path.starts_with('/')) else { continue };
+        if let Ok(value) = HeaderValue::from_str(&format!("{before}{mount}{path}")) {
+            headers.insert(name, value);
+        }
+    }
+}
+
+fn declares_too_much(headers: &HeaderMap) -> bool {
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    length.is_some_and(|length| length > MAX_BYTES as u64)
+}
+
+pub(super) fn too_large() -> Problem {
+    Problem::new(Kind::PayloadTooLarge, format!("A body has at most {MAX_BYTES} bytes. Send a smaller one."))
+}
+
+/// Gives a problem its body. An error that something else answered, without a problem, gets one too.
+fn with_problem(response: Response, id: &str) -> (Response, Option<Problem>) {
+    let status = response.status();
+    let problem = match response.extensions().get::<Problem>() {
+        Some(problem) => problem.clone(),
+        None if status.is_client_error() => Problem::new(Kind::InvalidRequest, "The request is not valid."),
+        None if status.is_server_error() => Problem::new(Kind::Internal, "The registry failed at this request."),
+        None => return (response, None),
+    };
+    let (mut parts, _) = response.into_parts();
+    parts.status = problem.kind().status();
+    parts.headers.remove(header::CONTENT_LENGTH);
+    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    parts.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    debug_assert!(parts.status != StatusCode::OK, "a problem is no success");
+    (Response::from_parts(parts, problem.document(id).into()), Some(problem))
+}

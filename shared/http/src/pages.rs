@@ -1,0 +1,105 @@
+//! What is not about services, offers or ports: health, the explanations of problems, the OpenAPI document, and the
+//! answers to what is not there.
+
+use axum::Json;
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderValue, Method, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::MethodRouter;
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::path::Segments;
+use super::problem::problems;
+use super::{Api, Kind, Problem, endpoint, openapi as document};
+use portmaster_registry::Call;
+
+problems!(HealthProblems:);
+problems!(ProblemProblems: NotFound);
+problems!(DocumentProblems:);
+
+/// How the registry is.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(description = "How the registry is.")]
+pub(super) struct Health {
+    /// Always `ok`; anything else is a problem.
+    #[schema(example = "ok")]
+    status: &'static str,
+}
+
+/// Whether the registry works: whether its table answers.
+#[utoipa::path(
+    get, path = "/health", operation_id = "health", tag = "about",
+    responses((status = 200, description = "It works.", body = Health), HealthProblems)
+)]
+pub(super) async fn health(State(api): State<Api>, call: Call) -> Result<Json<Health>, Problem> {
+    api.registry.ping(&call).await?;
+    Ok(Json(Health { status: "ok" }))
+}
+
+/// What a problem means, and what to do about it.
+#[utoipa::path(
+    get, path = "/problems/{kind}", operation_id = "explainProblem", tag = "about",
+    params(("kind" = String, Path, description = "The last segment of a problem's `type`.")),
+    responses((status = 200, description = "In words.", body = String, content_type = "text/plain"), ProblemProblems)
+)]
+pub(super) async fn problem(Segments(kind): Segments<String>) -> Result<String, Problem> {
+    match Kind::named(&kind) {
+        Some(kind) => Ok(format!("{} ({})\n\n{}\n", kind.title(), kind.status(), kind.explanation())),
+        None => {
+            let all: Vec<_> = Kind::ALL.iter().map(|kind| kind.slug()).collect();
+            Err(Problem::new(
+                Kind::NotFound,
+                format!("There is no such kind of problem; there are {}.", all.join(", ")),
+            ))
+        }
+    }
+}
+
+/// This document.
+#[utoipa::path(
+    get, path = "/v1/openapi.json", operation_id = "openapi", tag = "about",
+    responses((status = 200, description = "OpenAPI 3.1.", body = Object), DocumentProblems)
+)]
+pub(super) async fn openapi() -> Response {
+    let headers = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    (headers, document::document()).into_response()
+}
+
+/// No route matches.
+pub(super) async fn unknown_path() -> Problem {
+    // The path is not repeated: it may have a secret in it.
+    Problem::new(
+        Kind::NotFound,
+        "The API has no such path. GET /v1/openapi.json lists those it has; none ends in a slash.",
+    )
+}
+
+/// A route matches, but not its method. The router adds `Allow`.
+pub(super) async fn method_not_allowed(method: Method) -> Problem {
+    let detail = format!("This path does not have {method}; the Allow header lists what it has.");
+    Problem::new(Kind::MethodNotAllowed, detail)
+}
+
+/// Every path of the other functions, each answering 405: a request comes here only if its method is none of theirs.
+pub(super) fn methods_not_allowed() -> Router<Api> {
+    let (_, own) = endpoint::pages().split_for_parts();
+    let document: Value = serde_json::from_str(document::document()).unwrap_or_default();
+    let paths = document["paths"].as_object().into_iter().flatten();
+    paths.filter(|(path, _)| !own.paths.paths.contains_key(*path)).fold(Router::new(), |router, (path, item)| {
+        let allow = allowed(item).join(",");
+        let refuse = async move |method: Method| {
+            let problem = method_not_allowed(method).await;
+            problem.header(header::ALLOW, allow)
+        };
+        router.route(path, MethodRouter::new().fallback(refuse))
+    })
+}
+
+/// The methods of a path. API Gateway's HTTP APIs do not send HEAD where GET goes, so it is not one of them there.
+fn allowed(item: &Value) -> Vec<&'static str> {
+    let methods = ["GET", "POST", "PUT", "PATCH", "DELETE"];
+    methods.into_iter().filter(|method| !item[method.to_lowercase()].is_null()).collect()
+}

@@ -1,0 +1,85 @@
+//! What is counted: the metrics' names, and where each is raised.
+//!
+//! Through the `metrics` facade, so that what becomes of them is the process's choice: the functions write them to their
+//! log in CloudWatch's embedded format; the local server has no recorder, and nothing happens. No metric has a label: a
+//! label becomes a dimension, each value of a dimension is a metric that is paid for, and services and instances are
+//! named by callers. Which service it was stands in the log.
+
+use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
+
+/// A metric: its name, and what it counts.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// Its name in CloudWatch.
+    pub name: &'static str,
+    /// What it counts.
+    pub about: &'static str,
+}
+
+macro_rules! metrics {
+    ($($constant:ident $name:literal $about:literal;)*) => {
+        $(#[doc = $about] pub const $constant: &str = $name;)*
+
+        /// Every metric that there is.
+        pub const METRICS: &[Metric] = &[$(Metric { name: $name, about: $about },)*];
+    };
+}
+
+metrics! {
+    COLD_STARTS "ColdStarts" "Processes that began to serve.";
+    OFFERS "Offers" "Offers made.";
+    REPLAYS "Replays" "Offers given again for the same idempotency key.";
+    ACCEPTS "Accepts" "Offers accepted for the first time.";
+    REJECTS "Rejects" "Offers rejected.";
+    RELEASES "Releases" "Allocations given back.";
+    EXPIRIES_SEEN "ExpiriesSeen" "Accepts that came after the offer's time was over.";
+    EXHAUSTIONS "Exhaustions" "Offers refused because every port of the range was taken.";
+    ATTEMPTS_PER_OFFER "AttemptsPerOffer" "How many ports were tried for an offer, won or not.";
+    LOST_RACES "LostRaces" "Ports that somebody else had when they were tried.";
+    DYNAMODB_RETRIES "DynamoDbRetries" "Requests to DynamoDB sent again after a conflict, throttling, or a fault.";
+    RECONCILER_RUNS "ReconcilerRuns" "Runs of the reconciler that came to their end, or to the end of their time.";
+    RECONCILER_FINISHED_SWEEPS "ReconcilerFinishedSweeps" "Sweeps of the whole table that came to their end: one for each run, or for every few runs of a large table.";
+    RECONCILER_INCONSISTENCIES "ReconcilerInconsistencies" "Things it found that a healthy table never has: the sum of the six after this.";
+    RECONCILER_ABANDONED_MARKS "ReconcilerAbandonedMarks" "Services left closing by a call that stopped.";
+    RECONCILER_ORPHANED_ALLOCATIONS "ReconcilerOrphanedAllocations" "Allocations of services that do not exist.";
+    RECONCILER_ALLOCATIONS_OUT_OF_RANGE "ReconcilerAllocationsOutOfRange" "Allocations outside the range of their service.";
+    RECONCILER_OVERLAPPING_SERVICES "ReconcilerOverlappingServices" "Pairs of services whose ranges overlap.";
+    RECONCILER_REBUILT_RANGES "ReconcilerRebuiltRanges" "Bitmaps of claimed ports that disagreed with the services.";
+    RECONCILER_UNREADABLE_ITEMS "ReconcilerUnreadableItems" "Items that no version of the registry could have written.";
+    RECONCILER_EXPIRED_OFFERS "ReconcilerExpiredOffers" "Expired offers removed before DynamoDB's TTL came.";
+    RECONCILER_EXPIRED_REQUESTS "ReconcilerExpiredRequests" "Idempotency keys removed whose time was over.";
+    RECONCILER_STALE_POINTERS "ReconcilerStalePointers" "Names forgotten that had no port for a week.";
+}
+
+/// Tells the process's recorder what there is. To be called once, after the recorder is there.
+pub fn describe() {
+    for Metric { name, about } in METRICS {
+        match *name {
+            ATTEMPTS_PER_OFFER | RECONCILER_INCONSISTENCIES => describe_histogram!(*name, Unit::Count, *about),
+            _ => describe_counter!(*name, Unit::Count, *about),
+        }
+    }
+}
+
+/// A process begins to serve.
+pub fn cold_start() {
+    count(COLD_STARTS, 1);
+}
+
+/// Adds to a counter. Nothing is not written down.
+pub fn count(name: &'static str, times: u64) {
+    if times > 0 {
+        counter!(name).increment(times);
+    }
+}
+
+/// Records how many inconsistencies a run of the reconciler found, none included: a run that found none ends the alarm of the
+/// run before, and the time between two runs must not. A counter is not written when it is zero; a histogram's value is.
+pub(crate) fn inconsistencies(found: u64) {
+    histogram!(RECONCILER_INCONSISTENCIES).record(f64::from(u32::try_from(found).unwrap_or(u32::MAX)));
+}
+
+/// Records how many ports an offer tried.
+pub fn attempts(tries: u32) {
+    histogram!(ATTEMPTS_PER_OFFER).record(f64::from(tries));
+}

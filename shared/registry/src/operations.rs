@@ -1,0 +1,95 @@
+//! What the registry does, in the words of the domain: every rule of the protocol, and none of HTTP's.
+//!
+//! Each operation takes a [`Call`](crate::Call), which bounds it in time and counts what it costs, and a namespace.
+
+mod chance;
+mod error;
+mod health;
+mod memory;
+mod offer;
+mod offers;
+mod ports;
+mod reads;
+mod reconcile;
+mod services;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use error::{Error, Occupancy};
+pub use offer::Offered;
+pub use ports::PortOrName;
+pub use reconcile::Findings;
+pub use services::{Content, IfMatch, NewService, Written};
+
+use crate::store::Table;
+use chance::Chance;
+use health::Writing;
+use memory::Memory;
+use portmaster_domain::Clock;
+
+/// The registry. Clones share their memory of the services.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    table: Table,
+    clock: Clock,
+    offer_seconds: u32,
+    memory: Arc<Memory>,
+    chance: Chance,
+    full_for: Duration,
+    /// Where health writes something: see [`Registry::on_a_disk`].
+    writing: Option<Writing>,
+}
+
+/// A part of a list.
+#[derive(Clone, Debug)]
+pub struct Listed<T, C> {
+    /// In order.
+    pub items: Vec<T>,
+    /// Where to go on, if there may be more.
+    pub next: Option<C>,
+}
+
+impl Registry {
+    /// How long an offer lives by default, in seconds.
+    pub const OFFER_SECONDS: u32 = 30 * 60;
+
+    /// How long an offer may live at most, in seconds: 30 days.
+    pub const MAX_OFFER_SECONDS: u32 = 30 * 24 * 60 * 60;
+
+    /// How long a large range that was read and full is taken for full without reading it again.
+    pub const FULL_FOR: Duration = Duration::from_secs(1);
+
+    /// The registry in this table, whose offers live this many seconds.
+    #[must_use]
+    pub fn new(table: Table, clock: Clock, offer_seconds: u32) -> Self {
+        Self {
+            table,
+            clock,
+            offer_seconds,
+            memory: Arc::default(),
+            chance: Chance::default(),
+            full_for: Self::FULL_FOR,
+            writing: None,
+        }
+    }
+
+    /// The same, drawing its candidates and pauses from a seed: for a test that must be repeatable. Secrets and revisions
+    /// stay as unguessable as they were.
+    #[must_use]
+    pub fn with_seed(self, seed: u64) -> Self {
+        Self { chance: Chance::seeded(seed), ..self }
+    }
+
+    /// The same, taking a large range that was read and full for full for so long: for a test.
+    #[must_use]
+    pub fn with_full_for(self, full_for: Duration) -> Self {
+        Self { full_for, ..self }
+    }
+
+    /// The table it is in.
+    #[must_use]
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+}

@@ -1,0 +1,171 @@
+//! What a process remembers of services between calls. It may be wrong in any way; that costs a retry.
+
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use std::time::Duration;
+
+use lru::LruCache;
+use tokio::time::Instant;
+
+use super::Occupancy;
+use portmaster_domain::allocator::Knowledge;
+use portmaster_domain::{Expiry, Namespace, Port, PortRange, Service, ServiceName, Strategy, Timestamp};
+
+/// How many services a process remembers; the least recently used goes first. One takes some 30 KB, and 2 MB where
+/// tens of thousands of its ports are offered.
+const SERVICES: NonZeroUsize = NonZeroUsize::new(128).unwrap();
+
+/// The largest range that is read each time: its read costs five units, no more than a page of a list.
+const READ_EACH_TIME: usize = 100;
+
+/// One service, as it was last seen, and its ports.
+#[derive(Debug)]
+pub(super) struct Remembered {
+    pub(super) strategy: Strategy,
+    pub(super) knowledge: Knowledge,
+    /// When this process last freed a port of it, or began to remember it. A read that began before that says nothing.
+    freed: Instant,
+    full: Option<Full>,
+}
+
+impl Remembered {
+    fn new(strategy: Strategy, knowledge: Knowledge) -> Self {
+        Self { strategy, knowledge, freed: Instant::now(), full: None }
+    }
+}
+
+/// A whole range that was read consistently and had no free port.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Full {
+    pub(super) range: PortRange,
+    /// When the read began.
+    pub(super) asked: Instant,
+    pub(super) occupancy: Occupancy,
+    /// When the first of its claims ends by itself.
+    pub(super) until: Option<Expiry>,
+}
+
+type Services = LruCache<(Namespace, ServiceName), Remembered>;
+
+/// The memory of a process.
+pub(super) struct Memory(Mutex<Services>);
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self(Mutex::new(LruCache::new(SERVICES)))
+    }
+}
+
+impl std::fmt::Debug for Memory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Memory({} services)", self.lock().len())
+    }
+}
+
+/// Names a service in the memory.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    memory: Arc<Memory>,
+    key: (Namespace, ServiceName),
+}
+
+impl Memory {
+    fn lock(&self) -> MutexGuard<'_, Services> {
+        // It may be wrong in any way, also in the way that a panic left it.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The place of a service.
+    pub(super) fn place(self: &Arc<Self>, namespace: &Namespace, service: &ServiceName) -> Place {
+        Place { memory: Arc::clone(self), key: (namespace.clone(), service.clone()) }
+    }
+}
+
+impl Place {
+    /// The range that was last seen on offer.
+    pub(super) fn range(&self) -> Option<PortRange> {
+        self.with(|remembered| remembered.knowledge.range())
+    }
+
+    /// The strategy that was last seen.
+    pub(super) fn strategy(&self) -> Option<Strategy> {
+        self.with(|remembered| remembered.strategy)
+    }
+
+    /// The service was read.
+    pub(super) fn saw(&self, service: &Service) {
+        let Some(range) = service.offered_range() else { return self.forget() };
+        let mut services = self.memory.lock();
+        match services.get_mut(&self.key) {
+            Some(remembered) if remembered.knowledge.range() == range => remembered.strategy = service.strategy,
+            Some(remembered) => {
+                let old = std::mem::replace(&mut remembered.knowledge, Knowledge::new(range));
+                *remembered = Remembered::new(service.strategy, old.with_range(range));
+            }
+            None => {
+                services.put(self.key.clone(), Remembered::new(service.strategy, Knowledge::new(range)));
+            }
+        }
+    }
+
+    /// The service is gone.
+    pub(super) fn forget(&self) {
+        self.memory.lock().pop(&self.key);
+    }
+
+    /// Looks at, or changes, what is known; none if nothing is.
+    pub(super) fn with<T>(&self, act: impl FnOnce(&mut Remembered) -> T) -> Option<T> {
+        self.memory.lock().get_mut(&self.key).map(act)
+    }
+
+    /// Changes what is known of its ports.
+    pub(super) fn learn(&self, act: impl FnOnce(&mut Knowledge)) {
+        self.with(|remembered| {
+            let frees = remembered.knowledge.frees();
+            act(&mut remembered.knowledge);
+            if remembered.knowledge.frees() != frees {
+                remembered.freed = Instant::now();
+            }
+        });
+    }
+
+    /// The range was read and has no free port.
+    pub(super) fn saw_full(&self, full: Full) {
+        if full.range.size() > READ_EACH_TIME {
+            self.with(|remembered| remembered.full = Some(full));
+        }
+    }
+
+    /// That the range was full a moment ago, unless something says otherwise by now: this process has freed a port since
+    /// the read began, or a claim has expired. What other processes have freed since is not known.
+    pub(super) fn full(&self, range: PortRange, now: Timestamp, at_most: Duration) -> Option<Full> {
+        self.with(|remembered| {
+            remembered.full.filter(|full| {
+                full.range == range
+                    && full.asked > remembered.freed
+                    && full.asked.elapsed() < at_most
+                    && full.until.is_none_or(|until| !until.has_passed(now))
+            })
+        })
+        .flatten()
+    }
+
+    /// A candidate of this process, kept from its other calls until the value is dropped.
+    pub(super) fn reservation(&self, port: Port) -> Reservation {
+        Reservation { place: self.clone(), port }
+    }
+}
+
+/// See [`Place::reservation`].
+#[derive(Debug)]
+pub(super) struct Reservation {
+    place: Place,
+    pub(super) port: Port,
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.place.learn(|knowledge| knowledge.release(self.port));
+    }
+}

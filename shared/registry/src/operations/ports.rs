@@ -1,0 +1,159 @@
+//! Allocations: found by port and by name, and released.
+
+use super::{Error, Registry};
+use crate::Call;
+use crate::store::{BeganBy, Doubt, Removed, StoreError};
+use portmaster_domain::{Claim, ClaimState, Holding, InstanceName, Namespace, Port, ServiceName};
+
+/// How an allocation is named in a path: by its port, or by its holder. A name is never all digits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PortOrName {
+    /// By its port.
+    Port(Port),
+    /// By its holder.
+    Name(InstanceName),
+}
+
+impl std::fmt::Display for PortOrName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Port(port) => port.fmt(f),
+            Self::Name(name) => name.fmt(f),
+        }
+    }
+}
+
+impl Registry {
+    /// An allocation of a service: one read by port, two by name.
+    ///
+    /// # Errors
+    /// [`Error::PortNotFound`], [`Error::Store`].
+    pub async fn get_port(
+        &self,
+        call: &Call,
+        namespace: &Namespace,
+        service: &ServiceName,
+        wanted: &PortOrName,
+    ) -> Result<Claim, Error> {
+        let found = match wanted {
+            PortOrName::Port(port) => self.table.port(call, namespace, *port).await?,
+            PortOrName::Name(name) => self.claim_of(call, namespace, service, name).await?,
+        };
+        let claim = found.map(|holding| holding.claim).filter(|claim| claim.service == *service);
+        self.allocation(claim, not_found(Some(service), wanted))
+    }
+
+    /// The claim that a name's pointer points to, if it is that claim still.
+    async fn claim_of(
+        &self,
+        call: &Call,
+        namespace: &Namespace,
+        service: &ServiceName,
+        name: &InstanceName,
+    ) -> Result<Option<Holding>, Error> {
+        let Some(pointer) = self.table.pointer(call, namespace, service, name).await? else { return Ok(None) };
+        let found = self.table.port(call, namespace, pointer.port).await?;
+        Ok(found.filter(|found| found.secret == pointer.secret))
+    }
+
+    /// The allocation of a port, whatever its service.
+    ///
+    /// # Errors
+    /// [`Error::PortNotFound`], [`Error::Store`].
+    pub async fn find_port(&self, call: &Call, namespace: &Namespace, port: Port) -> Result<Claim, Error> {
+        let found = self.table.port(call, namespace, port).await?;
+        self.allocation(found.map(|holding| holding.claim), not_found(None, &PortOrName::Port(port)))
+    }
+
+    /// The claim, if it is a live allocation; else the error, with the live offer that it is instead.
+    fn allocation(&self, claim: Option<Claim>, mut not_found: Error) -> Result<Claim, Error> {
+        match claim.filter(|claim| claim.is_live(self.now())) {
+            Some(claim) if claim.state == ClaimState::Allocated => Ok(claim),
+            other => {
+                if let Error::PortNotFound { offered, .. } = &mut not_found {
+                    *offered = other.map(Box::new);
+                }
+                Err(not_found)
+            }
+        }
+    }
+
+    /// Releases an allocation: one conditional write by port; by name one read before it.
+    ///
+    /// # Errors
+    /// [`Error::PortNotFound`], [`Error::Store`].
+    pub async fn release(
+        &self,
+        call: &Call,
+        namespace: &Namespace,
+        service: &ServiceName,
+        wanted: &PortOrName,
+    ) -> Result<(), Error> {
+        let (port, removed) = match wanted {
+            PortOrName::Port(port) => (*port, self.release_by_port(call, namespace, service, *port).await?),
+            PortOrName::Name(name) => {
+                let pointer = self.table.pointer(call, namespace, service, name).await?;
+                let Some(pointer) = pointer else { return Err(not_found(Some(service), wanted)) };
+                let (place, began_by) = ((pointer.port, pointer.secret), BeganBy::Sending(&self.clock));
+                let removed = self.table.release_claim(call, namespace, place, began_by).await?;
+                let removed = match removed {
+                    // In doubt, and another's by now: then the earlier send has done it.
+                    Removed::Not(Some(found), Doubt::Earlier) if found.secret != pointer.secret => Removed::Now,
+                    // It seems to begin after this was sent, so some clock is ahead.
+                    Removed::Not(Some(found), _)
+                        if found.secret == pointer.secret && self.is_allocated(service, &found) =>
+                    {
+                        self.release_seen(call, namespace, &found).await?
+                    }
+                    removed => removed,
+                };
+                (pointer.port, removed)
+            }
+        };
+        match removed {
+            // The second: gone, and an earlier send of this call may have done it.
+            Removed::Now | Removed::Not(None, Doubt::Earlier) => {
+                self.memory.place(namespace, service).learn(|knowledge| knowledge.freed(port));
+                Ok(())
+            }
+            Removed::Not(..) => Err(not_found(Some(service), wanted)),
+        }
+    }
+
+    /// A release by port names nothing unique, so it is sent once. If its reply is lost, a look tells: a port that is not
+    /// allocated any more was released. One that is may be the next holder's already, so that is not decided here.
+    ///
+    /// Where the allocation seems to begin after the release was sent, some clock is ahead; then by its secret.
+    async fn release_by_port(
+        &self,
+        call: &Call,
+        namespace: &Namespace,
+        service: &ServiceName,
+        port: Port,
+    ) -> Result<Removed, Error> {
+        let is_ours = |found: &Holding| self.is_allocated(service, found);
+        match self.table.release_port(call, namespace, service, port, &self.clock).await {
+            Err(StoreError::Unknown { last }) => match self.table.port(&call.extended(), namespace, port).await {
+                Ok(found) if !found.as_ref().is_some_and(is_ours) => Ok(Removed::Now),
+                Ok(_) | Err(_) => Err(StoreError::Unknown { last }.into()),
+            },
+            Ok(Removed::Not(Some(found), _)) if is_ours(&found) => self.release_seen(call, namespace, &found).await,
+            result => Ok(result?),
+        }
+    }
+
+    fn is_allocated(&self, service: &ServiceName, found: &Holding) -> bool {
+        found.claim.service == *service && found.claim.is_allocation(self.now())
+    }
+
+    /// Releases the very allocation that was seen.
+    async fn release_seen(&self, call: &Call, namespace: &Namespace, found: &Holding) -> Result<Removed, Error> {
+        let Holding { claim, secret } = found;
+        let (place, began) = ((claim.port, *secret), BeganBy::Seen(claim.allocated_at()));
+        Ok(self.table.release_claim(call, namespace, place, began).await?)
+    }
+}
+
+fn not_found(service: Option<&ServiceName>, wanted: &PortOrName) -> Error {
+    Error::PortNotFound { service: service.cloned(), wanted: wanted.to_string(), offered: None }
+}

@@ -1,0 +1,558 @@
+//! The reconciler: a garbage collector that may be late, may stop anywhere, and removes nothing that is live.
+//!
+//! It assumes that anything may leak and that nothing was handed out twice. Every removal repeats its evidence as a
+//! condition. In a healthy table every count but those of expired things is zero.
+//!
+//! A *sweep* looks at the whole table, in as many *runs* as it takes. Each run
+//! 1. reads the services of every namespace that is known, and its Ranges: so a mark that was left behind is found by
+//!    the next run, however large the table;
+//! 2. scans on from where the last run stopped. When it comes to a namespace's ports, or to the first name that may be
+//!    of one of them, it reads all ports of that namespace (48,128 at most) and remembers their secrets.
+//!
+//! So a name costs its share of the scan. Whose port shows its secret is in use, however old that read is: what is left
+//! alone is left alone safely. Only for the others, once in each one's life, is the port read again, settled and a
+//! hundred at a time; the finding is written down (`gone_since`), and a week later the name is removed by that note.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::Duration;
+
+use futures::stream::{self, StreamExt as _};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::Registry;
+use crate::Call;
+use crate::metrics;
+use crate::store::{Checkpoint, Found, Key, Pointer, Ranges, Removed, SETTLED_AT_ONCE, StoreError, Table};
+use portmaster_domain::allocator::PortSet;
+use portmaster_domain::{Holding, Namespace, Port, PortRange, Secret, Service, ServiceName, Timestamp};
+
+/// How long a pointer whose claim is gone is kept: so long a name comes back to its port.
+const AFFINITY_MILLIS: i64 = 7 * 24 * 60 * 60 * 1000;
+
+/// How old a mark must be to count as left behind. A call has seconds; clocks may differ by minutes.
+const ABANDONED_MILLIS: i64 = 5 * 60 * 1000;
+
+/// What is left of the call's time when it stops, to write down how far it got.
+const RESERVE: Duration = Duration::from_secs(2);
+
+/// How many items it reads at a time.
+const PAGE: usize = 500;
+
+/// How many writes are under way at a time: on AWS some 800 a second, so that they leave room in a partition, which
+/// bears a thousand.
+const WRITES: usize = 4;
+
+/// How many namespaces a run begins with. The services of any more are looked at when the scan comes to them.
+const NAMESPACES: usize = 100;
+
+/// How many ports' secrets are remembered at a time, of all namespaces together: 18 bytes each.
+const REMEMBERED: usize = 2_000_000;
+
+/// How long a disagreement between Ranges and the services must stand to be one.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// What a run found, and did about it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Findings {
+    /// Items looked at.
+    pub items: u64,
+    /// Offers that expired and that TTL had not yet taken: removed.
+    pub expired_offers: u64,
+    /// Remembered idempotency keys whose day was over: removed.
+    pub expired_requests: u64,
+    /// Pointers of names whose claim has been gone for a week: removed.
+    pub stale_pointers: u64,
+    /// Services left closing by a deletion or a shrinking that stopped: open again.
+    pub abandoned_marks: u64,
+    /// Allocations of services that do not exist: removed.
+    pub orphaned_allocations: u64,
+    /// Allocations outside the range of their service: only counted, since somebody uses them.
+    pub allocations_out_of_range: u64,
+    /// Pairs of services whose ranges overlap: only counted, since nothing says whose the ports are.
+    pub overlapping_services: u64,
+    /// Bitmaps of claimed ports that disagreed with the services: made anew.
+    pub rebuilt_ranges: u64,
+    /// Items that no version of the registry could have written: only counted.
+    pub unreadable_items: u64,
+    /// Whether the whole table was looked at; if not, the next run goes on where this one stopped.
+    pub finished: bool,
+}
+
+impl Findings {
+    /// Writes one line to the log, and counts.
+    pub fn report(&self) {
+        for (name, count) in [
+            (metrics::RECONCILER_RUNS, 1),
+            (metrics::RECONCILER_FINISHED_SWEEPS, u64::from(self.finished)),
+            (metrics::RECONCILER_ABANDONED_MARKS, self.abandoned_marks),
+            (metrics::RECONCILER_ORPHANED_ALLOCATIONS, self.orphaned_allocations),
+            (metrics::RECONCILER_ALLOCATIONS_OUT_OF_RANGE, self.allocations_out_of_range),
+            (metrics::RECONCILER_OVERLAPPING_SERVICES, self.overlapping_services),
+            (metrics::RECONCILER_REBUILT_RANGES, self.rebuilt_ranges),
+            (metrics::RECONCILER_UNREADABLE_ITEMS, self.unreadable_items),
+            (metrics::RECONCILER_EXPIRED_OFFERS, self.expired_offers),
+            (metrics::RECONCILER_EXPIRED_REQUESTS, self.expired_requests),
+            (metrics::RECONCILER_STALE_POINTERS, self.stale_pointers),
+        ] {
+            metrics::count(name, count);
+        }
+        metrics::inconsistencies(self.inconsistencies());
+        tracing::info!(
+            target: "portmaster::reconcile",
+            healthy = self.is_healthy(),
+            finished = self.finished,
+            items = self.items,
+            expired_offers = self.expired_offers,
+            expired_requests = self.expired_requests,
+            stale_pointers = self.stale_pointers,
+            abandoned_marks = self.abandoned_marks,
+            orphaned_allocations = self.orphaned_allocations,
+            allocations_out_of_range = self.allocations_out_of_range,
+            overlapping_services = self.overlapping_services,
+            rebuilt_ranges = self.rebuilt_ranges,
+            unreadable_items = self.unreadable_items,
+            "reconciled"
+        );
+    }
+
+    /// Whether nothing was found that a healthy table never has.
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        self.inconsistencies() == 0
+    }
+
+    /// How much was found that a healthy table never has.
+    fn inconsistencies(&self) -> u64 {
+        let Self {
+            items: _,
+            expired_offers: _,
+            expired_requests: _,
+            stale_pointers: _,
+            abandoned_marks,
+            orphaned_allocations,
+            allocations_out_of_range,
+            overlapping_services,
+            rebuilt_ranges,
+            unreadable_items,
+            finished: _,
+        } = *self;
+        abandoned_marks
+            + orphaned_allocations
+            + allocations_out_of_range
+            + overlapping_services
+            + rebuilt_ranges
+            + unreadable_items
+    }
+}
+
+impl Registry {
+    /// Looks at the table, from where the last run stopped, until its end or until the call's time runs out.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the table does not answer; what was done until then stays done.
+    pub async fn reconcile(&self, call: &Call) -> Result<Findings, StoreError> {
+        let resumed = self.table.checkpoint(call).await?;
+        let mut run = Run {
+            registry: self,
+            call,
+            findings: Findings::default(),
+            namespaces: resumed.namespaces.clone(),
+            begun: BTreeSet::new(),
+            services: HashMap::new(),
+            fresh: HashSet::new(),
+            ports: HashMap::new(),
+        };
+        let mut after = resumed.after.clone();
+        let swept = run.sweep(&mut after).await;
+        let reached = Checkpoint { after, namespaces: run.namespaces };
+        let saved = match reached == resumed {
+            true => Ok(()),
+            false => self.table.save_checkpoint(&call.extended(), &reached).await,
+        };
+        swept.and(saved)?;
+        Ok(run.findings)
+    }
+}
+
+/// The ports of a namespace, as they were when this run came to them.
+struct Ports {
+    /// By port.
+    secrets: Vec<(Port, Secret)>,
+    /// The last item of their partition.
+    last: Option<Key>,
+}
+
+/// Something to be done, on a condition of its own.
+enum Chore {
+    RemoveDead(Namespace, Port, Timestamp),
+    RemoveOrphan(Namespace, Box<Holding>),
+    RemoveRequest(Key, Timestamp),
+    NoteGone(Key, Secret, Timestamp),
+    RemovePointer(Key, Secret),
+}
+
+struct Run<'a> {
+    registry: &'a Registry,
+    call: &'a Call,
+    findings: Findings,
+    /// Namespaces to begin the next run with.
+    namespaces: BTreeSet<Namespace>,
+    /// Namespaces whose services were looked at.
+    begun: BTreeSet<Namespace>,
+    /// The ranges of services that were asked for, and of those that do not exist. A removal asks again.
+    services: HashMap<(Namespace, ServiceName), Option<PortRange>>,
+    /// Those of them that were asked for since the last page of ports was read.
+    fresh: HashSet<(Namespace, ServiceName)>,
+    /// The ports of each namespace that the scan has come to.
+    ports: HashMap<Namespace, Ports>,
+}
+
+impl Run<'_> {
+    /// Goes on until the end of the table, or of the time; `after` is how far it got.
+    async fn sweep(&mut self, after: &mut Option<Key>) -> Result<(), StoreError> {
+        self.begin(&Namespace::default()).await?;
+        for namespace in self.namespaces.clone() {
+            self.begin(&namespace).await?;
+        }
+        loop {
+            let page = self.registry.table.sweep_page(self.call, after.as_ref(), PAGE).await?;
+            let seen = page.items.iter().filter(|item| !matches!(item, Found::Checkpoint | Found::Port(_))).count();
+            if !self.look_at(page.items).await? {
+                return Ok(());
+            }
+            self.findings.items += seen as u64;
+            *after = page.next.map(|next| self.beyond_ports(next));
+            self.findings.finished = after.is_none();
+            if after.is_none() || self.is_short_of_time() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn is_short_of_time(&self) -> bool {
+        Instant::now() + RESERVE >= self.call.deadline()
+    }
+
+    /// Ports that were looked at together need not be scanned as well.
+    fn beyond_ports(&self, next: Key) -> Key {
+        let last = self.ports.iter().find(|(namespace, _)| Table::is_port_of(namespace, &next));
+        match last.and_then(|(_, ports)| ports.last.clone()) {
+            Some(last) if last.sk > next.sk => last,
+            _ => next,
+        }
+    }
+
+    /// Looks at a page of the table; gives false where the time was over before all was done.
+    async fn look_at(&mut self, items: Vec<Found>) -> Result<bool, StoreError> {
+        let now = self.registry.now();
+        let (mut chores, mut suspects) = (Vec::new(), Vec::new());
+        for item in items {
+            match item {
+                Found::Port(namespace) => {
+                    self.begin(&namespace).await?;
+                    if !self.ports(&namespace).await? {
+                        return Ok(false);
+                    }
+                }
+                Found::Pointer(namespace, key, Pointer { port, secret, gone_since }) => match gone_since {
+                    // It was noted by a run that found the claim gone, settled. Gone is for ever, and a new claim
+                    // writes the whole item anew; so that the pointer still has the secret is all the evidence there is.
+                    Some(since) if now.millis() - since.millis() >= AFFINITY_MILLIS => {
+                        chores.push(Chore::RemovePointer(key, secret));
+                    }
+                    Some(_) => {}
+                    None => {
+                        self.begin(&namespace).await?;
+                        if !self.ports(&namespace).await? {
+                            return Ok(false);
+                        }
+                        // Live, or merely dead: a slower clock could still accept it, and the name would be free
+                        // meanwhile.
+                        if !self.shows(&namespace, port, secret) {
+                            suspects.push((namespace, port, key, secret));
+                        }
+                    }
+                },
+                Found::Request(key, replay) => {
+                    if replay.expires_at.has_passed(now) {
+                        chores.push(Chore::RemoveRequest(key, now));
+                    }
+                }
+                Found::Service(namespace) | Found::Ranges(namespace) => self.begin(&namespace).await?,
+                Found::Hint | Found::Checkpoint => {}
+                Found::Unreadable(error) => self.count_unreadable(&error),
+            }
+        }
+        self.judge(suspects, &mut chores).await?;
+        self.work(chores).await
+    }
+
+    fn count_unreadable(&mut self, error: &StoreError) {
+        tracing::warn!(%error, "an unreadable item");
+        self.findings.unreadable_items += 1;
+    }
+
+    /// Whether the port carried the secret when the namespace's ports were read.
+    fn shows(&self, namespace: &Namespace, port: Port, secret: Secret) -> bool {
+        let Some(Ports { secrets, .. }) = self.ports.get(namespace) else { return false };
+        secrets.binary_search_by_key(&port, |(port, _)| *port).is_ok_and(|at| secrets[at].1 == secret)
+    }
+
+    /// Looks at all ports of a namespace, unless this run has, and remembers whose they are; gives false where the time
+    /// was over before all was done.
+    async fn ports(&mut self, namespace: &Namespace) -> Result<bool, StoreError> {
+        if self.ports.contains_key(namespace) {
+            return Ok(true);
+        }
+        if self.ports.values().map(|ports| ports.secrets.len()).sum::<usize>() > REMEMBERED {
+            // Where a table has so many, they are read again when they are needed again.
+            self.ports.clear();
+        }
+        let mut ports = Ports { secrets: Vec::new(), last: None };
+        let mut after = None;
+        loop {
+            let page = self.registry.table.sweep_ports(self.call, namespace, after.as_ref(), PAGE).await?;
+            self.fresh.clear();
+            let seen = page.items.len();
+            let mut chores = Vec::new();
+            for item in page.items {
+                match item {
+                    Ok(holding) => {
+                        ports.secrets.push((holding.claim.port, holding.secret));
+                        chores.extend(self.port(namespace, holding).await?);
+                    }
+                    Err(error) => self.count_unreadable(&error),
+                }
+            }
+            if !self.work(chores).await? || self.is_short_of_time() {
+                return Ok(false);
+            }
+            self.findings.items += seen as u64;
+            ports.last = page.last.or(ports.last);
+            after = page.next;
+            if after.is_none() {
+                self.ports.insert(namespace.clone(), ports);
+                return Ok(true);
+            }
+        }
+    }
+
+    async fn port(&mut self, namespace: &Namespace, holding: Holding) -> Result<Option<Chore>, StoreError> {
+        let now = self.registry.now();
+        let claim = &holding.claim;
+        if !claim.is_live(now) {
+            // Dead by this clock. A slower one may still think otherwise; its accept will then find nothing.
+            return Ok(Some(Chore::RemoveDead(namespace.clone(), claim.port, now)));
+        }
+        if !claim.is_allocation(now) {
+            // A live offer outside a service is about to be withdrawn, or will expire: nobody was told of it.
+            return Ok(None);
+        }
+        let key = (namespace.clone(), claim.service.clone());
+        if self.services.get(&key).copied().flatten().is_some_and(|range| range.contains(claim.port)) {
+            return Ok(None);
+        }
+        // Not as far as is remembered; then it is looked up, once after the claim was read.
+        if !self.fresh.contains(&key) {
+            match self.registry.table.service(self.call, namespace, &claim.service).await {
+                Ok(service) => {
+                    self.services.insert(key.clone(), service.map(|service| service.range));
+                    self.fresh.insert(key.clone());
+                }
+                // It exists, and is counted where the scan comes to it.
+                Err(StoreError::Damaged { .. }) => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+        match self.services.get(&key).copied().flatten() {
+            None => Ok(Some(Chore::RemoveOrphan(namespace.clone(), Box::new(holding)))),
+            Some(range) if !range.contains(claim.port) => {
+                tracing::warn!(service = %claim.service, port = %claim.port, "an allocation outside its service's range");
+                self.findings.allocations_out_of_range += 1;
+                Ok(None)
+            }
+            Some(_) => Ok(None),
+        }
+    }
+
+    /// Pointers whose claim may be gone: their ports are read again, settled, since the claim may be being made at this
+    /// moment. That it is gone is noted. A port that somebody is writing to is left to the next sweep.
+    async fn judge(
+        &mut self,
+        suspects: Vec<(Namespace, Port, Key, Secret)>,
+        chores: &mut Vec<Chore>,
+    ) -> Result<(), StoreError> {
+        let ports: BTreeSet<_> = suspects.iter().map(|(namespace, port, ..)| (namespace.clone(), *port)).collect();
+        let ports: Vec<_> = ports.into_iter().collect();
+        let mut settled = HashMap::new();
+        for some in ports.chunks(SETTLED_AT_ONCE) {
+            settled.extend(self.registry.table.settled_secrets(self.call, some.iter().cloned()).await?);
+        }
+        let now = self.registry.now();
+        for (namespace, port, key, secret) in suspects {
+            if settled.get(&(namespace, port)).is_some_and(|found| *found != Some(secret)) {
+                chores.push(Chore::NoteGone(key, secret, now));
+            }
+        }
+        Ok(())
+    }
+
+    /// Does some chores, a few at a time, while there is time; gives false where some were left.
+    async fn work(&mut self, chores: Vec<Chore>) -> Result<bool, StoreError> {
+        let (registry, call) = (self.registry, self.call);
+        let over = call.deadline().checked_sub(RESERVE);
+        let work = chores.into_iter().map(|chore| async move {
+            if over.is_none_or(|over| Instant::now() >= over) {
+                return Ok(None);
+            }
+            chore.perform(&registry.table, call).await.map(Some)
+        });
+        let done: Vec<Result<Option<Findings>, StoreError>> =
+            stream::iter(work).buffer_unordered(WRITES).collect().await;
+        let (mut all, mut failed) = (true, None);
+        for result in done {
+            match result {
+                Ok(Some(done)) => {
+                    self.findings.expired_offers += done.expired_offers;
+                    self.findings.expired_requests += done.expired_requests;
+                    self.findings.stale_pointers += done.stale_pointers;
+                    self.findings.orphaned_allocations += done.orphaned_allocations;
+                }
+                Ok(None) => all = false,
+                Err(error) => failed = Some(error),
+            }
+        }
+        failed.map_or(Ok(all), Err)
+    }
+
+    /// Looks at the services of a namespace and its Ranges, once in each run: marks that were left behind, and whether
+    /// Ranges says what they say.
+    async fn begin(&mut self, namespace: &Namespace) -> Result<(), StoreError> {
+        if !self.begun.insert(namespace.clone()) {
+            return Ok(());
+        }
+        let first = match self.compare(namespace).await {
+            Err(error @ StoreError::Damaged { .. }) => {
+                // Ranges cannot be read; the marks can.
+                self.count_unreadable(&error);
+                let (services, _) = self.registry.table.readable_services(self.call, namespace).await?;
+                for service in &services {
+                    self.mark(namespace, service).await;
+                }
+                return Ok(());
+            }
+            first => first?,
+        };
+        let exists = first.seen.exists() || !first.services.is_empty();
+        if exists && *namespace != Namespace::default() && self.namespaces.len() < NAMESPACES {
+            self.namespaces.insert(namespace.clone());
+        } else if !exists {
+            self.namespaces.remove(namespace);
+        }
+        for service in &first.services {
+            self.services.insert((namespace.clone(), service.name.clone()), Some(service.range));
+            self.mark(namespace, service).await;
+        }
+        self.ranges(namespace, first).await
+    }
+
+    /// A mark that somebody left behind is taken off again, if it is that very mark still: nobody was told that what it
+    /// was set for was done, and to do it now might be to delete what has been in use since.
+    async fn mark(&mut self, namespace: &Namespace, service: &Service) {
+        let Some(mark) = &service.mark else { return };
+        if self.registry.now().millis() - mark.since.millis() >= ABANDONED_MILLIS {
+            tracing::warn!(service = %service.name, change = ?mark.change, "a mark was left behind");
+            let taken_off = self.registry.unmark(self.call, namespace, service).await;
+            self.findings.abandoned_marks += u64::from(taken_off);
+        }
+    }
+
+    async fn ranges(&mut self, namespace: &Namespace, first: Comparison) -> Result<(), StoreError> {
+        let Comparison { seen, overlaps, .. } = &first;
+        if *overlaps > 0 {
+            tracing::warn!(%namespace, overlaps, "services whose ranges overlap");
+            self.findings.overlapping_services += overlaps;
+        }
+        if !first.disagrees() {
+            return Ok(());
+        }
+        // Perhaps a transaction was half to be seen; then it is whole by now.
+        tokio::time::sleep(SETTLE).await;
+        let again = self.compare(namespace).await?;
+        if again.seen != *seen || !again.disagrees() {
+            return Ok(());
+        }
+        let ports = PortRange::ALL;
+        tracing::warn!(
+            %namespace,
+            was = seen.claimed.count(ports),
+            is = again.claimed.count(ports),
+            of = Port::COUNT,
+            "the claimed ranges disagreed with the services"
+        );
+        let rebuilt = self.registry.table.rebuild_ranges(self.call, namespace, seen, &again.claimed).await?;
+        self.findings.rebuilt_ranges += u64::from(rebuilt);
+        Ok(())
+    }
+
+    /// Ranges as it is, what it should be by the services, and how many of those overlap. First the bitmap, then the
+    /// services: see `rebuild_ranges`.
+    async fn compare(&self, namespace: &Namespace) -> Result<Comparison, StoreError> {
+        let table = &self.registry.table;
+        let seen = table.ranges(self.call, namespace).await?;
+        let (services, unreadable) = table.readable_services(self.call, namespace).await?;
+        let mut claimed = PortSet::default();
+        let mut overlaps = 0;
+        for service in &services {
+            overlaps += u64::from(claimed.intersects(service.range));
+            claimed.insert_range(service.range);
+        }
+        Ok(Comparison { seen, claimed, overlaps, services, unreadable })
+    }
+}
+
+/// Ranges beside the services.
+struct Comparison {
+    seen: Ranges,
+    claimed: PortSet,
+    overlaps: u64,
+    services: Vec<Service>,
+    /// How many services cannot be read. They still own their ports, so then nothing follows.
+    unreadable: usize,
+}
+
+impl Comparison {
+    fn disagrees(&self) -> bool {
+        self.unreadable == 0 && self.claimed != self.seen.claimed
+    }
+}
+
+impl Chore {
+    /// Does it; gives what it counts as.
+    async fn perform(self, table: &Table, call: &Call) -> Result<Findings, StoreError> {
+        let nothing = Findings::default();
+        Ok(match self {
+            Self::RemoveDead(namespace, port, now) => {
+                let removed = table.remove_dead(call, &namespace, port, now).await?;
+                Findings { expired_offers: u64::from(matches!(removed, Removed::Now)), ..nothing }
+            }
+            Self::RemoveOrphan(namespace, holding) => {
+                let removed = table.remove_orphan(call, &namespace, &holding).await?;
+                Findings { orphaned_allocations: u64::from(removed), ..nothing }
+            }
+            Self::RemoveRequest(key, now) => {
+                let removed = table.remove_request(call, &key, now).await?;
+                Findings { expired_requests: u64::from(removed), ..nothing }
+            }
+            Self::NoteGone(key, secret, now) => {
+                table.note_gone(call, &key, secret, now).await?;
+                nothing
+            }
+            Self::RemovePointer(key, secret) => {
+                let removed = table.remove_pointer(call, &key, secret).await?;
+                Findings { stale_pointers: u64::from(removed), ..nothing }
+            }
+        })
+    }
+}

@@ -1,0 +1,472 @@
+//! Services: create, read, change, delete.
+//!
+//! Deleting and shrinking give ports up, and an offer may be on its way there. Both set a mark first, then look for
+//! live claims, and give the ports up last; see the module `offer` for the other half of that handshake.
+
+use std::time::Duration;
+
+use backon::ExponentialBackoff;
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use tokio::time::Instant;
+
+use super::{Error, Listed, Registry};
+use crate::Call;
+use crate::store::{Marked, Ranges, Removed, Rewritten, StoreError, backoff, wait};
+use portmaster_domain::{
+    Change, Claim, ClaimState, Description, Holding, Mark, Namespace, PortRange, Service, ServiceName, Strategy,
+    Version,
+};
+
+/// How long another's mark is left alone: its deletion takes a few round trips, unless it died.
+const FOREIGN_MARK: Duration = Duration::from_secs(1);
+
+/// How many dead claims are removed at the same time.
+const REMOVALS: usize = 16;
+
+/// A service to be made.
+#[derive(Clone, Debug)]
+pub struct NewService {
+    /// Its name.
+    pub name: ServiceName,
+    /// Everything else.
+    pub content: Content,
+}
+
+/// What a caller can say of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// What it is for.
+    pub description: Description,
+    /// Its ports.
+    pub range: PortRange,
+    /// How it chooses.
+    pub strategy: Strategy,
+}
+
+impl Content {
+    /// What a service says now.
+    #[must_use]
+    pub fn of(service: &Service) -> Self {
+        Self { description: service.description.clone(), range: service.range, strategy: service.strategy }
+    }
+
+    fn put_into(self, old: &Service) -> Service {
+        // The same content, where only a mark is to be overtaken, is the same version.
+        let version = if self == Self::of(old) { old.version } else { Version::unique() };
+        let Self { description, range, strategy } = self;
+        let revision = Version::unique();
+        Service { description, range, strategy, version, revision, mark: None, ..old.clone() }
+    }
+}
+
+/// What a PUT came to.
+#[derive(Clone, Debug)]
+pub enum Written {
+    /// There was no such service.
+    Created(Service),
+    /// There was; it is as asked now.
+    Replaced(Service),
+}
+
+/// The precondition of `If-Match` (RFC 9110, section 13.1.1).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum IfMatch {
+    /// None was given.
+    #[default]
+    Always,
+    /// `*`: the service exists.
+    Exists,
+    /// Its version is one of these.
+    OneOf(Vec<String>),
+}
+
+impl IfMatch {
+    fn check(&self, service: Option<&Service>) -> Result<(), Error> {
+        let holds = match (self, service) {
+            (Self::Always, _) | (Self::Exists, Some(_)) => true,
+            (Self::OneOf(versions), Some(service)) => versions.contains(&service.version.to_string()),
+            (Self::Exists | Self::OneOf(_), None) => false,
+        };
+        if holds { Ok(()) } else { Err(Error::PreconditionFailed) }
+    }
+}
+
+/// Patience with others who change the same service.
+struct Contest<'a> {
+    call: &'a Call,
+    service: &'a ServiceName,
+    backoff: ExponentialBackoff,
+    /// The revision of a service with another's mark, and since when it has been seen standing. No clocks are compared.
+    foreign: Option<(Version, Instant)>,
+}
+
+impl<'a> Contest<'a> {
+    fn new(call: &'a Call, service: &'a ServiceName) -> Self {
+        Self { call, service, backoff: backoff(), foreign: None }
+    }
+
+    /// Waits a little, before reading the service again.
+    async fn pause(&mut self) -> Result<(), Error> {
+        wait(self.call, &mut self.backoff, "another change of the service")
+            .await
+            .map_err(|_| Error::ServiceClosing { service: self.service.clone() })
+    }
+
+    /// Whether the service may be changed now. Another's mark is overtaken only once it has stood for a while; its
+    /// attempt then ends without effect, since its last step is conditional on the mark being its own.
+    async fn may_go_on(&mut self, service: &Service) -> Result<bool, Error> {
+        if service.mark.is_none() {
+            return Ok(true);
+        }
+        match self.foreign {
+            Some((revision, since)) if revision == service.revision => {
+                if since.elapsed() >= FOREIGN_MARK {
+                    return Ok(true);
+                }
+            }
+            _ => {
+                self.foreign = Some((service.revision, Instant::now()));
+                self.backoff = backoff();
+            }
+        }
+        self.pause().await?;
+        Ok(false)
+    }
+}
+
+impl Registry {
+    /// Creates a service.
+    ///
+    /// # Errors
+    /// [`Error::ServiceExists`], [`Error::RangeOverlap`], [`Error::Store`].
+    pub async fn create_service(&self, call: &Call, namespace: &Namespace, new: NewService) -> Result<Service, Error> {
+        let NewService { name, content } = new;
+        let service = Service {
+            name,
+            description: content.description,
+            range: content.range,
+            strategy: content.strategy,
+            created: self.clock.now(),
+            version: Version::unique(),
+            revision: Version::unique(),
+            mark: None,
+        };
+        let mut waits = backoff();
+        let mut doubts = 0;
+        loop {
+            let ranges = self.table.ranges(call, namespace).await?;
+            if ranges.claimed.intersects(service.range) {
+                let services = self.table.all_services(call, namespace).await?;
+                if services.iter().any(|other| other.name == service.name) {
+                    return Err(Error::ServiceExists { service: service.name });
+                }
+                let conflicts = conflicts(services, &service.name, service.range);
+                // Nobody has these ports, so somebody had them a moment ago; if not, the reconciler will find out.
+                if conflicts.is_empty() && doubts < 3 {
+                    doubts += 1;
+                    wait(call, &mut waits, "another service's change of range").await?;
+                    continue;
+                }
+                return Err(Error::RangeOverlap { range: service.range, conflicts });
+            }
+            match self.table.create_service(call, namespace, &service, &ranges).await? {
+                Rewritten::Done => {
+                    self.memory.place(namespace, &service.name).saw(&service);
+                    return Ok(service);
+                }
+                Rewritten::ServiceChanged(_) => return Err(Error::ServiceExists { service: service.name }),
+                Rewritten::RangesChanged => wait(call, &mut waits, "another service's change of range").await?,
+            }
+        }
+    }
+
+    /// A service.
+    ///
+    /// # Errors
+    /// [`Error::ServiceNotFound`], [`Error::Store`].
+    pub async fn get_service(&self, call: &Call, namespace: &Namespace, name: &ServiceName) -> Result<Service, Error> {
+        let found = self.table.service(call, namespace, name).await?;
+        found.ok_or_else(|| Error::ServiceNotFound { service: name.clone() })
+    }
+
+    /// Services by name, from after the one given.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn list_services(
+        &self,
+        call: &Call,
+        namespace: &Namespace,
+        after: Option<&ServiceName>,
+        limit: usize,
+    ) -> Result<Listed<Service, ServiceName>, Error> {
+        let (items, more) = self.table.services(call, namespace, after, limit).await?;
+        let next = items.last().filter(|_| more).map(|last| last.name.clone());
+        Ok(Listed { items, next })
+    }
+
+    /// Makes a service so: creates it, or replaces what it says.
+    ///
+    /// # Errors
+    /// [`Error::RangeOverlap`], [`Error::RangeInUse`], [`Error::PreconditionFailed`], [`Error::ServiceClosing`],
+    /// [`Error::Store`].
+    pub async fn put_service(
+        &self,
+        call: &Call,
+        namespace: &Namespace,
+        new: NewService,
+        if_match: &IfMatch,
+    ) -> Result<Written, Error> {
+        loop {
+            let replaced = self.change_service(call, namespace, &new.name, if_match, |_| Ok(new.content.clone())).await;
+            match replaced {
+                Err(Error::ServiceNotFound { .. }) => if_match.check(None)?,
+                other => return other.map(Written::Replaced),
+            }
+            match self.create_service(call, namespace, new.clone()).await {
+                // Somebody was faster; then it is to be replaced.
+                Err(Error::ServiceExists { .. }) if !call.is_over() => {}
+                other => return other.map(Written::Created),
+            }
+        }
+    }
+
+    /// Changes what a service says, from what it says now. Nothing is written where nothing changes.
+    ///
+    /// # Errors
+    /// [`Error::ServiceNotFound`], [`Error::RangeOverlap`], [`Error::RangeInUse`], [`Error::PreconditionFailed`],
+    /// [`Error::ServiceClosing`], [`Error::Store`], and what `change` gives.
+    pub async fn change_service(
+        &self,
+        call: &Call,
+        namespace: &Namespace,
+        name: &ServiceName,
+        if_match: &IfMatch,
+        change: impl Fn(&Service) -> Result<Content, Error>,
+    ) -> Result<Service, Error> {
+        let mut contest = Contest::new(call, name);
+        loop {
+            let old = self.get_service(call, namespace, name).await?;
+            if_match.check(Some(&old))?;
+            if !contest.may_go_on(&old).await? {
+                continue;
+            }
+            let content = change(&old)?;
+            if content == Content::of(&old) && old.mark.is_none() {
+                return Ok(old);
+            }
+            let new = content.put_into(&old);
+            let done = if new.range == old.range {
+                self.table.rewrite_service(call, namespace, &old, &new).await? == Marked::Done
+            } else if new.range.covers(old.range) {
+                self.resize(call, namespace, &old, &new).await?
+            } else {
+                self.shrink(call, namespace, &old, &new).await?
+            };
+            if done {
+                self.memory.place(namespace, name).saw(&new);
+                return Ok(new);
+            }
+            contest.pause().await?;
+        }
+    }
+
+    /// Replaces a service and its range in one transaction, once nothing is left in what it gives up. Gives false where
+    /// the service has changed.
+    async fn resize(&self, call: &Call, namespace: &Namespace, old: &Service, new: &Service) -> Result<bool, Error> {
+        let mut waits = backoff();
+        loop {
+            let ranges = self.table.ranges(call, namespace).await?;
+            if !self.is_free(call, namespace, &ranges, old, new).await? {
+                return Ok(false);
+            }
+            match self.table.resize_service(call, namespace, old, new, &ranges).await? {
+                Rewritten::Done => return Ok(true),
+                Rewritten::ServiceChanged(_) => return Ok(false),
+                Rewritten::RangesChanged => wait(call, &mut waits, "another service's change of range").await?,
+            }
+        }
+    }
+
+    /// Whether nobody has the ports that a service is to get. Gives false where somebody has, and it is no other
+    /// service: then this one has them by now, and was changed since it was read.
+    async fn is_free(
+        &self,
+        call: &Call,
+        namespace: &Namespace,
+        ranges: &Ranges,
+        old: &Service,
+        new: &Service,
+    ) -> Result<bool, Error> {
+        if !new.range.without(old.range).into_iter().any(|part| ranges.claimed.intersects(part)) {
+            return Ok(true);
+        }
+        let conflicts = conflicts(self.table.all_services(call, namespace).await?, &new.name, new.range);
+        if conflicts.is_empty() { Ok(false) } else { Err(Error::RangeOverlap { range: new.range, conflicts }) }
+    }
+
+    /// Gives up a part of a range: mark, look, remove what is dead, resize.
+    async fn shrink(&self, call: &Call, namespace: &Namespace, old: &Service, new: &Service) -> Result<bool, Error> {
+        // An overlap is told before anything is marked; the last step looks again.
+        let ranges = self.table.ranges(call, namespace).await?;
+        if !self.is_free(call, namespace, &ranges, old, new).await? {
+            return Ok(false);
+        }
+        let marked = self.marked(old, Change::Shrink, old.range.intersection(new.range));
+        if !self.mark(call, namespace, old, &marked).await? {
+            return Ok(false);
+        }
+        let outcome = async {
+            let in_use = self.clear(call, namespace, &old.name, &old.range.without(new.range)).await?;
+            if in_use.is_empty() {
+                self.resize(call, namespace, &marked, new).await
+            } else {
+                Err(Error::RangeInUse { range: new.range, claims: in_use })
+            }
+        }
+        .await;
+        // Also where it was not resized, since then the mark may stand still; where it was overtaken, this does nothing.
+        if !matches!(outcome, Ok(true)) {
+            self.unmark(call, namespace, &marked).await;
+        }
+        outcome
+    }
+
+    /// Deletes a service that nobody uses.
+    ///
+    /// # Errors
+    /// [`Error::ServiceNotFound`], [`Error::ServiceInUse`], [`Error::PreconditionFailed`], [`Error::ServiceClosing`],
+    /// [`Error::Store`].
+    pub async fn delete_service(
+        &self,
+        call: &Call,
+        namespace: &Namespace,
+        name: &ServiceName,
+        if_match: &IfMatch,
+    ) -> Result<(), Error> {
+        let mut contest = Contest::new(call, name);
+        loop {
+            let old = self.get_service(call, namespace, name).await?;
+            if_match.check(Some(&old))?;
+            if !contest.may_go_on(&old).await? {
+                continue;
+            }
+            let marked = self.marked(&old, Change::Delete, None);
+            if !self.mark(call, namespace, &old, &marked).await? {
+                contest.pause().await?;
+                continue;
+            }
+            match self.delete_marked(call, namespace, &marked).await {
+                Ok(true) => {
+                    self.memory.place(namespace, name).forget();
+                    return Ok(());
+                }
+                Ok(false) => contest.pause().await?,
+                Err(error) => {
+                    self.unmark(call, namespace, &marked).await;
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Gives false where another attempt has overtaken this one.
+    async fn delete_marked(&self, call: &Call, namespace: &Namespace, marked: &Service) -> Result<bool, Error> {
+        let in_use = self.clear(call, namespace, &marked.name, &[marked.range]).await?;
+        if !in_use.is_empty() {
+            let offers = in_use.iter().filter(|claim| claim.state == ClaimState::Offered).count();
+            let ports = in_use.len() - offers;
+            let until = in_use.iter().filter_map(|claim| claim.expires_at).max();
+            return Err(Error::ServiceInUse { service: marked.name.clone(), offers, ports, until });
+        }
+        let mut waits = backoff();
+        loop {
+            let ranges = self.table.ranges(call, namespace).await?;
+            match self.table.delete_service(call, namespace, marked, &ranges).await? {
+                // Also where it is gone: an earlier send of this did it, or one who overtook us for the same end.
+                Rewritten::Done | Rewritten::ServiceChanged(None) => return Ok(true),
+                Rewritten::ServiceChanged(Some(_)) => return Ok(false),
+                Rewritten::RangesChanged => wait(call, &mut waits, "another service's change of range").await?,
+            }
+        }
+    }
+
+    fn marked(&self, service: &Service, change: Change, keep: Option<PortRange>) -> Service {
+        let mark = Mark { change, since: self.clock.now(), keep };
+        Service { mark: Some(mark), revision: Version::unique(), ..service.clone() }
+    }
+
+    /// Sets a mark; gives false where the service has changed. In doubt whether it stands, it is taken off.
+    async fn mark(&self, call: &Call, namespace: &Namespace, old: &Service, marked: &Service) -> Result<bool, Error> {
+        match self.table.rewrite_service(call, namespace, old, marked).await {
+            Ok(set) => Ok(set == Marked::Done),
+            Err(error) => {
+                self.unmark(call, namespace, marked).await;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Takes a mark off again, if it is this one still; gives whether it was. If that fails, the next change of the
+    /// service or the reconciler does it.
+    pub(super) async fn unmark(&self, call: &Call, namespace: &Namespace, marked: &Service) -> bool {
+        let plain = Service { mark: None, revision: Version::unique(), ..marked.clone() };
+        match self.table.rewrite_service(&call.extended(), namespace, marked, &plain).await {
+            Ok(taken_off) => taken_off == Marked::Done,
+            Err(error) => {
+                tracing::warn!(service = %marked.name, %error, "a mark was left behind");
+                false
+            }
+        }
+    }
+
+    /// Looks for live claims of the service on these ports, under a mark that keeps new offers out: gives them all. If
+    /// there are none, removes the dead ones, each on condition of being that claim and dead still, so that nobody whose
+    /// clock is slow can accept one once the service is gone. One that was accepted meanwhile counts as live.
+    async fn clear(
+        &self,
+        call: &Call,
+        namespace: &Namespace,
+        service: &ServiceName,
+        parts: &[PortRange],
+    ) -> Result<Vec<Claim>, Error> {
+        let mut found = Vec::new();
+        for part in parts {
+            let mut rest = Some(*part);
+            while let Some(part) = rest {
+                let page = self.table.holdings(call, namespace, part).await?;
+                if let Some(port) = page.unreadable.first() {
+                    // Somebody may hold it, perhaps of this service.
+                    let reason = "whose it is cannot be told, so its range is not given up".to_owned();
+                    return Err(StoreError::Damaged { key: format!("of port {port}"), reason }.into());
+                }
+                found.extend(page.items.into_iter().filter(|holding| holding.claim.service == *service));
+                rest = page.next.and_then(|next| part.starting_at(next));
+            }
+        }
+        let now = self.clock.now();
+        let live: Vec<_> =
+            found.iter().filter(|holding| holding.claim.is_live(now)).map(|holding| holding.claim.clone()).collect();
+        if !live.is_empty() {
+            return Ok(live);
+        }
+        let removals = found.into_iter().map(|Holding { claim, secret }| async move {
+            let removed = self.table.remove_dead(call, namespace, claim.port, now).await?;
+            Ok::<_, StoreError>(match removed {
+                Removed::Not(Some(found), _) if found.secret == secret => Some(found.claim),
+                Removed::Now | Removed::Not(..) => None,
+            })
+        });
+        let revived: Vec<_> = stream::iter(removals).buffer_unordered(REMOVALS).try_collect().await?;
+        Ok(revived.into_iter().flatten().collect())
+    }
+}
+
+/// The other services that a range meets.
+fn conflicts(services: Vec<Service>, name: &ServiceName, range: PortRange) -> Vec<(ServiceName, PortRange)> {
+    services
+        .into_iter()
+        .filter(|other| other.name != *name && other.range.intersection(range).is_some())
+        .map(|other| (other.name, other.range))
+        .collect()
+}

@@ -1,0 +1,129 @@
+//! The plain requests: one item read, one item removed on a condition.
+
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::transact_get_items::TransactGetItemsError;
+use aws_sdk_dynamodb::types::{
+    AttributeValue, Get, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure, TransactGetItem,
+};
+
+use super::item::{Item, Key};
+use super::ports::Freshness;
+use super::send::{Doubt, backoff, send, wait};
+use super::{StoreError, Table};
+use crate::Call;
+
+/// A condition on a deletion.
+#[derive(Clone, Copy)]
+pub(crate) struct Deletion<'a> {
+    pub(crate) condition: &'a str,
+    pub(crate) names: &'a [(&'a str, &'a str)],
+    /// Its values, made for each send anew: what reads a clock reads it then.
+    pub(crate) values: &'a (dyn Fn() -> Vec<(&'static str, AttributeValue)> + Sync),
+}
+
+impl Table {
+    /// A conditional DeleteItem.
+    pub(crate) async fn delete_if(
+        &self,
+        call: &Call,
+        key: &Key,
+        deletion: Deletion<'_>,
+    ) -> Result<(Result<(), DeleteItemError>, Doubt), StoreError> {
+        let (result, doubt) = send(call, &self.name, || {
+            let delete = self
+                .client
+                .delete_item()
+                .table_name(&self.name)
+                .set_key(Some(key.attributes()))
+                .condition_expression(deletion.condition)
+                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+                .return_consumed_capacity(ReturnConsumedCapacity::Total);
+            let delete = deletion
+                .names
+                .iter()
+                .fold(delete, |delete, (placeholder, name)| delete.expression_attribute_names(*placeholder, *name));
+            (deletion.values)()
+                .into_iter()
+                .fold(delete, |delete, (placeholder, value)| delete.expression_attribute_values(placeholder, value))
+                .send()
+        })
+        .await?;
+        Ok((result.map(drop), doubt))
+    }
+
+    /// One item, read in a transaction: not while another transaction that writes it is being committed.
+    ///
+    /// DynamoDB shows the writes of a transaction one by one to single reads: the second item may still look as before
+    /// when the first already looks as after (*Amazon DynamoDB Developer Guide*, "Isolation levels for transactions").
+    /// So what follows from one item *about another of the same transaction* is read with this.
+    pub(crate) async fn get_settled(&self, call: &Call, key: &Key) -> Result<Option<Item>, StoreError> {
+        let get =
+            Get::builder().table_name(&self.name).set_key(Some(key.attributes())).build().map_err(StoreError::from)?;
+        let get = TransactGetItem::builder().get(get).build();
+        let mut waits = backoff();
+        loop {
+            let (result, _) = send(call, &self.name, || {
+                self.client
+                    .transact_get_items()
+                    .transact_items(get.clone())
+                    .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                    .send()
+            })
+            .await?;
+            match result {
+                Ok(output) => {
+                    let item =
+                        output.responses.unwrap_or_default().into_iter().next().and_then(|response| response.item);
+                    return Ok(item.filter(|item| !item.is_empty()));
+                }
+                // A write is under way, or throttling; a read has no conditions that could fail.
+                Err(TransactGetItemsError::TransactionCanceledException(_)) => {
+                    wait(call, &mut waits, "a transaction on the same item").await?;
+                    call.count(|meter| meter.retries += 1);
+                }
+                Err(other) => return Err(StoreError::Refused { reason: other.to_string() }),
+            }
+        }
+    }
+
+    /// Writes an item whatever is there: only for what nothing is decided by.
+    pub(crate) async fn put(&self, call: &Call, item: &Item) -> Result<(), StoreError> {
+        let (result, _) = send::<_, PutItemError, _>(call, &self.name, || {
+            self.client
+                .put_item()
+                .table_name(&self.name)
+                .set_item(Some(item.clone()))
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                .send()
+        })
+        .await?;
+        result.map(drop).map_err(|error| StoreError::Refused { reason: error.to_string() })
+    }
+
+    /// One item, read consistently.
+    pub(crate) async fn get(&self, call: &Call, key: &Key) -> Result<Option<Item>, StoreError> {
+        self.get_as(call, key, Freshness::Consistent).await
+    }
+
+    /// One item, read as freshly as it must be.
+    pub(crate) async fn get_as(
+        &self,
+        call: &Call,
+        key: &Key,
+        freshness: Freshness,
+    ) -> Result<Option<Item>, StoreError> {
+        let (result, _) = send(call, &self.name, || {
+            self.client
+                .get_item()
+                .table_name(&self.name)
+                .set_key(Some(key.attributes()))
+                .consistent_read(freshness == Freshness::Consistent)
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                .send()
+        })
+        .await?;
+        let output = result.map_err(|error| StoreError::Refused { reason: error.to_string() })?;
+        Ok(output.item.filter(|item| !item.is_empty()))
+    }
+}

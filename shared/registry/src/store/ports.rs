@@ -1,0 +1,494 @@
+//! Port items: the truth about who holds a port.
+//!
+//! Their key is the port itself, so two holders of one port cannot be written down.
+
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use serde::{Deserialize, Serialize};
+
+use super::access::Deletion;
+use super::item::{Item, Key, damaged, decode, number, port_partition, port_sort, text};
+use super::send::{Doubt, send, send_once};
+use super::{StoreError, Table};
+use crate::Call;
+use portmaster_domain::{
+    Claim, ClaimState, Clock, Expiry, Holding, InstanceName, Namespace, Port, PortRange, Secret, ServiceName,
+    Timestamp, exposed,
+};
+
+/// A Port item without its secret.
+#[derive(Serialize, Deserialize)]
+struct ClaimItem {
+    service: ServiceName,
+    name: InstanceName,
+    state: ClaimState,
+    created: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accepted: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<Expiry>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct HoldingItem {
+    #[serde(flatten)]
+    claim: ClaimItem,
+    #[serde(with = "exposed")]
+    secret: Secret,
+}
+
+/// The attributes of a Port item.
+pub(crate) fn attributes(holding: &Holding) -> impl Serialize {
+    let Claim { service, name, state, created, accepted, expires_at, .. } = holding.claim.clone();
+    HoldingItem { claim: ClaimItem { service, name, state, created, accepted, expires_at }, secret: holding.secret }
+}
+
+/// A Port item as it was read.
+pub(crate) fn holding(item: Item) -> Result<Holding, StoreError> {
+    let port = port_of(&item)?;
+    let HoldingItem { claim, secret } = decode(item)?;
+    Ok(Holding { claim: claim.at(port), secret })
+}
+
+fn claim(item: Item) -> Result<Claim, StoreError> {
+    let port = port_of(&item)?;
+    decode::<ClaimItem>(item).map(|claim| claim.at(port))
+}
+
+impl ClaimItem {
+    fn at(self, port: Port) -> Claim {
+        let Self { service, name, state, created, accepted, expires_at } = self;
+        Claim { service, name, port, state, created, accepted, expires_at }
+    }
+}
+
+fn port_of(item: &Item) -> Result<Port, StoreError> {
+    let key = Key::of(item)
+        .ok_or_else(|| StoreError::Damaged { key: "(without a key)".to_owned(), reason: "no key".to_owned() })?;
+    let port = key.sk.parse().ok().and_then(|number| Port::new(number).ok());
+    port.ok_or_else(|| damaged(&key, &"its sort key is no port"))
+}
+
+/// A Port item as far as the choice of a port needs it: less than half of its bytes cross the wire. (Its read units are
+/// the same.)
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Sighting {
+    pub(crate) port: Port,
+    pub(crate) service: ServiceName,
+    pub(crate) state: ClaimState,
+    pub(crate) created: Timestamp,
+    pub(crate) expires_at: Option<Expiry>,
+}
+
+impl Sighting {
+    pub(crate) fn is_live(&self, now: Timestamp) -> bool {
+        self.expires_at.is_none_or(|expiry| !expiry.has_passed(now))
+    }
+}
+
+#[derive(Deserialize)]
+struct SightingItem {
+    service: ServiceName,
+    state: ClaimState,
+    created: Timestamp,
+    expires_at: Option<Expiry>,
+}
+
+fn sighting(item: Item) -> Result<Sighting, StoreError> {
+    let port = port_of(&item)?;
+    let SightingItem { service, state, created, expires_at } = decode(item)?;
+    Ok(Sighting { port, service, state, created, expires_at })
+}
+
+/// What became of an accept.
+#[derive(Debug)]
+pub(crate) enum Accepted {
+    /// It is an allocation from now on.
+    Now(Claim),
+    /// It was accepted before, with this secret.
+    Before(Claim),
+    /// Its condition failed; the item as it is, if there is one.
+    Not(Option<Holding>),
+}
+
+/// What became of a removal.
+#[derive(Debug)]
+pub(crate) enum Removed {
+    /// The claim is gone.
+    Now,
+    /// Its condition failed; the item as it is, if there is one, and whether an earlier send may have done it.
+    Not(Option<Holding>, Doubt),
+}
+
+/// A part of a list.
+#[derive(Debug)]
+pub(crate) struct Page<T> {
+    /// In the order of their ports.
+    pub(crate) items: Vec<T>,
+    /// The ports that were looked at: from the first asked for, to where the page ends.
+    pub(crate) covered: PortRange,
+    /// Where to go on.
+    pub(crate) next: Option<Port>,
+    /// Ports whose items this version cannot read. Somebody may hold them.
+    pub(crate) unreadable: Vec<Port>,
+}
+
+/// The latest moment at which an allocation that is to be released may have begun.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum BeganBy<'a> {
+    /// When the request is sent, each time anew.
+    Sending(&'a Clock),
+    /// When it was seen to have begun.
+    Seen(Timestamp),
+}
+
+impl BeganBy<'_> {
+    fn read(self) -> Timestamp {
+        match self {
+            Self::Sending(clock) => clock.now(),
+            Self::Seen(moment) => moment,
+        }
+    }
+}
+
+/// How fresh a read must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Freshness {
+    /// Every write that was answered before is seen. Whatever decides something is read so.
+    Consistent,
+    /// Half the price, for what is only a hint.
+    Eventual,
+}
+
+impl Table {
+    /// The claim on a port, dead or alive, read consistently.
+    pub(crate) async fn port(
+        &self,
+        call: &Call,
+        namespace: &Namespace,
+        port: Port,
+    ) -> Result<Option<Holding>, StoreError> {
+        self.get(call, &Key::port(namespace, port)).await?.map(holding).transpose()
+    }
+
+    /// The claim on a port that an Instance or a Request points to, or pointed to. They were written in one transaction;
+    /// see [`Table::get_settled`].
+    pub(crate) async fn settled_port(
+        &self,
+        call: &Call,
+        namespace: &Namespace,
+        port: Port,
+    ) -> Result<Option<Holding>, StoreError> {
+        self.get_settled(call, &Key::port(namespace, port)).await?.map(holding).transpose()
+    }
+
+    /// The claims on a stretch of ports, dead or alive, as far as the choice of a port needs them: one Query, at most
+    /// 1 MB of items.
+    pub(crate) async fn sightings(
+        &self,
+        call: &Call,
+        namespace: &Namespace,
+        part: PortRange,
+        limit: Option<usize>,
+        freshness: Freshness,
+    ) -> Result<Page<Sighting>, StoreError> {
+        self.query_ports(call, namespace, part, limit, freshness, Shape::Sighting, sighting).await
+    }
+
+    /// The live claims of a service in one state, without their secrets.
+    ///
+    /// The filter is DynamoDB's, so a page may come up short, and costs what it looked at.
+    pub(crate) async fn live_claims(
+        &self,
+        call: &Call,
+        namespace: &Namespace,
+        part: PortRange,
+        limit: usize,
+        filter: &Filter<'_>,
+    ) -> Result<Page<Claim>, StoreError> {
+        let shape = Shape::Filtered(filter);
+        self.query_ports(call, namespace, part, Some(limit), Freshness::Consistent, shape, claim).await
+    }
+
+    /// The claims on a stretch of ports with their secrets, read consistently: for conditions, never for an answer.
+    pub(crate) async fn holdings(
+        &self,
+        call: &Call,
+        namespace: &Namespace,
+        part: PortRange,
+    ) -> Result<Page<Holding>, StoreError> {
+        self.query_ports(call, namespace, part, None, Freshness::Consistent, Shape::Whole, holding).await
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one private function behind three plain ones")]
+    async fn query_ports<T>(
+        &self,
+        call: &Call,
+        namespace: &Namespace,
+        part: PortRange,
+        limit: Option<usize>,
+        freshness: Freshness,
+        shape: Shape<'_>,
+        read: fn(Item) -> Result<T, StoreError>,
+    ) -> Result<Page<T>, StoreError> {
+        let (result, _) = send(call, &self.name, || {
+            let query = self
+                .client
+                .query()
+                .table_name(&self.name)
+                .key_condition_expression("#pk = :pk AND #sk BETWEEN :first AND :last")
+                .expression_attribute_names("#pk", "pk")
+                .expression_attribute_names("#sk", "sk")
+                .expression_attribute_values(":pk", text(port_partition(namespace)))
+                .expression_attribute_values(":first", text(port_sort(part.start())))
+                .expression_attribute_values(":last", text(port_sort(part.end())))
+                .consistent_read(freshness == Freshness::Consistent)
+                .set_limit(limit.map(|limit| i32::try_from(limit).unwrap_or(i32::MAX)))
+                .return_consumed_capacity(ReturnConsumedCapacity::Total);
+            let query = match shape {
+                Shape::Whole => return query.send(),
+                Shape::Sighting => {
+                    return query
+                        .projection_expression("#pk, #sk, #service, #state, #created, #expires_at")
+                        .expression_attribute_names("#service", "service")
+                        .expression_attribute_names("#state", "state")
+                        .expression_attribute_names("#created", "created")
+                        .expression_attribute_names("#expires_at", "expires_at")
+                        .send();
+                }
+                Shape::Filtered(_) => query
+                    .projection_expression("#pk, #sk, #service, #name, #state, #created, #accepted, #expires_at")
+                    .expression_attribute_names("#service", "service")
+                    .expression_attribute_names("#name", "name")
+                    .expression_attribute_names("#state", "state")
+                    .expression_attribute_names("#created", "created")
+                    .expression_attribute_names("#accepted", "accepted")
+                    .expression_attribute_names("#expires_at", "expires_at"),
+            };
+            let Shape::Filtered(filter) = shape else { return query.send() };
+            query
+                .filter_expression(
+                    "#service = :service AND #state = :state AND (attribute_not_exists(#expires_at) OR #expires_at > :now)",
+                )
+                .expression_attribute_values(":service", text(filter.service.as_str()))
+                .expression_attribute_values(":state", text(filter.state.as_str()))
+                .expression_attribute_values(":now", number(filter.now.seconds()))
+                .send()
+        })
+        .await?;
+        let output = result.map_err(|error| StoreError::Refused { reason: error.to_string() })?;
+        let last = output.last_evaluated_key.as_ref().map(port_of).transpose()?;
+        let covered = last.and_then(|last| PortRange::new(part.start(), last).ok()).unwrap_or(part);
+        let next = last.and_then(Port::next).filter(|next| part.contains(*next));
+        let (mut items, mut unreadable) = (Vec::new(), Vec::new());
+        for item in output.items.unwrap_or_default() {
+            let port = port_of(&item)?;
+            match read(item) {
+                Ok(item) => items.push(item),
+                Err(error) => {
+                    tracing::warn!(%error, "an unreadable item");
+                    unreadable.push(port);
+                }
+            }
+        }
+        Ok(Page { items, covered, next, unreadable })
+    }
+
+    /// offered → allocated: one conditional write.
+    ///
+    /// Safe against everybody else: only the holder of the secret passes, and nobody else ever has that secret (5). A
+    /// claim that anybody took over, rejected or removed is not there, or carries another secret. A dead one does not
+    /// pass, even where TTL has not taken it; where this clock runs late and finds it alive, the item is still there
+    /// under the same secret, so nobody else holds the port (1), and the pointer still points to it (2). Only offers
+    /// have an `expires_at`, so the condition on it says as well that this is one.
+    ///
+    /// The clock is read at each send. It may be throttled for seconds before it is done, and an `accepted` from before
+    /// that would let a release that was over by then, and whose copy arrives later, hit this allocation; and an offer
+    /// whose time ends meanwhile is not accepted any more.
+    pub(crate) async fn accept(
+        &self,
+        call: &Call,
+        namespace: &Namespace,
+        service: &ServiceName,
+        port: Port,
+        secret: Secret,
+        clock: &Clock,
+    ) -> Result<Accepted, StoreError> {
+        let (result, doubt) = send(call, &self.name, || {
+            let now = clock.now();
+            self.client
+                .update_item()
+                .table_name(&self.name)
+                .set_key(Some(Key::port(namespace, port).attributes()))
+                .update_expression("SET #state = :allocated, #accepted = :accepted REMOVE #expires_at")
+                .condition_expression("#secret = :secret AND #service = :service AND #expires_at > :now")
+                .expression_attribute_names("#state", "state")
+                .expression_attribute_names("#accepted", "accepted")
+                .expression_attribute_names("#expires_at", "expires_at")
+                .expression_attribute_names("#secret", "secret")
+                .expression_attribute_names("#service", "service")
+                .expression_attribute_values(":allocated", text(ClaimState::Allocated.as_str()))
+                .expression_attribute_values(":accepted", number(now.millis()))
+                .expression_attribute_values(":now", number(now.seconds()))
+                .expression_attribute_values(":secret", text(secret.expose()))
+                .expression_attribute_values(":service", text(service.as_str()))
+                .return_values(ReturnValue::AllNew)
+                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                .send()
+        })
+        .await?;
+        let item = match result {
+            Ok(output) => {
+                let item = output.attributes.unwrap_or_default();
+                return holding(item).map(|holding| Accepted::Now(holding.claim));
+            }
+            Err(UpdateItemError::ConditionalCheckFailedException(failed)) => failed.item,
+            Err(other) => return Err(StoreError::Refused { reason: other.to_string() }),
+        };
+        let found = item.map(holding).transpose()?;
+        Ok(match found {
+            Some(Holding { claim, secret: its })
+                if its == secret && claim.service == *service && claim.state == ClaimState::Allocated =>
+            {
+                match doubt {
+                    // Its own first send, in all likelihood.
+                    Doubt::Earlier => Accepted::Now(claim),
+                    Doubt::None => Accepted::Before(claim),
+                }
+            }
+            other => Accepted::Not(other),
+        })
+    }
+
+    /// Removes an offer: one conditional write. Only its secret passes, and only while it is a live offer: an allocation
+    /// that a faster accept made of it has no `expires_at`, and stays. The clock is read at each send: *live* is said of
+    /// the moment at which it is done, and not of the one at which the call began.
+    pub(crate) async fn reject(
+        &self,
+        call: &Call,
+        namespace: &Namespace,
+        service: &ServiceName,
+        port: Port,
+        secret: Secret,
+        clock: &Clock,
+    ) -> Result<Removed, StoreError> {
+        let condition = "#secret = :secret AND #service = :service AND #expires_at > :now";
+        let names = [("#secret", "secret"), ("#service", "service"), ("#expires_at", "expires_at")];
+        let values = || {
+            vec![
+                (":secret", text(secret.expose())),
+                (":service", text(service.as_str())),
+                (":now", number(clock.now().seconds())),
+            ]
+        };
+        self.remove(call, &Key::port(namespace, port), Deletion { condition, names: &names, values: &values }).await
+    }
+
+    /// Removes what is dead on a port: one conditional write, so that a claim that a slower clock accepted meanwhile, or
+    /// that somebody else has made since, stays. Whose the dead one is does not matter: a new claim would overwrite it
+    /// as well.
+    ///
+    /// `now` is the moment at which it was judged, in every send: what was dead then is dead for ever, and a later moment
+    /// would remove more than the look before it took for dead.
+    pub(crate) async fn remove_dead(
+        &self,
+        call: &Call,
+        namespace: &Namespace,
+        port: Port,
+        now: Timestamp,
+    ) -> Result<Removed, StoreError> {
+        let condition = "#expires_at <= :now";
+        let names = [("#expires_at", "expires_at")];
+        let values = || vec![(":now", number(now.seconds()))];
+        self.remove(call, &Key::port(namespace, port), Deletion { condition, names: &names, values: &values }).await
+    }
+
+    /// Releases the allocation that a pointer points to. The secret is unique: it says whose the allocation is, and doing
+    /// this twice is doing it once.
+    ///
+    /// `began_by` is the latest moment at which the allocation may have begun. A copy of the request that arrives late
+    /// would otherwise hit a claim that was an offer while this was asked and answered ("no such port"), and that was
+    /// accepted since. Only allocations have an `accepted`.
+    pub(crate) async fn release_claim(
+        &self,
+        call: &Call,
+        namespace: &Namespace,
+        (port, secret): (Port, Secret),
+        began_by: BeganBy<'_>,
+    ) -> Result<Removed, StoreError> {
+        let condition = "#secret = :secret AND #accepted <= :sent";
+        let names = [("#secret", "secret"), ("#accepted", "accepted")];
+        let values = || vec![(":secret", text(secret.expose())), (":sent", number(began_by.read().millis()))];
+        self.remove(call, &Key::port(namespace, port), Deletion { condition, names: &names, values: &values }).await
+    }
+
+    /// Releases whatever allocation of the service the port is: one conditional write, which names nothing unique.
+    ///
+    /// Sent again after a lost reply it could release the *next* holder's allocation, so it is not. And should it arrive
+    /// late, long after it was given up, the condition that the allocation began before it was sent keeps it from the
+    /// next holder's. (Where an acceptor's clock was ahead, that condition fails although it should not; the caller
+    /// then knows the secret.) The clock is read at each send: one that was throttled before is sent again, and releases
+    /// what is allocated then.
+    ///
+    /// # Errors
+    /// [`StoreError::Unknown`] when its reply was lost.
+    pub(crate) async fn release_port(
+        &self,
+        call: &Call,
+        namespace: &Namespace,
+        service: &ServiceName,
+        port: Port,
+        clock: &Clock,
+    ) -> Result<Removed, StoreError> {
+        let result = send_once(call, &self.name, || {
+            self.client
+                .delete_item()
+                .table_name(&self.name)
+                .set_key(Some(Key::port(namespace, port).attributes()))
+                .condition_expression("#service = :service AND #accepted <= :sent")
+                .expression_attribute_names("#service", "service")
+                .expression_attribute_names("#accepted", "accepted")
+                .expression_attribute_values(":service", text(service.as_str()))
+                .expression_attribute_values(":sent", number(clock.now().millis()))
+                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                .send()
+        })
+        .await?;
+        removed(result.map(drop), Doubt::None)
+    }
+
+    /// A conditional DeleteItem of a Port item that may be sent again.
+    async fn remove(&self, call: &Call, key: &Key, deletion: Deletion<'_>) -> Result<Removed, StoreError> {
+        let (result, doubt) = self.delete_if(call, key, deletion).await?;
+        removed(result, doubt)
+    }
+}
+
+/// Which claims a list shows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Filter<'a> {
+    pub(crate) service: &'a ServiceName,
+    pub(crate) state: ClaimState,
+    pub(crate) now: Timestamp,
+}
+
+/// What a Query brings.
+#[derive(Clone, Copy)]
+enum Shape<'a> {
+    Whole,
+    Sighting,
+    Filtered(&'a Filter<'a>),
+}
+
+fn removed(result: Result<(), DeleteItemError>, doubt: Doubt) -> Result<Removed, StoreError> {
+    match result {
+        Ok(()) => Ok(Removed::Now),
+        Err(DeleteItemError::ConditionalCheckFailedException(failed)) => {
+            Ok(Removed::Not(failed.item.filter(|item| !item.is_empty()).map(holding).transpose()?, doubt))
+        }
+        Err(other) => Err(StoreError::Refused { reason: other.to_string() }),
+    }
+}

@@ -1,0 +1,115 @@
+//! The Ranges item: which ports of a namespace belong to some service.
+//!
+//! It only says which service may hand out which port; who *holds* a port is said by the Port items alone. It is written
+//! in the same transaction as the Service whose range it is about, on condition of its version, so two services that
+//! were created or resized at once cannot both get a port (3).
+
+use aws_sdk_dynamodb::error::BuildError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::builders::PutBuilder;
+use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnConsumedCapacity};
+
+use super::item::{Item, Key, damaged, number};
+use super::send::send;
+use super::{StoreError, Table};
+use crate::Call;
+use portmaster_domain::Namespace;
+use portmaster_domain::allocator::PortSet;
+
+/// The claimed ports of a namespace, as they were read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Ranges {
+    /// Every port that belongs to some service.
+    pub(crate) claimed: PortSet,
+    /// How often the item was written; none if there is no item yet. It is never deleted, so no number comes twice.
+    version: Option<i64>,
+}
+
+const UNCHANGED: &str = "#version = :version";
+const ABSENT: &str = "attribute_not_exists(#version)";
+
+impl Ranges {
+    /// Whether there is an item: as soon as the namespace had a service.
+    pub(crate) fn exists(&self) -> bool {
+        self.version.is_some()
+    }
+
+    fn read(item: &Item) -> Result<Self, StoreError> {
+        let key = Key::of(item).unwrap_or(Key { pk: "N#…".to_owned(), sk: "RANGES".to_owned() });
+        let bits = item.get("bits").and_then(|bits| bits.as_b().ok());
+        let claimed = bits.and_then(|bits| PortSet::from_bytes(bits.as_ref()));
+        let version = item.get("version").and_then(|version| version.as_n().ok()?.parse().ok());
+        match (claimed, version) {
+            (Some(claimed), Some(version)) => Ok(Self { claimed, version: Some(version) }),
+            _ => Err(damaged(&key, &"it has no bitmap of 6,016 bytes and a version")),
+        }
+    }
+
+    fn item(&self, namespace: &Namespace, claimed: &PortSet) -> Item {
+        let mut item = Key::ranges(namespace).attributes();
+        item.insert("bits".to_owned(), AttributeValue::B(Blob::new(claimed.to_bytes())));
+        item.insert("version".to_owned(), number(self.version.unwrap_or(0) + 1));
+        item
+    }
+
+    /// The write that puts `claimed` in place of what was read, if nobody else has written since.
+    pub(crate) fn put(&self, table: &Table, namespace: &Namespace, claimed: &PortSet) -> Result<Put, BuildError> {
+        let put: PutBuilder = Put::builder()
+            .table_name(table.name())
+            .set_item(Some(self.item(namespace, claimed)))
+            .expression_attribute_names("#version", "version");
+        match self.version {
+            None => put.condition_expression(ABSENT),
+            Some(version) => {
+                put.condition_expression(UNCHANGED).expression_attribute_values(":version", number(version))
+            }
+        }
+        .build()
+    }
+}
+
+impl Table {
+    /// The claimed ports of a namespace, read consistently: 2 read units.
+    pub(crate) async fn ranges(&self, call: &Call, namespace: &Namespace) -> Result<Ranges, StoreError> {
+        match self.get(call, &Key::ranges(namespace)).await? {
+            Some(item) => Ranges::read(&item),
+            None => Ok(Ranges::default()),
+        }
+    }
+
+    /// Puts a bitmap made anew in place of one that disagrees with the services. Every change of a range writes this
+    /// item in its own transaction, so if the version is still the one that was read *before* the services were, then
+    /// the services are still as they were read; provided that no transaction was half to be seen when they were, which
+    /// the caller makes sure of by reading both twice. Gives whether it was written.
+    pub(crate) async fn rebuild_ranges(
+        &self,
+        call: &Call,
+        namespace: &Namespace,
+        seen: &Ranges,
+        claimed: &PortSet,
+    ) -> Result<bool, StoreError> {
+        let (result, _) = send(call, &self.name, || {
+            let put = self
+                .client
+                .put_item()
+                .table_name(&self.name)
+                .set_item(Some(seen.item(namespace, claimed)))
+                .expression_attribute_names("#version", "version")
+                .return_consumed_capacity(ReturnConsumedCapacity::Total);
+            match seen.version {
+                None => put.condition_expression(ABSENT),
+                Some(version) => {
+                    put.condition_expression(UNCHANGED).expression_attribute_values(":version", number(version))
+                }
+            }
+            .send()
+        })
+        .await?;
+        match result {
+            Ok(_) => Ok(true),
+            Err(PutItemError::ConditionalCheckFailedException(_)) => Ok(false),
+            Err(other) => Err(StoreError::Refused { reason: other.to_string() }),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Request items: which claim an `Idempotency-Key` made.
+
+use serde::{Deserialize, Serialize};
+
+use super::access::Deletion;
+use super::item::{Item, Key, decode, number};
+use super::{StoreError, Table};
+use crate::Call;
+use portmaster_domain::{Expiry, Fingerprint, Namespace, Port, Secret, ServiceName, Timestamp, exposed};
+
+/// How long a key is remembered at least: a day, as long as any pipeline may be retried. And as long as its offer.
+const REMEMBERED_SECONDS: i64 = 24 * 60 * 60;
+
+/// A key as the table knows it, and what was asked under it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RequestKey {
+    /// The key's hash.
+    pub(crate) digest: String,
+    /// The body's.
+    pub(crate) fingerprint: Fingerprint,
+}
+
+/// The claim a key made: what it takes to give the same answer again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Replay {
+    pub(crate) port: Port,
+    #[serde(with = "exposed")]
+    pub(crate) secret: Secret,
+    pub(crate) fingerprint: Fingerprint,
+    /// The offer's expiry, which the Port item forgets once it is accepted.
+    pub(crate) offered_until: Option<Expiry>,
+    /// The Request item's own expiry.
+    pub(crate) expires_at: Expiry,
+}
+
+/// The Request item that a claim writes along.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestWrite {
+    pub(crate) key: RequestKey,
+    /// The secret of the claim that this key made before, and that is dead: then the key is as good as new.
+    pub(crate) replaces: Option<Secret>,
+}
+
+/// Until when a key is remembered whose offer lives until then.
+pub(crate) fn remembered_until(now: Timestamp, offered_until: Option<Expiry>) -> Expiry {
+    let a_day = Expiry::after(now, REMEMBERED_SECONDS);
+    offered_until.map_or(a_day, |expiry| expiry.max(a_day))
+}
+
+/// A Request item as it was read.
+pub(crate) fn replay(item: Item) -> Result<Replay, StoreError> {
+    decode(item)
+}
+
+impl Table {
+    /// What a key made, read consistently.
+    pub(crate) async fn request(
+        &self,
+        call: &Call,
+        namespace: &Namespace,
+        service: &ServiceName,
+        key: &RequestKey,
+    ) -> Result<Option<Replay>, StoreError> {
+        self.get(call, &Key::request(namespace, service, &key.digest)).await?.map(replay).transpose()
+    }
+
+    /// Removes a Request whose time is over and that TTL has not yet taken; conditional on that, so that one whose key
+    /// was used anew since it was seen stays. `now` is the moment at which it was judged, in every send: what was over
+    /// then is over for ever, and a later moment could only remove more than was judged.
+    pub(crate) async fn remove_request(&self, call: &Call, key: &Key, now: Timestamp) -> Result<bool, StoreError> {
+        let deletion = Deletion {
+            condition: "#expires_at <= :now",
+            names: &[("#expires_at", "expires_at")],
+            values: &|| vec![(":now", number(now.seconds()))],
+        };
+        self.delete_if(call, key, deletion).await.map(|(result, _)| result.is_ok())
+    }
+}

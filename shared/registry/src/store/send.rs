@@ -1,0 +1,362 @@
+//! Sending a request until it is answered, or until its call's time is over.
+//!
+//! The SDK's own retries are off: it cannot know our deadline, does not retry a cancelled transaction, and would hide
+//! whether an earlier send may have taken effect. That last thing is [`Doubt`], and every caller must look at it.
+
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::config::http::HttpResponse;
+use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemOutput;
+use aws_sdk_dynamodb::operation::get_item::GetItemOutput;
+use aws_sdk_dynamodb::operation::put_item::PutItemOutput;
+use aws_sdk_dynamodb::operation::query::QueryOutput;
+use aws_sdk_dynamodb::operation::scan::ScanOutput;
+use aws_sdk_dynamodb::operation::transact_get_items::TransactGetItemsOutput;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsOutput;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemOutput;
+use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use crate::Call;
+
+/// What the embedded DynamoDB answers where its disk cannot be written; no other has this code. Nothing was done then, and
+/// to send the request again would not help.
+pub const DISK_FAILED: &str = "EmbeddedDiskFailure";
+
+/// The table could not answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// Throttled, in conflict, or out of reach until the call's time was over.
+    #[error("DynamoDB did not answer in time; its last word: {last}")]
+    Unavailable {
+        /// What the last attempt met.
+        last: String,
+    },
+    /// A write may or may not have taken effect, and sending it again might do it twice.
+    #[error("DynamoDB did not say whether it did it; its last word: {last}")]
+    Unknown {
+        /// What the attempt met.
+        last: String,
+    },
+    /// The embedded DynamoDB cannot write to its disk: no space is left, most likely. Nothing was done.
+    #[error("the embedded DynamoDB cannot write to its disk: {reason}")]
+    Disk {
+        /// In SQLite's words.
+        reason: String,
+    },
+    /// There is no such table.
+    #[error("there is no DynamoDB table {table:?} in this account, region or endpoint")]
+    NoTable {
+        /// The table that was asked.
+        table: String,
+    },
+    /// The credentials are missing, wrong, or do not allow this.
+    #[error("DynamoDB refused: {reason}")]
+    Refused {
+        /// In DynamoDB's words.
+        reason: String,
+    },
+    /// A request of ours lacks a part, and was not sent.
+    #[error("a request to DynamoDB lacks a part: {reason}")]
+    Incomplete {
+        /// Which one.
+        reason: String,
+    },
+    /// An item is not what this version writes.
+    #[error("the item {key} cannot be read: {reason}")]
+    Damaged {
+        /// Which one, without secrets.
+        key: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl From<BuildError> for StoreError {
+    fn from(error: BuildError) -> Self {
+        Self::Incomplete { reason: error.to_string() }
+    }
+}
+
+/// Whether an earlier send of the same request may have taken effect although nobody was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Doubt {
+    /// No: every send before this answer was refused before it did anything.
+    None,
+    /// Perhaps: a send ended in a timeout, a broken connection or an internal error.
+    Earlier,
+}
+
+/// What a request came to: its output, or the exception that its caller decides on, and whether to doubt.
+pub(crate) type Answer<T, E> = (Result<T, E>, Doubt);
+
+/// What an output says it consumed.
+pub(crate) trait Metered {
+    fn record(&self, call: &Call);
+}
+
+macro_rules! metered {
+    ($($output:ty => $units:ident),* $(,)?) => {$(
+        impl Metered for $output {
+            fn record(&self, call: &Call) {
+                let units = self.consumed_capacity().and_then(|capacity| capacity.capacity_units()).unwrap_or_default();
+                call.count(|meter| meter.$units += units);
+            }
+        }
+    )*};
+}
+
+metered! {
+    GetItemOutput => read_units,
+    QueryOutput => read_units,
+    ScanOutput => read_units,
+    PutItemOutput => write_units,
+    UpdateItemOutput => write_units,
+    DeleteItemOutput => write_units,
+}
+
+impl Metered for TransactGetItemsOutput {
+    fn record(&self, call: &Call) {
+        let units: f64 = self.consumed_capacity().iter().filter_map(|capacity| capacity.capacity_units()).sum();
+        call.count(|meter| meter.read_units += units);
+    }
+}
+
+impl Metered for TransactWriteItemsOutput {
+    fn record(&self, call: &Call) {
+        let units: f64 = self.consumed_capacity().iter().filter_map(|capacity| capacity.capacity_units()).sum();
+        call.count(|meter| meter.write_units += units);
+    }
+}
+
+/// What to do about a failed send.
+enum Verdict {
+    /// It is the caller's to decide: a condition failed, or what is to be made is there.
+    Decide,
+    /// Nothing happened; send again.
+    Again,
+    /// Something may have happened; send again.
+    AgainInDoubt,
+    /// Sending again would not help.
+    Hopeless(StoreError),
+}
+
+/// The waits between sends: 10 ms, doubling to 500 ms, each with up to as much again at random, so that callers who met
+/// once do not meet again.
+pub(crate) fn backoff() -> ExponentialBackoff {
+    ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(10))
+        .with_max_delay(Duration::from_millis(500))
+        .with_factor(2.0)
+        .with_jitter()
+        .without_max_times()
+        .build()
+}
+
+/// Waits as long as the backoff says.
+///
+/// # Errors
+/// [`StoreError::Unavailable`] with `last` when the call's time would be over by then.
+pub(crate) async fn wait(call: &Call, backoff: &mut ExponentialBackoff, last: &str) -> Result<(), StoreError> {
+    let until = Instant::now() + backoff.next().unwrap_or(Duration::from_millis(500));
+    if until >= call.deadline() {
+        return Err(StoreError::Unavailable { last: last.to_owned() });
+    }
+    sleep_until(until).await;
+    Ok(())
+}
+
+/// Sends a request until it is answered. `request` makes and sends it; it is the same one each time.
+///
+/// For reads, and for writes whose condition names something unique (a secret, a version, an attempt), so that doing
+/// them twice is doing them once.
+pub(crate) async fn send<T, E, F>(
+    call: &Call,
+    table: &str,
+    request: impl FnMut() -> F,
+) -> Result<Answer<T, E>, StoreError>
+where
+    T: Metered,
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+{
+    send_while(call, table, true, request).await
+}
+
+/// Sends a request until it is answered or in doubt: for the write that, done twice, is done to two.
+///
+/// # Errors
+/// [`StoreError::Unknown`] when it is in doubt.
+pub(crate) async fn send_once<T, E, F>(
+    call: &Call,
+    table: &str,
+    request: impl FnMut() -> F,
+) -> Result<Result<T, E>, StoreError>
+where
+    T: Metered,
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+{
+    send_while(call, table, false, request).await.map(|(result, _)| result)
+}
+
+async fn send_while<T, E, F>(
+    call: &Call,
+    table: &str,
+    even_in_doubt: bool,
+    mut request: impl FnMut() -> F,
+) -> Result<Answer<T, E>, StoreError>
+where
+    T: Metered,
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+{
+    let mut backoff = backoff();
+    let mut doubt = Doubt::None;
+    loop {
+        if call.is_over() {
+            return Err(StoreError::Unavailable { last: "no time was left".to_owned() });
+        }
+        call.count(|meter| meter.requests += 1);
+        let Ok(result) = timeout_at(call.deadline(), request()).await else {
+            let last = "no answer".to_owned();
+            return Err(if even_in_doubt { StoreError::Unavailable { last } } else { StoreError::Unknown { last } });
+        };
+        let error = match result {
+            Ok(output) => {
+                output.record(call);
+                return Ok((Ok(output), doubt));
+            }
+            Err(error) => error,
+        };
+        match judge(&error, table) {
+            Verdict::Decide => return Ok((Err(decided(error)?), doubt)),
+            Verdict::Hopeless(error) => return Err(error),
+            Verdict::Again => {}
+            Verdict::AgainInDoubt if even_in_doubt => doubt = Doubt::Earlier,
+            Verdict::AgainInDoubt => return Err(StoreError::Unknown { last: describe(&error) }),
+        }
+        wait(call, &mut backoff, &describe(&error)).await?;
+        call.count(|meter| meter.retries += 1);
+    }
+}
+
+fn decided<E>(error: SdkError<E, HttpResponse>) -> Result<E, StoreError>
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+{
+    match error {
+        SdkError::ServiceError(context) => Ok(context.into_err()),
+        other => Err(StoreError::Unavailable { last: describe(&other) }),
+    }
+}
+
+/// Error codes: *Amazon DynamoDB Developer Guide*, "Error handling with DynamoDB".
+fn judge<E>(error: &SdkError<E, HttpResponse>, table: &str) -> Verdict
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+{
+    let refused = || Verdict::Hopeless(StoreError::Refused { reason: describe(error) });
+    match error {
+        SdkError::ConstructionFailure(_) if source::<BuildError>(error).is_some() => {
+            Verdict::Hopeless(StoreError::Incomplete { reason: describe(error) })
+        }
+        // No credentials, no region, an endpoint that is no URL.
+        SdkError::ConstructionFailure(_) => refused(),
+        SdkError::DispatchFailure(failure) if failure.is_user() => refused(),
+        SdkError::DispatchFailure(_) if was_never_sent(error) => Verdict::Again,
+        SdkError::DispatchFailure(failure)
+            if failure.is_other() && failure.as_other().is_none() && source::<io::Error>(error).is_none() =>
+        {
+            refused()
+        }
+        SdkError::DispatchFailure(_) | SdkError::TimeoutError(_) | SdkError::ResponseError(_) => Verdict::AgainInDoubt,
+        SdkError::ServiceError(context) => match context.err().code().unwrap_or_default() {
+            "ConditionalCheckFailedException" | "TransactionCanceledException" | "ResourceInUseException" => {
+                Verdict::Decide
+            }
+            "ResourceNotFoundException" => Verdict::Hopeless(StoreError::NoTable { table: table.to_owned() }),
+            "TransactionConflictException"
+            | "TransactionInProgressException"
+            | "ProvisionedThroughputExceededException"
+            | "ThrottlingException"
+            | "RequestLimitExceeded"
+            | "LimitExceededException" => Verdict::Again,
+            DISK_FAILED => {
+                let reason = context.err().message().unwrap_or_default().to_owned();
+                Verdict::Hopeless(StoreError::Disk { reason })
+            }
+            _ if context.raw().status().is_server_error() => Verdict::AgainInDoubt,
+            _ => refused(),
+        },
+        _ => Verdict::AgainInDoubt,
+    }
+}
+
+/// The first error of a type among the causes of an error.
+fn source<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// A connection that was refused carried nothing.
+fn was_never_sent(error: &(dyn Error + 'static)) -> bool {
+    source::<io::Error>(error).is_some_and(|io| io.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+/// The error in words. Service errors carry a code and a message of DynamoDB's, never an item.
+fn describe<E>(error: &SdkError<E, HttpResponse>) -> String
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+{
+    match error {
+        SdkError::ServiceError(context) => {
+            let error = context.err();
+            let status = context.raw().status().as_u16();
+            match (error.code(), error.message()) {
+                (Some(code), Some(message)) => format!("{code}: {message}"),
+                (Some(code), None) => code.to_owned(),
+                (None, _) => format!("HTTP status {status}, and not in DynamoDB's words"),
+            }
+        }
+        SdkError::TimeoutError(_) => "a timeout".to_owned(),
+        // What the causes say of themselves, and not how they look inside: a response that could not be read has an
+        // item in it, and the item a secret.
+        other => {
+            let mut text = other.to_string();
+            let mut next = other.source();
+            while let Some(cause) = next {
+                text.push_str(&format!(": {cause}"));
+                next = cause.source();
+            }
+            text
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodb::operation::get_item::GetItemError;
+    use aws_sdk_dynamodb::types::Put;
+
+    use super::*;
+
+    #[test]
+    fn a_request_that_lacks_a_part_is_our_mistake_whoever_notices() {
+        let lacking = || Put::builder().build().unwrap_err();
+        assert!(matches!(StoreError::from(lacking()), StoreError::Incomplete { reason } if !reason.is_empty()));
+        let sent = SdkError::<GetItemError, HttpResponse>::construction_failure(lacking());
+        assert!(matches!(judge(&sent, "table"), Verdict::Hopeless(StoreError::Incomplete { .. })));
+        let unconfigured = SdkError::<GetItemError, HttpResponse>::construction_failure("no region");
+        assert!(matches!(judge(&unconfigured, "table"), Verdict::Hopeless(StoreError::Refused { .. })));
+    }
+}

@@ -1,0 +1,287 @@
+//! Reading the whole table page by page, for the reconciler, and remembering how far it got.
+
+use std::collections::{BTreeSet, HashMap};
+
+use aws_sdk_dynamodb::operation::transact_get_items::TransactGetItemsError;
+use aws_sdk_dynamodb::types::{
+    AttributeValue, ConditionCheck, Delete, Get, ReturnConsumedCapacity, TransactGetItem, TransactWriteItem,
+};
+
+use super::item::{Item, Key, SERVICE_PREFIX, port_partition, text};
+use super::names::{Pointer, pointer};
+use super::ports::holding;
+use super::requests::{Replay, replay};
+use super::schema::health_key;
+use super::send::{backoff, send, wait};
+use super::services::service;
+use super::transact::{OnContention, Reason, Transacted, read};
+use super::{StoreError, Table};
+use crate::Call;
+use portmaster_domain::{Holding, InstanceName, Namespace, Port, Secret, ServiceName};
+
+/// How many items one read in a transaction may have: DynamoDB's limit.
+pub(crate) const SETTLED_AT_ONCE: usize = 100;
+
+/// An item, as the reconciler sees it.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// A Port item. Those are looked at together: [`Table::sweep_ports`].
+    Port(Namespace),
+    /// An Instance item, with its key.
+    Pointer(Namespace, Key, Pointer),
+    /// A Request item, with its key.
+    Request(Key, Replay),
+    /// A Service item. Those are looked at together, when a run begins.
+    Service(Namespace),
+    /// A Ranges item.
+    Ranges(Namespace),
+    /// A Hint item. It is nobody's evidence, and TTL takes it.
+    Hint,
+    /// The reconciler's own.
+    Checkpoint,
+    /// Something this version does not write, or cannot read.
+    Unreadable(StoreError),
+}
+
+/// What one run leaves to the next.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Checkpoint {
+    /// The last item that was looked at; none where the sweep starts at the beginning.
+    pub(crate) after: Option<Key>,
+    /// Namespaces that were met. A version that knows nothing of them does not keep them; then they are met again.
+    pub(crate) namespaces: BTreeSet<Namespace>,
+}
+
+/// A part of the whole table, or of a namespace's ports.
+#[derive(Debug)]
+pub(crate) struct SweepPage<T> {
+    /// In DynamoDB's order.
+    pub(crate) items: Vec<T>,
+    /// The last item that was looked at, if there is more after it.
+    pub(crate) next: Option<Key>,
+    /// The last item.
+    pub(crate) last: Option<Key>,
+}
+
+impl<T> SweepPage<T> {
+    fn new(items: Option<Vec<Item>>, next: Option<&Item>, read: impl FnMut(Item) -> T) -> Self {
+        let items = items.unwrap_or_default();
+        let last = items.last().and_then(Key::of);
+        Self { items: items.into_iter().map(read).collect(), next: next.and_then(Key::of), last }
+    }
+}
+
+fn checkpoint_key() -> Key {
+    Key { pk: "RECONCILER".to_owned(), sk: "CHECKPOINT".to_owned() }
+}
+
+fn classify(item: Item) -> Found {
+    let Some(key) = Key::of(&item) else {
+        return Found::Unreadable(StoreError::Damaged {
+            key: "(without a key)".to_owned(),
+            reason: "no key".to_owned(),
+        });
+    };
+    let unknown = || {
+        let reason = "no item of the registry has such a key".to_owned();
+        Found::Unreadable(StoreError::Damaged { key: key.shown(), reason })
+    };
+    if key == checkpoint_key() {
+        return Found::Checkpoint;
+    }
+    if key == health_key() {
+        // As with a hint: nobody's evidence, and TTL takes it.
+        return Found::Hint;
+    }
+    let mut parts = key.pk.split('#');
+    let (Some("N"), Some(namespace)) = (parts.next(), parts.next()) else { return unknown() };
+    let Ok(namespace) = Namespace::try_from(namespace) else { return unknown() };
+    let found = match (parts.next(), parts.next(), parts.next()) {
+        (Some("PORT"), None, None) => Ok(Found::Port(namespace)),
+        (Some("INSTANCE"), Some(service), None) => {
+            match (ServiceName::try_from(service), InstanceName::try_from(key.sk.as_str())) {
+                (Ok(_), Ok(_)) => pointer(item).map(|pointer| Found::Pointer(namespace, key.clone(), pointer)),
+                _ => return unknown(),
+            }
+        }
+        (Some("REQUEST"), Some(_), None) => replay(item).map(|replay| Found::Request(key.clone(), replay)),
+        (Some("HINT"), Some(_), None) => Ok(Found::Hint),
+        (None, None, None) if key.sk == "RANGES" => Ok(Found::Ranges(namespace)),
+        (None, None, None) if key.sk.starts_with(SERVICE_PREFIX) => service(item).map(|_| Found::Service(namespace)),
+        _ => return unknown(),
+    };
+    found.unwrap_or_else(Found::Unreadable)
+}
+
+impl Table {
+    /// One page of the whole table, in DynamoDB's order, from after an item on, whether or not that is there still.
+    ///
+    /// Eventually consistent, at half the price: whatever is removed for it is removed on a condition that repeats it.
+    pub(crate) async fn sweep_page(
+        &self,
+        call: &Call,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<SweepPage<Found>, StoreError> {
+        let (result, _) = send(call, &self.name, || {
+            self.client
+                .scan()
+                .table_name(&self.name)
+                .set_exclusive_start_key(after.map(Key::attributes))
+                .limit(i32::try_from(limit).unwrap_or(i32::MAX))
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                .send()
+        })
+        .await?;
+        let output = result.map_err(|error| StoreError::Refused { reason: error.to_string() })?;
+        Ok(SweepPage::new(output.items, output.last_evaluated_key.as_ref(), classify))
+    }
+
+    /// One page of everything in the partition of a namespace's ports, whatever is in it: in the order of the ports, from
+    /// after an item on. Eventually consistent, as [`Table::sweep_page`].
+    pub(crate) async fn sweep_ports(
+        &self,
+        call: &Call,
+        namespace: &Namespace,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<SweepPage<Result<Holding, StoreError>>, StoreError> {
+        let (result, _) = send(call, &self.name, || {
+            self.client
+                .query()
+                .table_name(&self.name)
+                .key_condition_expression("#pk = :pk")
+                .expression_attribute_names("#pk", "pk")
+                .expression_attribute_values(":pk", text(port_partition(namespace)))
+                .set_exclusive_start_key(after.map(Key::attributes))
+                .limit(i32::try_from(limit).unwrap_or(i32::MAX))
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                .send()
+        })
+        .await?;
+        let output = result.map_err(|error| StoreError::Refused { reason: error.to_string() })?;
+        Ok(SweepPage::new(output.items, output.last_evaluated_key.as_ref(), holding))
+    }
+
+    /// Whether a key is in the partition of a namespace's ports.
+    pub(crate) fn is_port_of(namespace: &Namespace, key: &Key) -> bool {
+        key.pk == port_partition(namespace)
+    }
+
+    /// Whose these ports are, at most [`SETTLED_AT_ONCE`] of them and each once, all read in one transaction (see
+    /// [`Table::get_settled`]): the secret of each, or none where the port has no item.
+    ///
+    /// A port that somebody is writing to at this moment, or whose item has no readable secret, is not in the answer:
+    /// nothing can be said of it. So one busy port keeps nobody waiting.
+    pub(crate) async fn settled_secrets(
+        &self,
+        call: &Call,
+        ports: impl IntoIterator<Item = (Namespace, Port)>,
+    ) -> Result<HashMap<(Namespace, Port), Option<Secret>>, StoreError> {
+        let mut left = Vec::new();
+        for (namespace, port) in ports {
+            let get = Get::builder()
+                .table_name(&self.name)
+                .set_key(Some(Key::port(&namespace, port).attributes()))
+                // With the key, so that an item without a secret is not taken for none.
+                .projection_expression("#pk, #secret")
+                .expression_attribute_names("#pk", "pk")
+                .expression_attribute_names("#secret", "secret");
+            let get = TransactGetItem::builder().get(get.build().map_err(StoreError::from)?).build();
+            left.push(((namespace, port), get));
+        }
+        let mut waits = backoff();
+        while !left.is_empty() {
+            let (result, _) = send(call, &self.name, || {
+                self.client
+                    .transact_get_items()
+                    .set_transact_items(Some(left.iter().map(|(_, get)| get.clone()).collect()))
+                    .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                    .send()
+            })
+            .await?;
+            let cancelled = match result {
+                Ok(output) => {
+                    let items = output.responses.unwrap_or_default().into_iter().map(|response| response.item);
+                    let settled = left.into_iter().zip(items).filter_map(|((port, _), item)| {
+                        let secret = match item.filter(|item| !item.is_empty()) {
+                            None => None,
+                            Some(item) => Some(Secret::parse(item.get("secret")?.as_s().ok()?).ok()?),
+                        };
+                        Some((port, secret))
+                    });
+                    return Ok(settled.collect());
+                }
+                Err(TransactGetItemsError::TransactionCanceledException(cancelled)) => cancelled,
+                Err(other) => return Err(StoreError::Refused { reason: other.to_string() }),
+            };
+            let reasons = cancelled.cancellation_reasons.unwrap_or_default().into_iter().map(read);
+            let reasons = reasons.collect::<Result<Vec<_>, _>>()?;
+            let asked = left.len();
+            let mut reasons = reasons.into_iter();
+            left.retain(|_| reasons.next() != Some(Reason::Contended));
+            if left.len() == asked {
+                wait(call, &mut waits, "throttling").await?;
+            }
+            call.count(|meter| meter.retries += 1);
+        }
+        Ok(HashMap::new())
+    }
+
+    /// What the last run left.
+    pub(crate) async fn checkpoint(&self, call: &Call) -> Result<Checkpoint, StoreError> {
+        let Some(item) = self.get(call, &checkpoint_key()).await? else { return Ok(Checkpoint::default()) };
+        let part = |name: &str| item.get(name)?.as_s().ok().cloned();
+        let after = part("next_pk").zip(part("next_sk")).map(|(pk, sk)| Key { pk, sk });
+        let names = item.get("namespaces").and_then(|names| names.as_ss().ok()).into_iter().flatten();
+        let namespaces = names.filter_map(|name| Namespace::try_from(name.as_str()).ok()).collect();
+        Ok(Checkpoint { after, namespaces })
+    }
+
+    /// Remembers where the next run goes on.
+    ///
+    /// Unconditional: two sweeps at once only mean that a part of the table is swept twice or later.
+    pub(crate) async fn save_checkpoint(&self, call: &Call, checkpoint: &Checkpoint) -> Result<(), StoreError> {
+        let mut item = checkpoint_key().attributes();
+        if let Some(key) = &checkpoint.after {
+            item.insert("next_pk".to_owned(), text(&key.pk));
+            item.insert("next_sk".to_owned(), text(&key.sk));
+        }
+        if !checkpoint.namespaces.is_empty() {
+            let names = checkpoint.namespaces.iter().map(ToString::to_string).collect();
+            item.insert("namespaces".to_owned(), AttributeValue::Ss(names));
+        }
+        self.put(call, &item).await
+    }
+
+    /// Removes the allocation of a service that does not exist. Both halves of the evidence are conditions: the service
+    /// is absent, and the item still has the allocation's secret (under which it stays one). Gives whether it was
+    /// removed.
+    pub(crate) async fn remove_orphan(
+        &self,
+        call: &Call,
+        namespace: &Namespace,
+        holding: &Holding,
+    ) -> Result<bool, StoreError> {
+        let service = ConditionCheck::builder()
+            .table_name(&self.name)
+            .set_key(Some(Key::service(namespace, &holding.claim.service).attributes()))
+            .condition_expression("attribute_not_exists(#pk)")
+            .expression_attribute_names("#pk", "pk")
+            .build()
+            .map_err(StoreError::from)?;
+        let port = Delete::builder()
+            .table_name(&self.name)
+            .set_key(Some(Key::port(namespace, holding.claim.port).attributes()))
+            .condition_expression("#secret = :secret")
+            .expression_attribute_names("#secret", "secret")
+            .expression_attribute_values(":secret", text(holding.secret.expose()))
+            .build()
+            .map_err(StoreError::from)?;
+        let items = vec![
+            TransactWriteItem::builder().condition_check(service).build(),
+            TransactWriteItem::builder().delete(port).build(),
+        ];
+        Ok(matches!(self.transact(call, items, OnContention::Wait).await?, Transacted::Done))
+    }
+}
