@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use portmaster_domain::{Namespace, Port, ServiceName, Strategy};
+use portmaster_domain::{Namespace, Port, ServiceId, Strategy};
 use portmaster_registry::{Call, Meter};
 use portmaster_registry::{Findings, Registry};
 use portmaster_simulated::{Distant, Network, TABLE, create};
@@ -109,7 +109,7 @@ async fn a_mark_is_found_in_the_middle_of_a_sweep() {
         assert!(runs < 1_000, "it makes no progress");
     }
     assert!(runs > 3);
-    let service = ServiceName::try_from(SERVICE).unwrap();
-    let found = registry.get_service(&Call::within(RUN), &Namespace::default(), &service).await.unwrap();
+    let service = ServiceId::new(Namespace::default(), SERVICE.try_into().unwrap());
+    let found = registry.get_service(&Call::within(RUN), &service).await.unwrap();
     assert_eq!(found.range.start(), Port::MIN);
 }

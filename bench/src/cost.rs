@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use portmaster_domain::{InstanceName, Namespace, Strategy};
+use portmaster_domain::{InstanceName, Strategy};
 use portmaster_http::TIMEOUT;
 use portmaster_registry::Call;
 
@@ -62,11 +62,11 @@ async fn one(strategy: Strategy, taken: u16) -> Vec<(&'static str, Done, Traffic
         costs.push((case, done, distant.take_traffic()));
     }
     // A name whose claim is gone.
-    let (call, ns) = (Call::within(TIMEOUT), Namespace::default());
+    let call = Call::within(TIMEOUT);
     let name = "web-04".to_owned();
     let instance = InstanceName::try_from(name.as_str()).unwrap();
-    let offered = process.offer(&call, &ns, &service(0), &instance, None).await.unwrap();
-    process.reject(&call, &ns, &service(0), offered.holding.secret).await.unwrap();
+    let offered = process.offer(&call, &service(0), &instance, None).await.unwrap();
+    process.reject(&call, &service(0), offered.holding.secret).await.unwrap();
     distant.take_traffic();
     let done = offer(&process, 0, &name).await;
     costs.push(("warm, a name that returns", done, distant.take_traffic()));

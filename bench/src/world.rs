@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use portmaster_domain::{ServiceName, Strategy};
+use portmaster_domain::{ServiceId, ServiceName, Strategy};
 use portmaster_registry::Meter;
 use portmaster_registry::Registry;
 use portmaster_simulated::{Distant, Network, Offered};
@@ -19,8 +19,8 @@ pub fn network(millis: u64) -> Network {
     Network { request: round_trip, transaction: round_trip, ..Network::USUAL }
 }
 
-pub fn service(number: usize) -> ServiceName {
-    ServiceName::try_from(name(number)).unwrap()
+pub fn service(number: usize) -> ServiceId {
+    ServiceName::try_from(name(number)).unwrap().into()
 }
 
 fn name(number: usize) -> String {

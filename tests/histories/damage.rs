@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use portmaster_domain::{
-    Clock, Description, Given, InstanceName, Namespace, Port, PortRange, Service, ServiceName, Strategy, Timestamp,
+    Clock, Description, Given, InstanceName, Namespace, Port, PortRange, Service, ServiceId, Strategy, Timestamp,
 };
 use portmaster_registry::{Call, Table, in_process};
 use portmaster_registry::{Content, Error, Findings, IfMatch, NewService, PortOrName, Registry};
@@ -220,28 +220,28 @@ async fn damage_and_repair(seed: u64) -> Result<usize, String> {
     let started = Instant::now();
     let now = move || Timestamp::from_millis(EPOCH + i64::try_from(started.elapsed().as_millis()).unwrap());
     let registry = Registry::new(table, Clock::Given(Given::new(now)), OFFER_SECONDS).with_seed(seed);
-    let (call, namespace) = (|| Call::within(Duration::from_secs(60)), Namespace::default());
+    let call = || Call::within(Duration::from_secs(60));
     registry.table().create(&call()).await.unwrap();
 
     // Two or three services with live offers and allocations.
     let mut services = Vec::new();
     let mut live = Vec::new();
     for number in 0..random.random_range(2..=3_u16) {
-        let name = ServiceName::try_from(format!("service-{number}")).unwrap();
+        let service = ServiceId::new(Namespace::default(), format!("service-{number}").try_into().unwrap());
         let range = (5000 + 100 * number, 5009 + 100 * number);
         let range = PortRange::new(Port::new(range.0).unwrap(), Port::new(range.1).unwrap()).unwrap();
         let content = Content { description: Description::default(), range, strategy: Strategy::Lowest };
-        registry.create_service(&call(), &namespace, NewService { name: name.clone(), content }).await.unwrap();
+        registry.create_service(&call(), NewService { id: service.clone(), content }).await.unwrap();
         for instance in 0..random.random_range(1..=5) {
             let instance = InstanceName::try_from(format!("web-{instance}")).unwrap();
-            let offered = registry.offer(&call(), &namespace, &name, &instance, None).await.unwrap();
+            let offered = registry.offer(&call(), &service, &instance, None).await.unwrap();
             let accepted = random.random_range(0..2) == 0;
             if accepted {
-                registry.accept(&call(), &namespace, &name, offered.holding.secret).await.unwrap();
+                registry.accept(&call(), &service, offered.holding.secret).await.unwrap();
             }
-            live.push((name.clone(), instance, offered.holding, accepted));
+            live.push((service.clone(), instance, offered.holding, accepted));
         }
-        services.push(name.to_string());
+        services.push(service.name.to_string());
     }
     sleep(Duration::from_secs(10)).await;
     let (expected, healthy) = (Findings { finished: true, ..Findings::default() }, registry.reconcile(&call()).await);
@@ -302,26 +302,26 @@ async fn damage_and_repair(seed: u64) -> Result<usize, String> {
     }
     for (service, instance, holding, accepted) in live {
         if !accepted {
-            let accepted = registry.accept(&call(), &namespace, &service, holding.secret).await;
+            let accepted = registry.accept(&call(), &service, holding.secret).await;
             if !accepted.as_ref().is_ok_and(|(_, first)| *first) {
                 return Err(about(&format!("the offer {holding:?} was live: {accepted:?}")));
             }
         }
         let named = PortOrName::Name(instance);
-        let found_port = registry.get_port(&call(), &namespace, &service, &named).await;
+        let found_port = registry.get_port(&call(), &service, &named).await;
         if found_port.as_ref().map(|claim| claim.port).ok() != Some(holding.claim.port) {
             return Err(about(&format!("{holding:?} was live: {found_port:?}")));
         }
-        registry.release(&call(), &namespace, &service, &named).await.unwrap();
+        registry.release(&call(), &service, &named).await.unwrap();
     }
     // A service without damage of its own may go; one with allocations out of its range too, they are not in it.
     for service in &ruin.services {
-        let name = ServiceName::try_from(service.as_str()).unwrap();
-        match registry.delete_service(&call(), &namespace, &name, &IfMatch::Always).await {
+        let id = ServiceId::new(Namespace::default(), service.as_str().try_into().unwrap());
+        match registry.delete_service(&call(), &id, &IfMatch::Always).await {
             Ok(()) => {}
             Err(error) => return Err(about(&format!("{service} cannot be deleted: {error}"))),
         }
-        let gone: Result<Service, Error> = registry.get_service(&call(), &namespace, &name).await;
+        let gone: Result<Service, Error> = registry.get_service(&call(), &id).await;
         if gone.is_ok() {
             return Err(about(&format!("{service} is there still")));
         }

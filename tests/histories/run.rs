@@ -11,8 +11,8 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use futures::future::join_all;
 use portmaster_domain::{
-    ClaimState, Clock, Description, Given, IdempotencyKey, InstanceName, Namespace, Port, PortRange, Secret,
-    ServiceName, Strategy, Timestamp,
+    ClaimState, Clock, Description, Given, IdempotencyKey, InstanceName, Namespace, Port, PortRange, Secret, ServiceId,
+    Strategy, Timestamp,
 };
 use portmaster_registry::{Call, StoreError, Table, in_process};
 use portmaster_registry::{Content, Error, Findings, IfMatch, NewService, PortOrName, Registry, Written};
@@ -264,9 +264,9 @@ impl History {
 
     async fn play(self: &Rc<Self>) {
         let still =
-            NewService { name: service(STILL), content: content(5000, 4999 + self.plan.ports, self.plan.strategy) };
+            NewService { id: service(STILL), content: content(5000, 4999 + self.plan.ports, self.plan.strategy) };
         let registry = self.processes.borrow()[0].clone();
-        registry.create_service(&self.call(), &Namespace::default(), still).await.unwrap();
+        registry.create_service(&self.call(), still).await.unwrap();
         self.network.set_percent(self.plan.percent);
         join_all((0..self.plan.callers).map(|_| {
             let history = Rc::clone(self);
@@ -393,8 +393,8 @@ impl History {
     }
 
     async fn ask(&self, registry: &Registry, act: &Act) -> Answer {
-        let (call, namespace) = (self.call(), Namespace::default());
-        let (call, namespace) = (&call, &namespace);
+        let call = self.call();
+        let call = &call;
         let secret = |claim: usize| {
             let claims = self.claims.borrow();
             (service(claims[claim].service), Secret::parse(&claims[claim].secret).unwrap())
@@ -403,7 +403,7 @@ impl History {
             Act::Offer { service: of, name, key } => {
                 let key = key.as_ref().map(|key| IdempotencyKey::new(key).unwrap());
                 let name = InstanceName::try_from(name.as_str()).unwrap();
-                let offered = registry.offer(call, namespace, &service(of), &name, key.as_ref()).await;
+                let offered = registry.offer(call, &service(of), &name, key.as_ref()).await;
                 offered.map(|offered| {
                     let claim = self.know(of, name.as_str(), &offered.holding);
                     Answer::Offered { claim, replayed: offered.replayed }
@@ -411,7 +411,7 @@ impl History {
             }
             Act::Accept(claim) => {
                 let (service, secret) = secret(*claim);
-                registry.accept(call, namespace, &service, secret).await.map(|(found, first)| {
+                registry.accept(call, &service, secret).await.map(|(found, first)| {
                     let known = &self.claims.borrow()[*claim];
                     if (found.port.get(), found.name.as_str()) != (known.port, known.name.as_str()) {
                         self.wrong.borrow_mut().push(format!("accepted {known:?}, and got {found:?}"));
@@ -421,24 +421,26 @@ impl History {
             }
             Act::Reject(claim) => {
                 let (service, secret) = secret(*claim);
-                registry.reject(call, namespace, &service, secret).await.map(|()| Answer::Done)
+                registry.reject(call, &service, secret).await.map(|()| Answer::Done)
             }
             Act::ReadOffer(claim) => {
                 let (service, secret) = secret(*claim);
-                registry.get_offer(call, namespace, &service, secret).await.map(|_| Answer::Done)
+                registry.get_offer(call, &service, secret).await.map(|_| Answer::Done)
             }
             Act::ReleasePort(of, port) => {
                 let wanted = PortOrName::Port(Port::new(*port).unwrap());
-                registry.release(call, namespace, &service(of), &wanted).await.map(|()| Answer::Done)
+                registry.release(call, &service(of), &wanted).await.map(|()| Answer::Done)
             }
             Act::ReleaseName(of, name) => {
                 let wanted = PortOrName::Name(InstanceName::try_from(name.as_str()).unwrap());
-                registry.release(call, namespace, &service(of), &wanted).await.map(|()| Answer::Done)
+                registry.release(call, &service(of), &wanted).await.map(|()| Answer::Done)
             }
-            Act::Find(port) => registry.find_port(call, namespace, Port::new(*port).unwrap()).await.map(allocation),
+            Act::Find(port) => {
+                registry.find_port(call, &Namespace::default(), Port::new(*port).unwrap()).await.map(allocation)
+            }
             Act::Get(of, name) => {
                 let wanted = PortOrName::Name(InstanceName::try_from(name.as_str()).unwrap());
-                registry.get_port(call, namespace, &service(of), &wanted).await.map(allocation)
+                registry.get_port(call, &service(of), &wanted).await.map(allocation)
             }
             Act::Offers(of) => self.list(registry, call, of, ClaimState::Offered).await,
             Act::Ports(of) => self.list(registry, call, of, ClaimState::Allocated).await,
@@ -451,12 +453,12 @@ impl History {
                 Ok(Answer::Done)
             }
             Act::Create(of, start, end) => {
-                let new = NewService { name: service(of), content: content(*start, *end, self.plan.strategy) };
-                registry.create_service(call, namespace, new).await.map(|_| Answer::Created)
+                let new = NewService { id: service(of), content: content(*start, *end, self.plan.strategy) };
+                registry.create_service(call, new).await.map(|_| Answer::Created)
             }
             Act::Put(of, start, end) => {
-                let new = NewService { name: service(of), content: content(*start, *end, self.plan.strategy) };
-                registry.put_service(call, namespace, new, &IfMatch::Always).await.map(|written| match written {
+                let new = NewService { id: service(of), content: content(*start, *end, self.plan.strategy) };
+                registry.put_service(call, new, &IfMatch::Always).await.map(|written| match written {
                     Written::Created(_) => Answer::Created,
                     Written::Replaced(_) => Answer::Service,
                 })
@@ -464,13 +466,13 @@ impl History {
             Act::Describe(of) => {
                 let description = Description::try_from(format!("since {}", self.order.get())).unwrap();
                 let change = |old: &_| Ok(Content { description: description.clone(), ..Content::of(old) });
-                let changed = registry.change_service(call, namespace, &service(of), &IfMatch::Always, change).await;
+                let changed = registry.change_service(call, &service(of), &IfMatch::Always, change).await;
                 changed.map(|_| Answer::Service)
             }
             Act::Delete(of) => {
-                registry.delete_service(call, namespace, &service(of), &IfMatch::Always).await.map(|()| Answer::Done)
+                registry.delete_service(call, &service(of), &IfMatch::Always).await.map(|()| Answer::Done)
             }
-            Act::Look(of) => registry.get_service(call, namespace, &service(of)).await.map(|_| Answer::Service),
+            Act::Look(of) => registry.get_service(call, &service(of)).await.map(|_| Answer::Service),
         };
         match answer {
             Ok(answer) => answer,
@@ -512,7 +514,7 @@ impl History {
     }
 
     async fn list(&self, registry: &Registry, call: &Call, of: &str, state: ClaimState) -> Result<Answer, Error> {
-        let list = registry.list_claims(call, &Namespace::default(), &service(of), state, None, 100).await?;
+        let list = registry.list_claims(call, &service(of), state, None, 100).await?;
         let items: Vec<_> =
             list.items.into_iter().map(|claim| (claim.port.get(), claim.name.as_str().to_owned())).collect();
         let sorted = items.windows(2).all(|two| two[0].0 < two[1].0);
@@ -812,7 +814,7 @@ impl History {
                 }
             }
             Act::Offer { service, name, key } => match &event.answer {
-                Answer::Refused(Error::NameTaken { claim }) => {
+                Answer::Refused(Error::NameTaken { claim, .. }) => {
                     let place = Place::Name(service, name.clone());
                     put(place, Op::NameTaken(claim.port.get()), true, false);
                 }
@@ -926,8 +928,8 @@ fn millis_since(started: Instant) -> i64 {
     i64::try_from(started.elapsed().as_millis()).unwrap()
 }
 
-fn service(name: &str) -> ServiceName {
-    ServiceName::try_from(name).unwrap()
+fn service(name: &str) -> ServiceId {
+    ServiceId::new(Namespace::default(), name.try_into().unwrap())
 }
 
 fn instance(number: u8) -> String {

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::Credentials;
-use portmaster_domain::{Clock, Namespace};
+use portmaster_domain::{Clock, ServiceId, ServiceName};
 use portmaster_http::{Api, TIMEOUT};
 use portmaster_local::{Embedded, without_tokens};
 use portmaster_registry::Registry;
@@ -135,8 +135,9 @@ pub fn call() -> Call {
 /// What a test waits for an operation of its own; and of the API, where another DynamoDB is slow under many callers.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-pub fn default_namespace() -> Namespace {
-    Namespace::default()
+/// A service of the namespace `default`.
+pub fn service_id(name: &str) -> ServiceId {
+    ServiceName::try_from(name).unwrap().into()
 }
 
 impl World {

@@ -4,17 +4,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use portmaster_domain::{
-    ClaimState, Description, InstanceName, Namespace, Port, PortRange, Secret, ServiceName, Strategy,
-};
+use portmaster_domain::{ClaimState, Description, InstanceName, Port, PortRange, Secret, ServiceId, Strategy};
 use portmaster_registry::Call;
 use portmaster_registry::{Content, IfMatch, NewService, PortOrName, Registry};
 
-use crate::support::{Meter, World, call, default_namespace, embedded_or_skip, fill};
-
-fn service() -> ServiceName {
-    ServiceName::try_from("django").unwrap()
-}
+use crate::support::{Meter, World, call, embedded_or_skip, fill, service_id};
 
 fn name(text: &str) -> InstanceName {
     InstanceName::try_from(text).unwrap()
@@ -39,19 +33,18 @@ fn cost(meter: &Meter, call: &Call) -> (String, f64, f64) {
 struct Metered {
     registry: Registry,
     meter: Meter,
-    ns: Namespace,
-    service: ServiceName,
+    service: ServiceId,
 }
 
 impl Metered {
     async fn new(world: &World) -> Self {
         let (registry, meter) = world.metered().await;
-        Self { registry, meter, ns: default_namespace(), service: service() }
+        Self { registry, meter, service: service_id("django") }
     }
 
     async fn offer(&self, instance: &str) -> (Port, Secret, (String, f64, f64)) {
         let call = call();
-        let offered = self.registry.offer(&call, &self.ns, &self.service, &name(instance), None).await.unwrap();
+        let offered = self.registry.offer(&call, &self.service, &name(instance), None).await.unwrap();
         assert_eq!((call.meter().tries, call.meter().lost_races), (1, 0), "{instance} met somebody");
         (offered.holding.claim.port, offered.holding.secret, cost(&self.meter, &call))
     }
@@ -70,30 +63,29 @@ async fn no_cost_depends_on_how_many_ports_are_taken() {
     }
     for taken in [10, 1_000, 40_000] {
         let world = World::new().await;
-        let new = NewService { name: service(), content: content(1024, 49_151, Strategy::Lowest) };
-        world.registry.create_service(&call(), &default_namespace(), new).await.unwrap();
+        let new = NewService { id: service_id("django"), content: content(1024, 49_151, Strategy::Lowest) };
+        world.registry.create_service(&call(), new).await.unwrap();
         fill(&world, "django", 1024, taken).await;
         for strategy in Strategy::ALL {
             let changed = content(1024, 49_151, strategy);
             let change = |_: &_| Ok(changed.clone());
-            let ns = default_namespace();
-            world.registry.change_service(&call(), &ns, &service(), &IfMatch::Always, change).await.unwrap();
+            world.registry.change_service(&call(), &service_id("django"), &IfMatch::Always, change).await.unwrap();
             let metered = Metered::new(&world).await;
-            let Metered { registry, meter, ns, service } = &metered;
+            let Metered { registry, meter, service } = &metered;
             let about = format!("{taken} taken, {}", strategy.as_str());
 
             // Warm up: two offers, after which everything is known.
             for i in 0..2 {
                 let call = call();
                 let warm = name(&format!("{}-warm-{i}", strategy.as_str()));
-                let offered = registry.offer(&call, ns, service, &warm, None).await.unwrap();
+                let offered = registry.offer(&call, service, &warm, None).await.unwrap();
                 let counts = meter.take();
                 // Cold, at any occupancy, four round trips and the look: the service, one or two windows and the hint at
                 // once, perhaps the whole range (16 Queries at once) or another window, the claim.
                 assert!(counts.requests["GetItem"] <= 3, "{about}: {counts:?}");
                 assert!(counts.requests.get("Query").is_none_or(|queries| *queries <= 18), "{about}: {counts:?}");
                 assert_eq!(counts.requests["TransactWriteItems"], 1, "{about}: {counts:?}");
-                registry.reject(&call, ns, service, offered.holding.secret).await.unwrap();
+                registry.reject(&call, service, offered.holding.secret).await.unwrap();
                 meter.take();
             }
 
@@ -107,39 +99,39 @@ async fn no_cost_depends_on_how_many_ports_are_taken() {
             }
 
             let accept = call();
-            registry.accept(&accept, ns, service, offered[0].1).await.unwrap();
+            registry.accept(&accept, service, offered[0].1).await.unwrap();
             assert_eq!(cost(meter, &accept), is("UpdateItem:1", 0.0, 1.0), "{about}");
             let again = call();
-            registry.accept(&again, ns, service, offered[0].1).await.unwrap();
+            registry.accept(&again, service, offered[0].1).await.unwrap();
             assert_eq!(cost(meter, &again), is("UpdateItem:1", 0.0, 0.0), "{about}");
-            registry.accept(&call(), ns, service, offered[1].1).await.unwrap();
+            registry.accept(&call(), service, offered[1].1).await.unwrap();
             meter.take();
 
             let reject = call();
-            registry.reject(&reject, ns, service, offered[2].1).await.unwrap();
+            registry.reject(&reject, service, offered[2].1).await.unwrap();
             assert_eq!(cost(meter, &reject), is("DeleteItem:1", 0.0, 1.0), "{about}");
 
             let read = call();
-            registry.get_offer(&read, ns, service, offered[3].1).await.unwrap();
+            registry.get_offer(&read, service, offered[3].1).await.unwrap();
             assert_eq!(cost(meter, &read), is("GetItem:1", 1.0, 0.0), "{about}");
 
             let by_port = PortOrName::Port(offered[0].0);
             let by_name = PortOrName::Name(name(&format!("{}-1", strategy.as_str())));
             let find = call();
-            registry.get_port(&find, ns, service, &by_port).await.unwrap();
+            registry.get_port(&find, service, &by_port).await.unwrap();
             assert_eq!(cost(meter, &find), is("GetItem:1", 1.0, 0.0), "{about}");
             let find = call();
-            registry.find_port(&find, ns, offered[0].0).await.unwrap();
+            registry.find_port(&find, &service.namespace, offered[0].0).await.unwrap();
             assert_eq!(cost(meter, &find), is("GetItem:1", 1.0, 0.0), "{about}");
             let find = call();
-            registry.get_port(&find, ns, service, &by_name).await.unwrap();
+            registry.get_port(&find, service, &by_name).await.unwrap();
             assert_eq!(cost(meter, &find), is("GetItem:2", 2.0, 0.0), "{about}");
 
             let release = call();
-            registry.release(&release, ns, service, &by_port).await.unwrap();
+            registry.release(&release, service, &by_port).await.unwrap();
             assert_eq!(cost(meter, &release), is("DeleteItem:1", 0.0, 1.0), "{about}");
             let release = call();
-            registry.release(&release, ns, service, &by_name).await.unwrap();
+            registry.release(&release, service, &by_name).await.unwrap();
             assert_eq!(cost(meter, &release), is("DeleteItem:1 GetItem:1", 1.0, 1.0), "{about}");
         }
     }
@@ -154,21 +146,20 @@ async fn the_other_operations_cost_what_the_design_says() {
     }
     let world = World::new().await;
     let metered = Metered::new(&world).await;
-    let Metered { registry, meter, ns, service } = &metered;
+    let Metered { registry, meter, service } = &metered;
     let mut costs = BTreeMap::new();
 
     let create = call();
-    let new = NewService { name: service.clone(), content: content(5000, 5999, Strategy::Lowest) };
-    registry.create_service(&create, ns, new).await.unwrap();
+    let new = NewService { id: service.clone(), content: content(5000, 5999, Strategy::Lowest) };
+    registry.create_service(&create, new).await.unwrap();
     costs.insert("create, the first", cost(meter, &create));
     let create = call();
-    let other =
-        NewService { name: ServiceName::try_from("flask").unwrap(), content: content(6000, 6999, Strategy::Lowest) };
-    registry.create_service(&create, ns, other.clone()).await.unwrap();
+    let other = NewService { id: service_id("flask"), content: content(6000, 6999, Strategy::Lowest) };
+    registry.create_service(&create, other.clone()).await.unwrap();
     costs.insert("create", cost(meter, &create));
 
     let read = call();
-    registry.get_service(&read, ns, service).await.unwrap();
+    registry.get_service(&read, service).await.unwrap();
     costs.insert("get service", cost(meter, &read));
     let change =
         |content: Content| move |_: &portmaster_domain::Service| Ok::<_, portmaster_registry::Error>(content.clone());
@@ -179,39 +170,39 @@ async fn the_other_operations_cost_what_the_design_says() {
         ("put, a smaller range", content(5000, 5999, Strategy::Lowest)),
     ] {
         let put = call();
-        registry.change_service(&put, ns, service, &IfMatch::Always, change(content)).await.unwrap();
+        registry.change_service(&put, service, &IfMatch::Always, change(content)).await.unwrap();
         costs.insert(what, cost(meter, &put));
     }
     let delete = call();
-    registry.delete_service(&delete, ns, &other.name, &IfMatch::Always).await.unwrap();
+    registry.delete_service(&delete, &other.id, &IfMatch::Always).await.unwrap();
     costs.insert("delete", cost(meter, &delete));
 
     // Warm by now, but that nothing was seen of the ports.
     let (_, secret, cold) = metered.offer("web-01").await;
     costs.insert("offer, the first", cold);
-    registry.reject(&call(), ns, service, secret).await.unwrap();
+    registry.reject(&call(), service, secret).await.unwrap();
     meter.take();
     let key = portmaster_domain::IdempotencyKey::new("build-1").unwrap();
     for what in ["offer with a key", "offer with a key, again"] {
         let offer = call();
-        registry.offer(&offer, ns, service, &name("web-02"), Some(&key)).await.unwrap();
+        registry.offer(&offer, service, &name("web-02"), Some(&key)).await.unwrap();
         costs.insert(what, cost(meter, &offer));
     }
     // Its port is somebody else's by now.
     let again = call();
-    registry.offer(&again, ns, service, &name("web-01"), None).await.unwrap();
+    registry.offer(&again, service, &name("web-01"), None).await.unwrap();
     costs.insert("offer, a name whose port is taken", cost(meter, &again));
     let taken = call();
-    registry.offer(&taken, ns, service, &name("web-01"), None).await.unwrap_err();
+    registry.offer(&taken, service, &name("web-01"), None).await.unwrap_err();
     costs.insert("offer, a name that is taken", cost(meter, &taken));
     // Its port is free, and not the lowest.
     let (_, lower, _) = metered.offer("web-03").await;
     let (_, own, _) = metered.offer("web-04").await;
-    registry.reject(&call(), ns, service, lower).await.unwrap();
-    registry.reject(&call(), ns, service, own).await.unwrap();
+    registry.reject(&call(), service, lower).await.unwrap();
+    registry.reject(&call(), service, own).await.unwrap();
     meter.take();
     let again = call();
-    registry.offer(&again, ns, service, &name("web-04"), None).await.unwrap();
+    registry.offer(&again, service, &name("web-04"), None).await.unwrap();
     costs.insert("offer, a name that comes back", cost(meter, &again));
 
     let expected = BTreeMap::from([
@@ -249,14 +240,14 @@ async fn a_list_looks_at_no_more_than_it_may() {
         return;
     }
     let world = World::new().await;
-    let new = NewService { name: service(), content: content(2000, 20_000, Strategy::Lowest) };
-    world.registry.create_service(&call(), &default_namespace(), new).await.unwrap();
+    let new = NewService { id: service_id("django"), content: content(2000, 20_000, Strategy::Lowest) };
+    world.registry.create_service(&call(), new).await.unwrap();
     fill(&world, "django", 2000, 16_000).await;
     let metered = Metered::new(&world).await;
-    let Metered { registry, meter, ns, service } = &metered;
+    let Metered { registry, meter, service } = &metered;
     for limit in [1, 100, 101, 1_000] {
         let list = call();
-        let listed = registry.list_claims(&list, ns, service, ClaimState::Offered, None, limit).await.unwrap();
+        let listed = registry.list_claims(&list, service, ClaimState::Offered, None, limit).await.unwrap();
         assert!(listed.items.is_empty());
         // 1,600 items of 2,000 to 17,999 were looked at.
         assert_eq!(listed.next.map(Port::get), Some(3_600), "{limit}");
@@ -264,7 +255,7 @@ async fn a_list_looks_at_no_more_than_it_may() {
         assert!(units < 100.0, "{limit}: {requests}, {units} units");
     }
     // What is there fills its page as before.
-    let listed = registry.list_claims(&call(), ns, service, ClaimState::Allocated, None, 1_000).await.unwrap();
+    let listed = registry.list_claims(&call(), service, ClaimState::Allocated, None, 1_000).await.unwrap();
     assert_eq!((listed.items.len(), listed.next.map(Port::get)), (1_000, Some(3_000)));
 }
 
@@ -273,11 +264,11 @@ async fn a_list_looks_at_no_more_than_it_may() {
 #[tokio::test]
 async fn exhaustion_costs_one_read_of_the_range() {
     let world = World::new().await;
-    let new = NewService { name: service(), content: content(5000, 5999, Strategy::Lowest) };
-    world.registry.create_service(&call(), &default_namespace(), new).await.unwrap();
+    let new = NewService { id: service_id("django"), content: content(5000, 5999, Strategy::Lowest) };
+    world.registry.create_service(&call(), new).await.unwrap();
     fill(&world, "django", 5000, 1000).await;
     let metered = Metered::new(&world).await;
-    let Metered { registry, meter, ns, service } = &metered;
+    let Metered { registry, meter, service } = &metered;
     for (what, expected, full_for) in [
         // Cold: the service, a window and the hint, the whole, the service again, the name.
         ("cold", "GetItem:4 Query:2", Duration::ZERO),
@@ -288,7 +279,7 @@ async fn exhaustion_costs_one_read_of_the_range() {
     ] {
         let offer = call();
         let registry = registry.clone().with_full_for(full_for);
-        registry.offer(&offer, ns, service, &name("web-01"), None).await.unwrap_err();
+        registry.offer(&offer, service, &name("web-01"), None).await.unwrap_err();
         let counts = meter.take();
         let requests: Vec<_> =
             counts.requests.iter().map(|(operation, count)| format!("{operation}:{count}")).collect();

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use futures::future::join_all;
 
-use crate::support::{World, call, default_namespace, serve};
-use portmaster_domain::{InstanceName, ServiceName};
+use crate::support::{World, call, serve, service_id};
+use portmaster_domain::InstanceName;
 
 const CROWD: usize = 64;
 
@@ -100,13 +100,13 @@ async fn of_many_callers_for_one_name_one_gets_it() {
 async fn callers_in_one_process_do_not_meet() {
     let world = World::new().await;
     world.api.service("django", 5000, 5999).await;
-    let service = ServiceName::try_from("django").unwrap();
+    let service = service_id("django");
     let offers = join_all((0..CROWD).map(|i| {
         let (registry, service) = (&world.registry, &service);
         async move {
             let name = InstanceName::try_from(format!("web-{i}")).unwrap();
             let call = call();
-            let offered = registry.offer(&call, &default_namespace(), service, &name, None).await.unwrap();
+            let offered = registry.offer(&call, service, &name, None).await.unwrap();
             (offered.holding.claim.port.get(), call.meter().tries)
         }
     }))

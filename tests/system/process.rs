@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use portmaster_domain::{Clock, ServiceName};
+use portmaster_domain::Clock;
 use portmaster_registry::Registry;
 use portmaster_registry::{Endpoint, Table, connect};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::support::{Caller, TABLE, World, call, default_namespace};
+use crate::support::{Caller, TABLE, World, call, service_id};
 
 fn portmaster() -> Command {
     alone(Command::new(env!("CARGO_BIN_EXE_portmasterd")))
@@ -337,8 +337,7 @@ async fn its_database_listens_where_it_is_told_to() {
     assert!(taken.contains(&free) && taken.contains("--database-listen"), "{taken}");
     let client = connect(&Endpoint::Embedded(format!("http://{free}"))).await;
     let other = Registry::new(Table::new(client, TABLE), Clock::System, 1800);
-    let name = ServiceName::try_from("django").unwrap();
-    other.get_service(&call(), &default_namespace(), &name).await.unwrap();
+    other.get_service(&call(), &service_id("django")).await.unwrap();
 }
 
 /// What a client sends byte by byte, and what it gets back until the connection ends.

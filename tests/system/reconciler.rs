@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use portmaster_domain::{Description, Namespace, Port, PortRange, ServiceName, Strategy};
+use portmaster_domain::{Description, Port, PortRange, ServiceId, Strategy};
 use portmaster_registry::{Content, Findings, IfMatch, NewService};
 use serde_json::json;
 
@@ -253,11 +253,11 @@ async fn a_busy_port_keeps_no_name_waiting() {
 #[tokio::test]
 async fn namespaces_are_met_and_remembered() {
     let world = World::new().await;
-    let (dynamodb, namespace) = (world.dynamodb().await, Namespace::try_from("other").unwrap());
+    let dynamodb = world.dynamodb().await;
     let range = PortRange::new(Port::new(5000).unwrap(), Port::new(5099).unwrap()).unwrap();
     let content = Content { description: Description::default(), range, strategy: Strategy::Lowest };
-    let name = ServiceName::try_from("django").unwrap();
-    world.registry.create_service(&call(), &namespace, NewService { name: name.clone(), content }).await.unwrap();
+    let service = ServiceId::new("other".try_into().unwrap(), "django".try_into().unwrap());
+    world.registry.create_service(&call(), NewService { id: service.clone(), content }).await.unwrap();
     let key = |request: aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder| {
         request.table_name(TABLE).key("pk", text("N#other")).key("sk", text("SERVICE#django"))
     };
@@ -283,7 +283,7 @@ async fn namespaces_are_met_and_remembered() {
     assert!(world.registry.reconcile(&call()).await.unwrap().finished);
     assert_eq!(checkpoint().await["namespaces"].as_ss().unwrap(), &["other"]);
     // Once nothing is there any more, it is forgotten.
-    world.registry.delete_service(&call(), &namespace, &name, &IfMatch::Always).await.unwrap();
+    world.registry.delete_service(&call(), &service, &IfMatch::Always).await.unwrap();
     let ranges = dynamodb.delete_item().table_name(TABLE).key("pk", text("N#other")).key("sk", text("RANGES"));
     ranges.send().await.unwrap();
     assert!(world.registry.reconcile(&call()).await.unwrap().finished);

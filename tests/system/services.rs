@@ -164,34 +164,34 @@ async fn what_is_in_use_stays() {
 /// Namespaces are separate port spaces: the same names and the same ports, and neither knows of the other.
 #[tokio::test]
 async fn namespaces_do_not_meet() {
-    use portmaster_domain::{Description, InstanceName, Namespace, Port, PortRange, ServiceName, Strategy};
+    use portmaster_domain::{Description, InstanceName, Namespace, Port, PortRange, ServiceId, Strategy};
     use portmaster_registry::{Content, IfMatch, NewService, PortOrName};
 
     let world = World::new().await;
     let (registry, call) = (&world.registry, crate::support::call());
-    let service = ServiceName::try_from("django").unwrap();
     let name = InstanceName::try_from("web-01").unwrap();
     let port = |number| Port::new(number).unwrap();
     let range = PortRange::of_service(port(5000), port(5001)).unwrap();
     let content = Content { description: Description::default(), range, strategy: Strategy::Lowest };
-    let both = [Namespace::default(), Namespace::try_from("elsewhere").unwrap()];
+    let both = ["default", "elsewhere"]
+        .map(|namespace| ServiceId::new(Namespace::try_from(namespace).unwrap(), "django".try_into().unwrap()));
     let mut secrets = Vec::new();
-    for ns in &both {
-        let new = NewService { name: service.clone(), content: content.clone() };
-        registry.create_service(&call, ns, new).await.unwrap();
-        let offered = registry.offer(&call, ns, &service, &name, None).await.unwrap();
+    for service in &both {
+        let new = NewService { id: service.clone(), content: content.clone() };
+        registry.create_service(&call, new).await.unwrap();
+        let offered = registry.offer(&call, service, &name, None).await.unwrap();
         assert_eq!(offered.holding.claim.port, port(5000));
         secrets.push(offered.holding.secret);
     }
     // A secret of the one opens nothing in the other, though it is for the same port.
-    registry.accept(&call, &both[0], &service, secrets[1]).await.unwrap_err();
-    registry.accept(&call, &both[0], &service, secrets[0]).await.unwrap();
-    registry.find_port(&call, &both[1], port(5000)).await.unwrap_err();
-    registry.accept(&call, &both[1], &service, secrets[1]).await.unwrap();
-    registry.release(&call, &both[1], &service, &PortOrName::Port(port(5000))).await.unwrap();
-    registry.find_port(&call, &both[0], port(5000)).await.unwrap();
-    registry.delete_service(&call, &both[1], &service, &IfMatch::Always).await.unwrap();
-    registry.delete_service(&call, &both[0], &service, &IfMatch::Always).await.unwrap_err();
+    registry.accept(&call, &both[0], secrets[1]).await.unwrap_err();
+    registry.accept(&call, &both[0], secrets[0]).await.unwrap();
+    registry.find_port(&call, &both[1].namespace, port(5000)).await.unwrap_err();
+    registry.accept(&call, &both[1], secrets[1]).await.unwrap();
+    registry.release(&call, &both[1], &PortOrName::Port(port(5000))).await.unwrap();
+    registry.find_port(&call, &both[0].namespace, port(5000)).await.unwrap();
+    registry.delete_service(&call, &both[1], &IfMatch::Always).await.unwrap();
+    registry.delete_service(&call, &both[0], &IfMatch::Always).await.unwrap_err();
     world.api.get("/v1/services/django").await.expect(200);
     world.assert_healthy().await;
 }

@@ -14,9 +14,9 @@ mod time;
 
 pub use claim::{Claim, ClaimState, Holding};
 pub use idempotency::{Fingerprint, IdempotencyKey, InvalidIdempotencyKey};
-pub use name::{Description, InstanceName, InvalidDescription, InvalidName, Namespace, ServiceName};
+pub use name::{Description, InstanceName, InvalidDescription, InvalidName, Namespace, ServiceId, ServiceName};
 pub use port::{InvalidPort, InvalidRange, Port, PortRange};
 pub use secret::exposed;
 pub use secret::{InvalidSecret, Secret};
 pub use service::{Change, Mark, Service, Strategy, Version};
-pub use time::{Clock, Expiry, Given, Timestamp};
+pub use time::{Clock, Expiry, Given, InvalidTimestamp, Timestamp};

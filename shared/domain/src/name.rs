@@ -116,7 +116,51 @@ name!(
 impl Default for Namespace {
     /// The namespace `default`, which HTTP uses.
     fn default() -> Self {
-        Self("default".to_owned())
+        Self(Self::DEFAULT.to_owned())
+    }
+}
+
+impl Namespace {
+    const DEFAULT: &str = "default";
+
+    /// Whether it is the namespace `default`.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        self.0 == Self::DEFAULT
+    }
+}
+
+/// One service: its namespace and its name in it. Names mean nothing without their namespace, so the two travel together.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceId {
+    /// The port space that it hands ports out of.
+    pub namespace: Namespace,
+    /// Its name, unique in the namespace.
+    pub name: ServiceName,
+}
+
+impl ServiceId {
+    /// The service of this name in this namespace.
+    #[must_use]
+    pub fn new(namespace: Namespace, name: ServiceName) -> Self {
+        Self { namespace, name }
+    }
+}
+
+impl From<ServiceName> for ServiceId {
+    /// In the namespace `default`.
+    fn from(name: ServiceName) -> Self {
+        Self { namespace: Namespace::default(), name }
+    }
+}
+
+impl fmt::Display for ServiceId {
+    /// `django`; where the namespace is not the default one, `hosts/django`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.namespace.is_default() {
+            write!(f, "{}/", self.namespace)?;
+        }
+        self.name.fmt(f)
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Description, Port, PortRange, ServiceName, Timestamp};
+use super::{Description, Port, PortRange, ServiceId, Timestamp};
 
 /// How a service chooses its ports; the allocator says when each is good.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -86,8 +86,8 @@ pub struct Mark {
 /// A service: who it is and which ports it hands out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
-    /// Its name, unique in its namespace.
-    pub name: ServiceName,
+    /// Its namespace, and its name in it.
+    pub id: ServiceId,
     /// What it is for.
     pub description: Description,
     /// The ports that are its own.

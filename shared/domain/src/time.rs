@@ -12,6 +12,11 @@ use serde::{Deserialize, Serialize};
 #[serde(transparent)]
 pub struct Timestamp(i64);
 
+/// A text that is not an instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an instant is written as in RFC 3339")]
+pub struct InvalidTimestamp;
+
 impl Timestamp {
     /// The instant this many milliseconds after the Unix epoch.
     #[must_use]
@@ -29,6 +34,14 @@ impl Timestamp {
     #[must_use]
     pub const fn seconds(self) -> i64 {
         self.0.div_euclid(1000)
+    }
+
+    /// The instant of this text in RFC 3339, in any zone; what is finer than a millisecond is cut off.
+    ///
+    /// # Errors
+    /// [`InvalidTimestamp`] when it is none.
+    pub fn from_rfc3339(text: &str) -> Result<Self, InvalidTimestamp> {
+        DateTime::parse_from_rfc3339(text).map(|instant| Self(instant.timestamp_millis())).map_err(|_| InvalidTimestamp)
     }
 
     /// The instant as RFC 3339 in UTC, to the millisecond.

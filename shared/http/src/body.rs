@@ -1,38 +1,20 @@
-//! Bodies: JSON, read strictly, with every mistake named at once.
-
-use std::convert::Infallible;
-use std::fmt;
-use std::ops::ControlFlow;
+//! Bodies: JSON, of a limited size, that arrives in time.
 
 use axum::body::to_bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::header;
-use deserr::{
-    DeserializeError, Deserr, ErrorKind, IntoValue, MergeWithError, Value as Deserialized, ValueKind, ValuePointerRef,
-    take_cf_content,
-};
-use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
+use deserr::Deserr;
+use portmaster_registry::Call;
+use portmaster_wire::parse::{Checked, Faults, Unreadable, parse};
 
 use super::observe::too_large;
-use super::problem::Fault;
 use super::{Kind, Problem};
-use portmaster_domain::{Description, InstanceName, Port, ServiceName, Strategy};
-use portmaster_registry::Call;
 
 /// How large a body may be.
 pub(super) const MAX_BYTES: usize = 16 * 1024;
 
 /// A JSON body.
 pub(super) struct Body<T>(pub(super) T);
-
-/// What a body must obey beyond the types of its fields.
-pub(super) trait Checked {
-    /// The mistakes between fields, from the raw body, so that they are named together with those in fields.
-    fn between_fields(_: &Value) -> Vec<Fault> {
-        Vec::new()
-    }
-}
 
 impl<S, T> FromRequest<S> for Body<T>
 where
@@ -77,7 +59,7 @@ where
             }
             Problem::new(Kind::MalformedJson, "The body ended before it was complete. Send it again.")
         })?;
-        parse(&bytes).map(Self)
+        parse(&bytes).map(Self).map_err(Problem::from)
     }
 }
 
@@ -87,286 +69,26 @@ fn is_json(content_type: &str) -> bool {
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
-fn parse<T: Deserr<Faults> + Checked>(bytes: &[u8]) -> Result<T, Problem> {
-    let malformed = |error: serde_json::Error| Problem::new(Kind::MalformedJson, what_it_is_instead(bytes, &error));
-    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = Strict.deserialize(&mut deserializer).map_err(malformed)?;
-    deserializer.end().map_err(malformed)?;
-    let mut faults = T::between_fields(&value);
-    match deserr::deserialize::<T, Value, Faults>(value) {
-        Ok(body) if faults.is_empty() => Ok(body),
-        Ok(_) => Err(Problem::invalid(faults)),
-        Err(Faults(more)) => {
-            faults.splice(0..0, more);
-            Err(Problem::invalid(faults))
-        }
-    }
-}
-
-/// What a body is that is not JSON, where that can be told: a parser would only say where it gave up.
-fn what_it_is_instead(bytes: &[u8], error: &serde_json::Error) -> String {
-    match bytes.trim_ascii() {
-        [] => "The request has no body; it needs a JSON object.".to_owned(),
-        [0x1f, 0x8b, ..] => {
-            "The body is compressed with gzip, and compressed bodies are not accepted. Send plain JSON.".to_owned()
-        }
-        [0xef, 0xbb, 0xbf, ..] => "The body begins with a byte order mark. Send UTF-8 without one.".to_owned(),
-        [0xfe, 0xff, ..] | [0xff, 0xfe, ..] | [0, _, ..] | [_, 0, ..] => {
-            "The body is UTF-16 or UTF-32. Send UTF-8.".to_owned()
-        }
-        [b'\'', ..] => "The body begins with a single quote, which JSON does not have. Some shells (cmd.exe) pass the \
-                         quotes on that stand around an argument: there, use double quotes, and write \\\" for those inside."
-            .to_owned(),
-        _ => match std::str::from_utf8(bytes) {
-            Err(wrong) => format!("The body is not UTF-8: byte {} begins no character.", wrong.valid_up_to() + 1),
-            Ok(_) => format!("The body is not JSON: {error}."),
-        },
-    }
-}
-
-/// Reads any JSON, but no object that names a field twice: readers disagree about which one counts (RFC 8259, section 4).
-struct Strict;
-
-impl<'de> DeserializeSeed<'de> for Strict {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Strict {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(Value::Number(value.into()))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::Number(value.into()))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::String(value.to_owned()))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let mut list = Vec::new();
-        while let Some(item) = items.next_element_seed(Strict)? {
-            list.push(item);
-        }
-        Ok(Value::Array(list))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
-        let mut object = Map::new();
-        while let Some(name) = fields.next_key::<String>()? {
-            if object.contains_key(&name) {
-                return Err(de::Error::custom(format_args!("the field {name:?} stands twice")));
-            }
-            let value = fields.next_value_seed(Strict)?;
-            object.insert(name, value);
-        }
-        Ok(Value::Object(object))
-    }
-}
-
-/// Every mistake in a body.
-#[derive(Debug)]
-pub(super) struct Faults(Vec<Fault>);
-
-impl MergeWithError<Self> for Faults {
-    fn merge(first: Option<Self>, second: Self, _: ValuePointerRef<'_>) -> ControlFlow<Self, Self> {
-        let mut faults = first.map_or_else(Vec::new, |Self(faults)| faults);
-        faults.extend(second.0);
-        ControlFlow::Continue(Self(faults))
-    }
-}
-
-impl MergeWithError<Infallible> for Faults {
-    fn merge(_: Option<Self>, never: Infallible, _: ValuePointerRef<'_>) -> ControlFlow<Self, Self> {
-        match never {}
-    }
-}
-
-impl DeserializeError for Faults {
-    fn error<V: IntoValue>(
-        first: Option<Self>,
-        error: ErrorKind<'_, V>,
-        location: ValuePointerRef<'_>,
-    ) -> ControlFlow<Self, Self> {
-        let fault = match error {
-            ErrorKind::MissingField { field } => Fault::in_body(pointer(location.push_key(field)), "is required"),
-            ErrorKind::UnknownKey { key, accepted } => {
-                let detail = format!("is unknown here; this request has {}", accepted.join(", "));
-                Fault::in_body(pointer(location.push_key(key)), detail)
-            }
-            ErrorKind::IncorrectValueKind { actual, accepted } => {
-                let wanted: Vec<_> = accepted.iter().map(|kind| kind_name(*kind)).collect();
-                let detail = format!("must be {}, not {}", wanted.join(" or "), kind_name(actual.kind()));
-                Fault::in_body(pointer(location), detail)
-            }
-            ErrorKind::UnknownValue { accepted, .. } => {
-                Fault::in_body(pointer(location), format!("must be one of {}", accepted.join(", ")))
-            }
-            ErrorKind::BadSequenceLen { expected, .. } => {
-                Fault::in_body(pointer(location), format!("must have {expected} items"))
-            }
-            ErrorKind::Unexpected { msg } => Fault::in_body(pointer(location), msg),
-        };
-        Self::merge(first, Self(vec![fault]), location)
-    }
-}
-
-fn kind_name(kind: ValueKind) -> &'static str {
-    match kind {
-        ValueKind::Null => "null",
-        ValueKind::Boolean => "a boolean",
-        ValueKind::Integer => "a whole number",
-        ValueKind::NegativeInteger => "a negative number",
-        ValueKind::Float => "a number with a fraction",
-        ValueKind::String => "a string",
-        ValueKind::Sequence => "an array",
-        ValueKind::Map => "an object",
-    }
-}
-
-/// A JSON Pointer as a URI fragment (RFC 6901, section 6).
-fn pointer(location: ValuePointerRef<'_>) -> String {
-    match location {
-        ValuePointerRef::Origin => "#".to_owned(),
-        ValuePointerRef::Index { index, prev } => format!("{}/{index}", pointer(*prev)),
-        ValuePointerRef::Key { key, prev } => {
-            let mut text = format!("{}/", pointer(*prev));
-            for byte in key.replace('~', "~0").replace('/', "~1").bytes() {
-                match byte {
-                    b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => text.push(char::from(byte)),
-                    _ => text.push_str(&format!("%{byte:02X}")),
-                }
-            }
-            text
-        }
-    }
-}
-
-fn fault<V: IntoValue, E: DeserializeError>(message: impl ToString, location: ValuePointerRef<'_>) -> E {
-    take_cf_content(E::error::<V>(None, ErrorKind::Unexpected { msg: message.to_string() }, location))
-}
-
-/// Types that are parsed from a string and say themselves what is wrong with it.
-macro_rules! from_text {
-    ($($type:ty),*) => {$(
-        impl Deserr<Faults> for $type {
-            fn deserialize_from_value<V: IntoValue>(
-                value: Deserialized<V>,
-                location: ValuePointerRef<'_>,
-            ) -> Result<Self, Faults> {
-                let text = String::deserialize_from_value(value, location)?;
-                Self::try_from(text).map_err(|error| fault::<V, Faults>(error, location))
-            }
-        }
-    )*};
-}
-
-from_text!(ServiceName, InstanceName, Description);
-
-impl Deserr<Faults> for Port {
-    fn deserialize_from_value<V: IntoValue>(
-        value: Deserialized<V>,
-        location: ValuePointerRef<'_>,
-    ) -> Result<Self, Faults> {
-        match value {
-            Deserialized::Integer(number) => {
-                let port = u16::try_from(number).ok().and_then(|number| Self::new(number).ok());
-                port.ok_or_else(|| fault::<V, Faults>(portmaster_domain::InvalidPort, location))
-            }
-            // 5000.0 is 5000 to some readers and to others it is not, so it is refused, and so is 5e3.
-            Deserialized::Float(number)
-                if number.fract() == 0.0
-                    && (f64::from(Port::MIN.get())..=f64::from(Port::MAX.get())).contains(&number) =>
-            {
-                let message = format!("must be written without a decimal point or an exponent: {number}");
-                Err(fault::<V, Faults>(message, location))
-            }
-            Deserialized::NegativeInteger(_) | Deserialized::Float(_) => {
-                Err(fault::<V, Faults>(portmaster_domain::InvalidPort, location))
-            }
-            actual => {
-                let accepted = &[ValueKind::Integer];
-                let error = ErrorKind::IncorrectValueKind { actual, accepted };
-                Err(take_cf_content(Faults::error::<V>(None, error, location)))
-            }
-        }
-    }
-}
-
-impl Deserr<Faults> for Strategy {
-    fn deserialize_from_value<V: IntoValue>(
-        value: Deserialized<V>,
-        location: ValuePointerRef<'_>,
-    ) -> Result<Self, Faults> {
-        let word = String::deserialize_from_value(value, location)?;
-        Self::named(&word).ok_or_else(|| {
-            let accepted = Self::ALL.map(Self::as_str);
-            take_cf_content(Faults::error::<V>(
-                None,
-                ErrorKind::UnknownValue { value: &word, accepted: &accepted },
-                location,
-            ))
-        })
-    }
-}
-
-/// A field of a merge patch (RFC 7396): absent, null, or a value.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) enum Patch<T> {
-    /// Leave it.
-    #[default]
-    Absent,
-    /// Back to the default.
-    Null,
-    /// Make it so.
-    Value(T),
-}
-
-impl<T: Deserr<E>, E: DeserializeError> Deserr<E> for Patch<T> {
-    fn deserialize_from_value<V: IntoValue>(value: Deserialized<V>, location: ValuePointerRef<'_>) -> Result<Self, E> {
-        match value {
-            Deserialized::Null => Ok(Self::Null),
-            value => T::deserialize_from_value(value, location).map(Self::Value),
-        }
-    }
-}
-
-impl<T> Patch<T> {
-    /// What it makes of a field.
-    pub(super) fn or(self, old: T) -> T
-    where
-        T: Default,
-    {
-        match self {
-            Self::Absent => old,
-            Self::Null => T::default(),
-            Self::Value(new) => new,
+impl From<Unreadable> for Problem {
+    fn from(body: Unreadable) -> Self {
+        match body {
+            Unreadable::NotJson(detail) => Self::new(Kind::MalformedJson, detail),
+            Unreadable::Faulty(faults) => Self::invalid(faults),
         }
     }
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn media_types_are_read_as_rfc_6838_has_them() {
+        for json in ["application/json", "application/JSON ; charset=utf-8", "application/merge-patch+json"] {
+            assert!(is_json(json), "{json}");
+        }
+        for other in ["", "json", "text/json", "application/jsonp", "application/x-www-form-urlencoded", "+json"] {
+            assert!(!is_json(other), "{other}");
+        }
+    }
+}

@@ -25,7 +25,7 @@ use utoipa::openapi::path::{Operation, ParameterIn};
 use utoipa::openapi::{OpenApi, RefOr};
 
 use super::Problem;
-use super::problem::Fault;
+use portmaster_wire::Fault;
 
 /// The preconditions of RFC 9110, section 13.1, as they are written.
 const PRECONDITIONS: [(HeaderName, &str); 4] = [
@@ -190,7 +190,7 @@ mod tests {
 
     fn named(query: &str) -> Vec<String> {
         let place = |fault: Fault| match fault.at {
-            super::super::problem::At::Parameter(name) => name.into_owned(),
+            portmaster_wire::At::Parameter(name) => name.into_owned(),
             other => panic!("{other:?}"),
         };
         call().query_faults(query).into_iter().map(place).collect()

@@ -4,9 +4,9 @@ use axum::http::{HeaderMap, HeaderName, header};
 use sfv::{BareItem, Item, Parser};
 
 use super::Problem;
-use super::problem::Fault;
 use portmaster_domain::{IdempotencyKey, InvalidIdempotencyKey};
 use portmaster_registry::IfMatch;
+use portmaster_wire::Fault;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 

@@ -32,7 +32,8 @@ use utoipa_axum::routes;
 
 pub use observe::Origin;
 pub use openapi::{document, generate};
-pub use problem::{Kind, Problem};
+pub use portmaster_wire::Kind;
+pub use problem::Problem;
 
 use portmaster_registry::Registry;
 

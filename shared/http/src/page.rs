@@ -18,9 +18,10 @@ use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{RefOr, Required, Schema};
 
-use super::problem::Fault;
-use super::{Api, Problem, path};
-use portmaster_domain::{Claim, ClaimState, Namespace, Port, ServiceName};
+use portmaster_wire::Fault;
+
+use super::{Api, Problem};
+use portmaster_domain::{Claim, ClaimState, Port, ServiceId, ServiceName};
 use portmaster_registry::Call;
 
 const DEFAULT_LIMIT: usize = 100;
@@ -164,20 +165,18 @@ pub(super) fn answer<T: Serialize, C: Cursor>(path: &str, limit: usize, items: V
     response
 }
 
-/// A page of the claims of a service in one state: `noun` is the list's name in the path.
+/// A page of the claims of a service in one state; `path` is where the list is.
 pub(super) async fn of_claims<T: Serialize + for<'a> From<&'a Claim>>(
     api: &Api,
     call: &Call,
-    service: &str,
+    service: &ServiceId,
     page: &Page<Port>,
     state: ClaimState,
-    noun: &str,
+    path: fn(&ServiceId) -> String,
 ) -> Result<Response, Problem> {
-    let service = path::service(service)?;
-    let namespace = Namespace::default();
-    let listed = api.registry.list_claims(call, &namespace, &service, state, page.cursor, page.limit).await?;
+    let listed = api.registry.list_claims(call, service, state, page.cursor, page.limit).await?;
     let items: Vec<T> = listed.items.iter().map(T::from).collect();
-    Ok(answer(&format!("/v1/services/{service}/{noun}"), page.limit, items, listed.next))
+    Ok(answer(&path(service), page.limit, items, listed.next))
 }
 
 #[cfg(test)]

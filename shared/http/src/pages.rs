@@ -7,9 +7,8 @@ use axum::extract::State;
 use axum::http::{HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
-use serde::Serialize;
+use portmaster_wire as wire;
 use serde_json::Value;
-use utoipa::ToSchema;
 
 use super::path::Segments;
 use super::problem::problems;
@@ -20,23 +19,14 @@ problems!(HealthProblems:);
 problems!(ProblemProblems: NotFound);
 problems!(DocumentProblems:);
 
-/// How the registry is.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(description = "How the registry is.")]
-pub(super) struct Health {
-    /// Always `ok`; anything else is a problem.
-    #[schema(example = "ok")]
-    status: &'static str,
-}
-
 /// Whether the registry works: whether its table answers.
 #[utoipa::path(
     get, path = "/health", operation_id = "health", tag = "about",
-    responses((status = 200, description = "It works.", body = Health), HealthProblems)
+    responses((status = 200, description = "It works.", body = wire::Health), HealthProblems)
 )]
-pub(super) async fn health(State(api): State<Api>, call: Call) -> Result<Json<Health>, Problem> {
+pub(super) async fn health(State(api): State<Api>, call: Call) -> Result<Json<wire::Health>, Problem> {
     api.registry.ping(&call).await?;
-    Ok(Json(Health { status: "ok" }))
+    Ok(Json(wire::Health { status: "ok".into() }))
 }
 
 /// What a problem means, and what to do about it.

@@ -1,12 +1,20 @@
-//! Segments of a path. What cannot name anything is simply not found; the problem says what would be a name.
+//! What a path names, as types. A segment that cannot name anything is simply not found; the problem says what would be
+//! a name.
+//!
+//! Each extractor says what it takes for the OpenAPI document as well, so that a handler names it once.
 
 use axum::extract::{FromRequestParts, Path};
 use http::request::Parts;
+use portmaster_domain::{InstanceName, InvalidPort, Namespace, Port, Secret, ServiceId, ServiceName};
+use portmaster_registry::{Error, PortOrName};
+use portmaster_wire::Fault;
 use serde::de::DeserializeOwned;
+use utoipa::IntoParams;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::{RefOr, Required, Schema};
 
 use super::{Kind, Problem};
-use portmaster_domain::{InstanceName, Port, Secret, ServiceName};
-use portmaster_registry::{Error, PortOrName};
 
 /// The variable segments of a path, as text.
 pub(super) struct Segments<T>(pub(super) T);
@@ -23,27 +31,99 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Segment
     }
 }
 
-pub(super) fn service(text: &str) -> Result<ServiceName, Problem> {
-    ServiceName::try_from(text).map_err(|error| {
+/// `{service}`: a service that may exist.
+pub(super) struct InService(pub(super) ServiceId);
+
+/// `{service}`: a service that is to exist. A name that none can have is a mistake of the request, like one in its body.
+pub(super) struct ToBeService(pub(super) ServiceId);
+
+/// `{service}` and `{secret}`: an offer.
+pub(super) struct OfOffer {
+    pub(super) service: ServiceId,
+    pub(super) secret: Secret,
+}
+
+/// `{service}` and `{port_or_name}`: an allocated port of a service.
+pub(super) struct OfPort {
+    pub(super) service: ServiceId,
+    pub(super) wanted: PortOrName,
+}
+
+/// `{port}`: a port, whatever its service.
+pub(super) struct AnyPort {
+    pub(super) namespace: Namespace,
+    pub(super) port: Port,
+}
+
+/// Extractors from the text of the segments.
+macro_rules! from_segments {
+    ($($extractor:ident($text:ty) = $read:expr; $($parameter:expr),+;)*) => {$(
+        impl<S: Send + Sync> FromRequestParts<S> for $extractor {
+            type Rejection = Problem;
+
+            async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+                let Segments(text) = Segments::<$text>::from_request_parts(parts, state).await?;
+                let read: fn($text) -> Result<Self, Problem> = $read;
+                read(text)
+            }
+        }
+
+        impl IntoParams for $extractor {
+            fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+                [$($parameter),+].into_iter().map(parameter).collect()
+            }
+        }
+    )*};
+}
+
+const SERVICE: (&str, &str) = ("service", "The service's name.");
+
+from_segments! {
+    InService(String) = |name| service(&name).map(Self);
+        SERVICE;
+    ToBeService(String) = |name| match ServiceName::try_from(name) {
+        Ok(name) => Ok(Self(name.into())),
+        Err(error) => Err(Problem::invalid(vec![Fault::in_parameter("service", error.to_string())])),
+    };
+        SERVICE;
+    OfOffer((String, String)) = |(name, text)| offer(&name, &text);
+        SERVICE, ("secret", "The offer's secret.");
+    OfPort((String, String)) = |(name, text)| Ok(Self { service: service(&name)?, wanted: port_or_name(&text)? });
+        SERVICE, ("port_or_name", "The port, or the instance's name.");
+    AnyPort(String) = |text| Ok(Self { namespace: Namespace::default(), port: port(&text)? });
+        ("port", "The port.");
+}
+
+fn parameter((name, description): (&str, &str)) -> Parameter {
+    let text = ObjectBuilder::new().schema_type(Type::String).build();
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Path)
+        .required(Required::True)
+        .description(Some(description))
+        .schema(Some(RefOr::T(Schema::Object(text))))
+        .build()
+}
+
+fn service(text: &str) -> Result<ServiceId, Problem> {
+    ServiceName::try_from(text).map(ServiceId::from).map_err(|error| {
         Problem::new(Kind::ServiceNotFound, format!("No service can have the name in the path: a name {error}."))
     })
 }
 
-/// A service, and the secret of an offer of it. The text of what is no secret is not repeated: it may be somebody's with a
-/// typing error in it.
-pub(super) fn offer((name, secret): &(String, String)) -> Result<(ServiceName, Secret), Problem> {
+/// The text of what is no secret is not repeated: it may be somebody's with a typing error in it.
+fn offer(name: &str, secret: &str) -> Result<OfOffer, Problem> {
     let service = service(name)?;
     match Secret::parse(secret) {
-        Ok(secret) => Ok((service, secret)),
+        Ok(secret) => Ok(OfOffer { service, secret }),
         Err(_) => Err(Error::OfferNotFound { service, accepted: None }.into()),
     }
 }
 
-pub(super) fn port(text: &str) -> Result<Port, Problem> {
+fn port(text: &str) -> Result<Port, Problem> {
     let number = text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
     number.and_then(|number| Port::new(number).ok()).ok_or_else(|| {
-        let detail =
-            format!("No service can have the port in the path: {}, in digits alone.", portmaster_domain::InvalidPort);
+        let detail = format!("No service can have the port in the path: {InvalidPort}, in digits alone.");
         Problem::new(Kind::PortNotFound, detail)
     })
 }
@@ -67,7 +147,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_segment_is_answered(text: String) {
-            let _ = (service(&text), offer(&("django".to_owned(), text.clone())), port(&text), port_or_name(&text));
+            let _ = (service(&text), offer("django", &text), port(&text), port_or_name(&text));
         }
 
         #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use portmaster_domain::{Description, InstanceName, Namespace, Port, PortRange, ServiceName, Strategy};
+use portmaster_domain::{Description, InstanceName, Port, PortRange, ServiceId, ServiceName, Strategy};
 use portmaster_http::TIMEOUT;
 use portmaster_registry::{Call, Meter};
 use portmaster_registry::{Content, Error, NewService, Registry};
@@ -28,17 +28,17 @@ pub struct Offered {
 pub async fn create(distant: &Distant, service: &str, start: u16, end: u16, strategy: Strategy) {
     let range = PortRange::of_service(Port::new(start).unwrap(), Port::new(end).unwrap()).unwrap();
     let content = Content { description: Description::default(), range, strategy };
-    let new = NewService { name: ServiceName::try_from(service).unwrap(), content };
+    let new = NewService { id: id(service), content };
     let registry = distant.process(&distant.client().await);
-    registry.create_service(&Call::within(TIMEOUT), &Namespace::default(), new).await.unwrap();
+    registry.create_service(&Call::within(TIMEOUT), new).await.unwrap();
     distant.take_traffic();
 }
 
 /// Asks for a port.
 pub async fn offer(registry: &Registry, service: &str, name: &str) -> Offered {
-    let (service, name) = (ServiceName::try_from(service).unwrap(), InstanceName::try_from(name).unwrap());
+    let (service, name) = (id(service), InstanceName::try_from(name).unwrap());
     let (call, began) = (Call::within(TIMEOUT), Instant::now());
-    let offered = registry.offer(&call, &Namespace::default(), &service, &name, None).await;
+    let offered = registry.offer(&call, &service, &name, None).await;
     let port = offered.map(|offered| offered.holding.claim.port.get());
     Offered { port, meter: call.meter(), took: began.elapsed() }
 }
@@ -62,4 +62,8 @@ pub async fn crowd<S: AsRef<str>>(
         }
     }))
     .await
+}
+
+fn id(service: &str) -> ServiceId {
+    ServiceName::try_from(service).unwrap().into()
 }

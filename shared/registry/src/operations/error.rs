@@ -1,7 +1,7 @@
 //! Why an operation was not done.
 
 use crate::store::StoreError;
-use portmaster_domain::{Claim, Expiry, InvalidRange, Port, PortRange, ServiceName};
+use portmaster_domain::{Claim, Expiry, InvalidRange, Port, PortRange, ServiceId, ServiceName};
 
 /// Why an operation was not done. None of them changed anything, as far as anybody was told; where a reply was lost for
 /// good ([`StoreError::Unavailable`], [`StoreError::Unknown`]), a write may have taken effect all the same.
@@ -11,13 +11,13 @@ pub enum Error {
     #[error("there is no service {service}")]
     ServiceNotFound {
         /// The name asked for.
-        service: ServiceName,
+        service: ServiceId,
     },
     /// A service of this name exists.
     #[error("the service {service} exists already")]
     ServiceExists {
         /// Its name.
-        service: ServiceName,
+        service: ServiceId,
     },
     /// The range, after a change, would not be one.
     #[error(transparent)]
@@ -42,7 +42,7 @@ pub enum Error {
     #[error("the service {service} is in use: {offers} offers, {ports} ports")]
     ServiceInUse {
         /// Its name.
-        service: ServiceName,
+        service: ServiceId,
         /// Live offers.
         offers: usize,
         /// Allocations.
@@ -54,7 +54,7 @@ pub enum Error {
     #[error("the service {service} is being changed")]
     ServiceClosing {
         /// Its name.
-        service: ServiceName,
+        service: ServiceId,
     },
     /// The service is not the one the caller meant.
     #[error("the service is not the version that If-Match names")]
@@ -62,6 +62,8 @@ pub enum Error {
     /// The name has a live claim.
     #[error("the name has port {}", claim.port)]
     NameTaken {
+        /// The service.
+        service: ServiceId,
         /// That claim.
         claim: Box<Claim>,
     },
@@ -69,7 +71,7 @@ pub enum Error {
     #[error("every port of {service} is taken")]
     RangeExhausted {
         /// The service.
-        service: ServiceName,
+        service: ServiceId,
         /// Who has them.
         occupancy: Occupancy,
     },
@@ -80,7 +82,7 @@ pub enum Error {
     #[error("no live offer of {service} has this secret")]
     OfferNotFound {
         /// The service.
-        service: ServiceName,
+        service: ServiceId,
         /// The port it became, where it was accepted.
         accepted: Option<Port>,
     },
@@ -100,7 +102,7 @@ pub enum Error {
     #[error("no such port")]
     PortNotFound {
         /// The service asked, if one was.
-        service: Option<ServiceName>,
+        service: Option<ServiceId>,
         /// What was looked for.
         wanted: String,
         /// The live offer of it, where that is what there is.

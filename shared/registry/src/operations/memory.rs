@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::Occupancy;
 use portmaster_domain::allocator::Knowledge;
-use portmaster_domain::{Expiry, Namespace, Port, PortRange, Service, ServiceName, Strategy, Timestamp};
+use portmaster_domain::{Expiry, Port, PortRange, Service, ServiceId, Strategy, Timestamp};
 
 /// How many services a process remembers; the least recently used goes first. One takes some 30 KB, and 2 MB where
 /// tens of thousands of its ports are offered.
@@ -46,7 +46,7 @@ pub(super) struct Full {
     pub(super) until: Option<Expiry>,
 }
 
-type Services = LruCache<(Namespace, ServiceName), Remembered>;
+type Services = LruCache<ServiceId, Remembered>;
 
 /// The memory of a process.
 pub(super) struct Memory(Mutex<Services>);
@@ -67,7 +67,7 @@ impl std::fmt::Debug for Memory {
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     memory: Arc<Memory>,
-    key: (Namespace, ServiceName),
+    key: ServiceId,
 }
 
 impl Memory {
@@ -77,8 +77,8 @@ impl Memory {
     }
 
     /// The place of a service.
-    pub(super) fn place(self: &Arc<Self>, namespace: &Namespace, service: &ServiceName) -> Place {
-        Place { memory: Arc::clone(self), key: (namespace.clone(), service.clone()) }
+    pub(super) fn place(self: &Arc<Self>, service: &ServiceId) -> Place {
+        Place { memory: Arc::clone(self), key: service.clone() }
     }
 }
 

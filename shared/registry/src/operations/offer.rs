@@ -19,8 +19,8 @@ use crate::store::{
 };
 use portmaster_domain::allocator::{Hint, Holder, Knowledge, Proposal, Search};
 use portmaster_domain::{
-    Claim, ClaimState, Expiry, Fingerprint, Holding, IdempotencyKey, InstanceName, Namespace, Port, PortRange, Secret,
-    Service, ServiceName, Timestamp,
+    Claim, ClaimState, Expiry, Fingerprint, Holding, IdempotencyKey, InstanceName, Port, PortRange, Secret, Service,
+    ServiceId, Timestamp,
 };
 
 /// How long an offer waits for a deletion or a shrinking to end, one way or the other.
@@ -42,8 +42,7 @@ pub struct Offered {
 struct Attempt<'a> {
     registry: &'a Registry,
     call: &'a Call,
-    namespace: &'a Namespace,
-    service: &'a ServiceName,
+    service: &'a ServiceId,
     name: &'a InstanceName,
     place: Place,
     search: Option<Search>,
@@ -116,8 +115,7 @@ impl Registry {
     pub async fn offer(
         &self,
         call: &Call,
-        namespace: &Namespace,
-        service: &ServiceName,
+        service: &ServiceId,
         name: &InstanceName,
         key: Option<&IdempotencyKey>,
     ) -> Result<Offered, Error> {
@@ -125,11 +123,10 @@ impl Registry {
             key: RequestKey { digest: key.digest(), fingerprint: Fingerprint::of(&[name.as_str()]) },
             replaces: None,
         });
-        let place = self.memory.place(namespace, service);
+        let place = self.memory.place(service);
         let attempt = Attempt {
             registry: self,
             call,
-            namespace,
             service,
             name,
             place,
@@ -167,7 +164,7 @@ impl Attempt<'_> {
             self.call.count(|meter| meter.tries += 1);
             let sent = Instant::now();
             let write = ClaimWrite {
-                namespace: self.namespace,
+                service: self.service,
                 holding: &holding,
                 name: match self.rule {
                     // The dead claim is on this very port, and will be overwritten.
@@ -213,14 +210,14 @@ impl Attempt<'_> {
     /// Tells other processes what this call saw of the whole range. Whether that succeeds does not matter.
     async fn tell(&self) {
         let Some(hint) = &self.hint else { return };
-        let put = self.registry.table.put_hint(self.call, self.namespace, self.service, hint);
+        let put = self.registry.table.put_hint(self.call, self.service, hint);
         let _ = timeout(TELLING, put).await;
     }
 
     fn new_claim(&self, port: Port) -> Holding {
         let now = self.registry.clock.now();
         let claim = Claim {
-            service: self.service.clone(),
+            service: self.service.name.clone(),
             name: self.name.clone(),
             port,
             state: ClaimState::Offered,
@@ -256,7 +253,7 @@ impl Attempt<'_> {
     }
 
     async fn look_at_service(&self) -> Result<Service, Error> {
-        match self.registry.table.service(self.call, self.namespace, self.service).await? {
+        match self.registry.table.service(self.call, self.service).await? {
             Some(service) => {
                 self.place.saw(&service);
                 Ok(service)
@@ -302,10 +299,10 @@ impl Attempt<'_> {
                 Some((Proposal::Candidate(port), _)) => return Ok(Choice::Port(self.place.reservation(port))),
                 Some((Proposal::Look(part, other), wants_hint)) => {
                     let parts = std::iter::once(part).chain(other);
-                    let looks = parts.map(|part| self.registry.look(self.call, self.namespace, part));
+                    let looks = parts.map(|part| self.registry.look(self.call, &self.service.namespace, part));
                     let hint = async {
                         let table = &self.registry.table;
-                        if wants_hint { table.hint(self.call, self.namespace, self.service).await } else { Ok(None) }
+                        if wants_hint { table.hint(self.call, self.service).await } else { Ok(None) }
                     };
                     let (windows, hint) = try_join(try_join_all(looks), hint.map_err(Error::from)).await?;
                     let seen = self.registry.clock.now();
@@ -349,7 +346,7 @@ impl Attempt<'_> {
     /// Reads a whole range consistently.
     async fn see_everything(&self, range: PortRange) -> Result<Everything, Error> {
         let (began, asked) = (Instant::now(), self.registry.clock.now());
-        let (claims, unreadable) = self.registry.look_everywhere(self.call, self.namespace, range).await?;
+        let (claims, unreadable) = self.registry.look_everywhere(self.call, &self.service.namespace, range).await?;
         let holders: Vec<_> = claims.iter().map(holder).chain(unreadable.iter().map(|port| unknown(*port))).collect();
         let seen = self.registry.clock.now();
         self.place.learn(|knowledge| knowledge.saw(range, &holders, asked, seen));
@@ -399,7 +396,7 @@ impl Attempt<'_> {
         }
         let now = self.registry.clock.now();
         let live = || everything.live(now);
-        let own = |state| live().filter(|claim| claim.service == *self.service && claim.state == state).count();
+        let own = |state| live().filter(|claim| claim.service == self.service.name && claim.state == state).count();
         let (offered, allocated) = (own(ClaimState::Offered), own(ClaimState::Allocated));
         let until = live().filter_map(|claim| claim.expires_at).min();
         let occupancy = Occupancy {
@@ -419,7 +416,7 @@ impl Attempt<'_> {
         if let Some(found) = self.made_by_key().await?.and_then(Next::found) {
             return Ok(Some(found));
         }
-        if let Some(pointer) = self.registry.table.pointer(self.call, self.namespace, self.service, self.name).await? {
+        if let Some(pointer) = self.registry.table.pointer(self.call, self.service, self.name).await? {
             let judged = self.judge_old_claim(pointer).await?;
             if let Some(found) = judged.and_then(Next::found) {
                 return Ok(Some(found));
@@ -456,7 +453,8 @@ impl Attempt<'_> {
             Reason::Failed(Some(pointer)) => {
                 if let Some(ours) = self.made.iter().find(|made| made.secret == pointer.secret) {
                     // A claim of ours that arrived after all. Only its Port item says that it stands.
-                    let found = self.registry.table.settled_port(self.call, self.namespace, pointer.port).await?;
+                    let found =
+                        self.registry.table.settled_port(self.call, &self.service.namespace, pointer.port).await?;
                     if found.is_some_and(|found| found.secret == pointer.secret) {
                         return Ok(Next::Ours(Box::new(ours.clone())));
                     }
@@ -511,7 +509,7 @@ impl Attempt<'_> {
     /// The key was used before.
     async fn learn_of_request(&mut self, replay: Replay) -> Result<Option<Next>, Error> {
         let Some(request) = &mut self.request else { return Ok(None) };
-        let found = self.registry.table.settled_port(self.call, self.namespace, replay.port).await?;
+        let found = self.registry.table.settled_port(self.call, &self.service.namespace, replay.port).await?;
         let now = self.registry.clock.now();
         let Some(mut holding) = found.filter(|found| found.secret == replay.secret && found.claim.is_live(now)) else {
             // What it made is dead, so the key is as good as new.
@@ -530,7 +528,7 @@ impl Attempt<'_> {
     /// The name had a claim on a port that is not to be tried again: is it live, dead, or gone?
     async fn judge_old_claim(&mut self, pointer: Pointer) -> Result<Option<Next>, Error> {
         self.affinity = None;
-        let found = self.registry.table.settled_port(self.call, self.namespace, pointer.port).await?;
+        let found = self.registry.table.settled_port(self.call, &self.service.namespace, pointer.port).await?;
         let now = self.registry.clock.now();
         self.rule = match found.filter(|found| found.secret == pointer.secret) {
             None => NameRule::Gone(pointer.secret),
@@ -548,14 +546,14 @@ impl Attempt<'_> {
         }
         match self.made_by_key().await? {
             Some(next) => Ok(next),
-            None => Err(Error::NameTaken { claim: Box::new(found.claim) }),
+            None => Err(Error::NameTaken { service: self.service.clone(), claim: Box::new(found.claim) }),
         }
     }
 
     /// What this request's key made, if it was sent with one, the key is remembered, and the claim is live.
     async fn made_by_key(&mut self) -> Result<Option<Next>, Error> {
         let Some(request) = &self.request else { return Ok(None) };
-        let made = self.registry.table.request(self.call, self.namespace, self.service, &request.key).await?;
+        let made = self.registry.table.request(self.call, self.service, &request.key).await?;
         let now = self.registry.clock.now();
         match made.filter(|made| !made.expires_at.has_passed(now)) {
             Some(replay) => self.learn_of_request(replay).await,
@@ -599,7 +597,10 @@ impl Attempt<'_> {
             if !service.range.contains(port) {
                 if replayed && service.mark.is_none() {
                     // Its maker has died, or is about to take it back.
-                    return Err(Error::NameTaken { claim: Box::new(holding.claim.clone()) });
+                    return Err(Error::NameTaken {
+                        service: self.service.clone(),
+                        claim: Box::new(holding.claim.clone()),
+                    });
                 }
                 if !replayed {
                     self.withdraw(holding).await?;
@@ -621,13 +622,12 @@ impl Attempt<'_> {
         let port = holding.claim.port;
         let call = self.call.extended();
         let clock = &self.registry.clock;
-        let removed =
-            self.registry.table.reject(&call, self.namespace, self.service, port, holding.secret, clock).await?;
+        let removed = self.registry.table.reject(&call, self.service, port, holding.secret, clock).await?;
         if let Removed::Not(Some(found), _) = removed
             && found.secret == holding.secret
         {
             // A claim found by its key that its holder has accepted: not ours to take back.
-            return Err(Error::NameTaken { claim: Box::new(found.claim) });
+            return Err(Error::NameTaken { service: self.service.clone(), claim: Box::new(found.claim) });
         }
         self.place.learn(|knowledge| knowledge.freed(port));
         self.made.retain(|made| made.secret != holding.secret);

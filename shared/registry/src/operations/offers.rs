@@ -3,7 +3,7 @@
 use super::{Error, Listed, Registry};
 use crate::Call;
 use crate::store::{Accepted, Doubt, Filter, Removed};
-use portmaster_domain::{Claim, ClaimState, Holding, Namespace, Port, PortRange, Secret, ServiceName, Timestamp};
+use portmaster_domain::{Claim, ClaimState, Holding, Port, PortRange, Secret, ServiceId, Timestamp};
 
 /// How many items a page of a list looks at, at least: claims of the other state are filtered out by DynamoDB.
 const PAGE: usize = 100;
@@ -17,16 +17,10 @@ impl Registry {
     ///
     /// # Errors
     /// [`Error::OfferNotFound`], [`Error::Store`].
-    pub async fn get_offer(
-        &self,
-        call: &Call,
-        namespace: &Namespace,
-        service: &ServiceName,
-        secret: Secret,
-    ) -> Result<Holding, Error> {
+    pub async fn get_offer(&self, call: &Call, service: &ServiceId, secret: Secret) -> Result<Holding, Error> {
         let Some(port) = secret.port() else { return Err(no_offer(service)) };
-        let found = self.table.port(call, namespace, port).await?;
-        match found.filter(|found| found.secret == secret && found.claim.service == *service) {
+        let found = self.table.port(call, &service.namespace, port).await?;
+        match found.filter(|found| found.secret == secret && found.claim.service == service.name) {
             Some(holding) if holding.claim.is_offer(self.clock.now()) => Ok(holding),
             Some(holding) if holding.claim.state == ClaimState::Allocated => {
                 Err(Error::OfferNotFound { service: service.clone(), accepted: Some(port) })
@@ -39,21 +33,15 @@ impl Registry {
     ///
     /// # Errors
     /// [`Error::OfferNotFound`], [`Error::OfferExpired`], [`Error::Store`].
-    pub async fn accept(
-        &self,
-        call: &Call,
-        namespace: &Namespace,
-        service: &ServiceName,
-        secret: Secret,
-    ) -> Result<(Claim, bool), Error> {
+    pub async fn accept(&self, call: &Call, service: &ServiceId, secret: Secret) -> Result<(Claim, bool), Error> {
         let Some(port) = secret.port() else { return Err(no_offer(service)) };
-        match self.table.accept(call, namespace, service, port, secret, &self.clock).await? {
+        match self.table.accept(call, service, port, secret, &self.clock).await? {
             Accepted::Now(claim) => {
-                self.memory.place(namespace, service).learn(|knowledge| knowledge.accepted(port));
+                self.memory.place(service).learn(|knowledge| knowledge.accepted(port));
                 Ok((claim, true))
             }
             Accepted::Before(claim) => Ok((claim, false)),
-            Accepted::Not(Some(found)) if found.secret == secret && found.claim.service == *service => {
+            Accepted::Not(Some(found)) if found.secret == secret && found.claim.service == service.name => {
                 Err(Error::OfferExpired { port })
             }
             Accepted::Not(_) => Err(no_offer(service)),
@@ -64,17 +52,11 @@ impl Registry {
     ///
     /// # Errors
     /// [`Error::OfferNotFound`], [`Error::OfferAccepted`], [`Error::Store`].
-    pub async fn reject(
-        &self,
-        call: &Call,
-        namespace: &Namespace,
-        service: &ServiceName,
-        secret: Secret,
-    ) -> Result<(), Error> {
+    pub async fn reject(&self, call: &Call, service: &ServiceId, secret: Secret) -> Result<(), Error> {
         let Some(port) = secret.port() else { return Err(no_offer(service)) };
-        match self.table.reject(call, namespace, service, port, secret, &self.clock).await? {
+        match self.table.reject(call, service, port, secret, &self.clock).await? {
             Removed::Now => {}
-            Removed::Not(Some(found), _) if found.secret == secret && found.claim.service == *service => {
+            Removed::Not(Some(found), _) if found.secret == secret && found.claim.service == service.name => {
                 return Err(match found.claim.state {
                     ClaimState::Allocated => Error::OfferAccepted { port },
                     // Expired: as if it had never been.
@@ -85,7 +67,7 @@ impl Registry {
             Removed::Not(_, Doubt::Earlier) => {}
             Removed::Not(_, Doubt::None) => return Err(no_offer(service)),
         }
-        self.memory.place(namespace, service).learn(|knowledge| knowledge.freed(port));
+        self.memory.place(service).learn(|knowledge| knowledge.freed(port));
         Ok(())
     }
 
@@ -97,25 +79,24 @@ impl Registry {
     pub async fn list_claims(
         &self,
         call: &Call,
-        namespace: &Namespace,
-        service: &ServiceName,
+        service: &ServiceId,
         state: ClaimState,
         from: Option<Port>,
         limit: usize,
     ) -> Result<Listed<Claim, Port>, Error> {
-        let Some(found) = self.table.service(call, namespace, service).await? else {
+        let Some(found) = self.table.service(call, service).await? else {
             return Err(Error::ServiceNotFound { service: service.clone() });
         };
         let now = self.clock.now();
         let mut rest = rest_of(found.range, from);
-        let filter = Filter { service, state, now };
+        let filter = Filter { service: &service.name, state, now };
         let mut items = Vec::new();
         let mut left = LOOKED_AT;
         while left > 0 {
             let Some(part) = rest else { break };
             let look = limit.max(PAGE).min(left);
             left -= look;
-            let page = self.table.live_claims(call, namespace, part, look, &filter).await?;
+            let page = self.table.live_claims(call, &service.namespace, part, look, &filter).await?;
             items.extend(page.items);
             rest = page.next.and_then(|next| part.starting_at(next));
             if items.len() > limit || (items.len() == limit && rest.is_some()) {
@@ -144,6 +125,6 @@ fn rest_of(range: PortRange, from: Option<Port>) -> Option<PortRange> {
     }
 }
 
-fn no_offer(service: &ServiceName) -> Error {
+fn no_offer(service: &ServiceId) -> Error {
     Error::OfferNotFound { service: service.clone(), accepted: None }
 }

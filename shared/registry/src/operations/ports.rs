@@ -3,7 +3,7 @@
 use super::{Error, Registry};
 use crate::Call;
 use crate::store::{BeganBy, Doubt, Removed, StoreError};
-use portmaster_domain::{Claim, ClaimState, Holding, InstanceName, Namespace, Port, ServiceName};
+use portmaster_domain::{Claim, ClaimState, Holding, InstanceName, Namespace, Port, ServiceId};
 
 /// How an allocation is named in a path: by its port, or by its holder. A name is never all digits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,31 +28,19 @@ impl Registry {
     ///
     /// # Errors
     /// [`Error::PortNotFound`], [`Error::Store`].
-    pub async fn get_port(
-        &self,
-        call: &Call,
-        namespace: &Namespace,
-        service: &ServiceName,
-        wanted: &PortOrName,
-    ) -> Result<Claim, Error> {
+    pub async fn get_port(&self, call: &Call, service: &ServiceId, wanted: &PortOrName) -> Result<Claim, Error> {
         let found = match wanted {
-            PortOrName::Port(port) => self.table.port(call, namespace, *port).await?,
-            PortOrName::Name(name) => self.claim_of(call, namespace, service, name).await?,
+            PortOrName::Port(port) => self.table.port(call, &service.namespace, *port).await?,
+            PortOrName::Name(name) => self.claim_of(call, service, name).await?,
         };
-        let claim = found.map(|holding| holding.claim).filter(|claim| claim.service == *service);
+        let claim = found.map(|holding| holding.claim).filter(|claim| claim.service == service.name);
         self.allocation(claim, not_found(Some(service), wanted))
     }
 
     /// The claim that a name's pointer points to, if it is that claim still.
-    async fn claim_of(
-        &self,
-        call: &Call,
-        namespace: &Namespace,
-        service: &ServiceName,
-        name: &InstanceName,
-    ) -> Result<Option<Holding>, Error> {
-        let Some(pointer) = self.table.pointer(call, namespace, service, name).await? else { return Ok(None) };
-        let found = self.table.port(call, namespace, pointer.port).await?;
+    async fn claim_of(&self, call: &Call, service: &ServiceId, name: &InstanceName) -> Result<Option<Holding>, Error> {
+        let Some(pointer) = self.table.pointer(call, service, name).await? else { return Ok(None) };
+        let found = self.table.port(call, &service.namespace, pointer.port).await?;
         Ok(found.filter(|found| found.secret == pointer.secret))
     }
 
@@ -82,20 +70,14 @@ impl Registry {
     ///
     /// # Errors
     /// [`Error::PortNotFound`], [`Error::Store`].
-    pub async fn release(
-        &self,
-        call: &Call,
-        namespace: &Namespace,
-        service: &ServiceName,
-        wanted: &PortOrName,
-    ) -> Result<(), Error> {
+    pub async fn release(&self, call: &Call, service: &ServiceId, wanted: &PortOrName) -> Result<(), Error> {
         let (port, removed) = match wanted {
-            PortOrName::Port(port) => (*port, self.release_by_port(call, namespace, service, *port).await?),
+            PortOrName::Port(port) => (*port, self.release_by_port(call, service, *port).await?),
             PortOrName::Name(name) => {
-                let pointer = self.table.pointer(call, namespace, service, name).await?;
+                let pointer = self.table.pointer(call, service, name).await?;
                 let Some(pointer) = pointer else { return Err(not_found(Some(service), wanted)) };
                 let (place, began_by) = ((pointer.port, pointer.secret), BeganBy::Sending(&self.clock));
-                let removed = self.table.release_claim(call, namespace, place, began_by).await?;
+                let removed = self.table.release_claim(call, &service.namespace, place, began_by).await?;
                 let removed = match removed {
                     // In doubt, and another's by now: then the earlier send has done it.
                     Removed::Not(Some(found), Doubt::Earlier) if found.secret != pointer.secret => Removed::Now,
@@ -103,7 +85,7 @@ impl Registry {
                     Removed::Not(Some(found), _)
                         if found.secret == pointer.secret && self.is_allocated(service, &found) =>
                     {
-                        self.release_seen(call, namespace, &found).await?
+                        self.release_seen(call, &service.namespace, &found).await?
                     }
                     removed => removed,
                 };
@@ -113,7 +95,7 @@ impl Registry {
         match removed {
             // The second: gone, and an earlier send of this call may have done it.
             Removed::Now | Removed::Not(None, Doubt::Earlier) => {
-                self.memory.place(namespace, service).learn(|knowledge| knowledge.freed(port));
+                self.memory.place(service).learn(|knowledge| knowledge.freed(port));
                 Ok(())
             }
             Removed::Not(..) => Err(not_found(Some(service), wanted)),
@@ -124,26 +106,24 @@ impl Registry {
     /// allocated any more was released. One that is may be the next holder's already, so that is not decided here.
     ///
     /// Where the allocation seems to begin after the release was sent, some clock is ahead; then by its secret.
-    async fn release_by_port(
-        &self,
-        call: &Call,
-        namespace: &Namespace,
-        service: &ServiceName,
-        port: Port,
-    ) -> Result<Removed, Error> {
+    async fn release_by_port(&self, call: &Call, service: &ServiceId, port: Port) -> Result<Removed, Error> {
         let is_ours = |found: &Holding| self.is_allocated(service, found);
-        match self.table.release_port(call, namespace, service, port, &self.clock).await {
-            Err(StoreError::Unknown { last }) => match self.table.port(&call.extended(), namespace, port).await {
-                Ok(found) if !found.as_ref().is_some_and(is_ours) => Ok(Removed::Now),
-                Ok(_) | Err(_) => Err(StoreError::Unknown { last }.into()),
-            },
-            Ok(Removed::Not(Some(found), _)) if is_ours(&found) => self.release_seen(call, namespace, &found).await,
+        match self.table.release_port(call, service, port, &self.clock).await {
+            Err(StoreError::Unknown { last }) => {
+                match self.table.port(&call.extended(), &service.namespace, port).await {
+                    Ok(found) if !found.as_ref().is_some_and(is_ours) => Ok(Removed::Now),
+                    Ok(_) | Err(_) => Err(StoreError::Unknown { last }.into()),
+                }
+            }
+            Ok(Removed::Not(Some(found), _)) if is_ours(&found) => {
+                self.release_seen(call, &service.namespace, &found).await
+            }
             result => Ok(result?),
         }
     }
 
-    fn is_allocated(&self, service: &ServiceName, found: &Holding) -> bool {
-        found.claim.service == *service && found.claim.is_allocation(self.now())
+    fn is_allocated(&self, service: &ServiceId, found: &Holding) -> bool {
+        found.claim.service == service.name && found.claim.is_allocation(self.now())
     }
 
     /// Releases the very allocation that was seen.
@@ -154,6 +134,6 @@ impl Registry {
     }
 }
 
-fn not_found(service: Option<&ServiceName>, wanted: &PortOrName) -> Error {
+fn not_found(service: Option<&ServiceId>, wanted: &PortOrName) -> Error {
     Error::PortNotFound { service: service.cloned(), wanted: wanted.to_string(), offered: None }
 }

@@ -25,7 +25,7 @@ use crate::Call;
 use crate::metrics;
 use crate::store::{Checkpoint, Found, Key, Pointer, Ranges, Removed, SETTLED_AT_ONCE, StoreError, Table};
 use portmaster_domain::allocator::PortSet;
-use portmaster_domain::{Holding, Namespace, Port, PortRange, Secret, Service, ServiceName, Timestamp};
+use portmaster_domain::{Holding, Namespace, Port, PortRange, Secret, Service, ServiceId, Timestamp};
 
 /// How long a pointer whose claim is gone is kept: so long a name comes back to its port.
 const AFFINITY_MILLIS: i64 = 7 * 24 * 60 * 60 * 1000;
@@ -201,9 +201,9 @@ struct Run<'a> {
     /// Namespaces whose services were looked at.
     begun: BTreeSet<Namespace>,
     /// The ranges of services that were asked for, and of those that do not exist. A removal asks again.
-    services: HashMap<(Namespace, ServiceName), Option<PortRange>>,
+    services: HashMap<ServiceId, Option<PortRange>>,
     /// Those of them that were asked for since the last page of ports was read.
-    fresh: HashSet<(Namespace, ServiceName)>,
+    fresh: HashSet<ServiceId>,
     /// The ports of each namespace that the scan has come to.
     ports: HashMap<Namespace, Ports>,
 }
@@ -349,26 +349,26 @@ impl Run<'_> {
             // A live offer outside a service is about to be withdrawn, or will expire: nobody was told of it.
             return Ok(None);
         }
-        let key = (namespace.clone(), claim.service.clone());
-        if self.services.get(&key).copied().flatten().is_some_and(|range| range.contains(claim.port)) {
+        let service = ServiceId::new(namespace.clone(), claim.service.clone());
+        if self.services.get(&service).copied().flatten().is_some_and(|range| range.contains(claim.port)) {
             return Ok(None);
         }
         // Not as far as is remembered; then it is looked up, once after the claim was read.
-        if !self.fresh.contains(&key) {
-            match self.registry.table.service(self.call, namespace, &claim.service).await {
-                Ok(service) => {
-                    self.services.insert(key.clone(), service.map(|service| service.range));
-                    self.fresh.insert(key.clone());
+        if !self.fresh.contains(&service) {
+            match self.registry.table.service(self.call, &service).await {
+                Ok(found) => {
+                    self.services.insert(service.clone(), found.map(|found| found.range));
+                    self.fresh.insert(service.clone());
                 }
                 // It exists, and is counted where the scan comes to it.
                 Err(StoreError::Damaged { .. }) => return Ok(None),
                 Err(error) => return Err(error),
             }
         }
-        match self.services.get(&key).copied().flatten() {
+        match self.services.get(&service).copied().flatten() {
             None => Ok(Some(Chore::RemoveOrphan(namespace.clone(), Box::new(holding)))),
             Some(range) if !range.contains(claim.port) => {
-                tracing::warn!(service = %claim.service, port = %claim.port, "an allocation outside its service's range");
+                tracing::warn!(%service, port = %claim.port, "an allocation outside its service's range");
                 self.findings.allocations_out_of_range += 1;
                 Ok(None)
             }
@@ -438,7 +438,7 @@ impl Run<'_> {
                 self.count_unreadable(&error);
                 let (services, _) = self.registry.table.readable_services(self.call, namespace).await?;
                 for service in &services {
-                    self.mark(namespace, service).await;
+                    self.mark(service).await;
                 }
                 return Ok(());
             }
@@ -451,19 +451,19 @@ impl Run<'_> {
             self.namespaces.remove(namespace);
         }
         for service in &first.services {
-            self.services.insert((namespace.clone(), service.name.clone()), Some(service.range));
-            self.mark(namespace, service).await;
+            self.services.insert(service.id.clone(), Some(service.range));
+            self.mark(service).await;
         }
         self.ranges(namespace, first).await
     }
 
     /// A mark that somebody left behind is taken off again, if it is that very mark still: nobody was told that what it
     /// was set for was done, and to do it now might be to delete what has been in use since.
-    async fn mark(&mut self, namespace: &Namespace, service: &Service) {
+    async fn mark(&mut self, service: &Service) {
         let Some(mark) = &service.mark else { return };
         if self.registry.now().millis() - mark.since.millis() >= ABANDONED_MILLIS {
-            tracing::warn!(service = %service.name, change = ?mark.change, "a mark was left behind");
-            let taken_off = self.registry.unmark(self.call, namespace, service).await;
+            tracing::warn!(service = %service.id, change = ?mark.change, "a mark was left behind");
+            let taken_off = self.registry.unmark(self.call, service).await;
             self.findings.abandoned_marks += u64::from(taken_off);
         }
     }

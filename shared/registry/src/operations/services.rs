@@ -13,8 +13,8 @@ use super::{Error, Listed, Registry};
 use crate::Call;
 use crate::store::{Marked, Ranges, Removed, Rewritten, StoreError, backoff, wait};
 use portmaster_domain::{
-    Change, Claim, ClaimState, Description, Holding, Mark, Namespace, PortRange, Service, ServiceName, Strategy,
-    Version,
+    Change, Claim, ClaimState, Description, Holding, Mark, Namespace, PortRange, Service, ServiceId, ServiceName,
+    Strategy, Version,
 };
 
 /// How long another's mark is left alone: its deletion takes a few round trips, unless it died.
@@ -26,8 +26,8 @@ const REMOVALS: usize = 16;
 /// A service to be made.
 #[derive(Clone, Debug)]
 pub struct NewService {
-    /// Its name.
-    pub name: ServiceName,
+    /// Its namespace, and its name in it.
+    pub id: ServiceId,
     /// Everything else.
     pub content: Content,
 }
@@ -94,14 +94,14 @@ impl IfMatch {
 /// Patience with others who change the same service.
 struct Contest<'a> {
     call: &'a Call,
-    service: &'a ServiceName,
+    service: &'a ServiceId,
     backoff: ExponentialBackoff,
     /// The revision of a service with another's mark, and since when it has been seen standing. No clocks are compared.
     foreign: Option<(Version, Instant)>,
 }
 
 impl<'a> Contest<'a> {
-    fn new(call: &'a Call, service: &'a ServiceName) -> Self {
+    fn new(call: &'a Call, service: &'a ServiceId) -> Self {
         Self { call, service, backoff: backoff(), foreign: None }
     }
 
@@ -139,10 +139,10 @@ impl Registry {
     ///
     /// # Errors
     /// [`Error::ServiceExists`], [`Error::RangeOverlap`], [`Error::Store`].
-    pub async fn create_service(&self, call: &Call, namespace: &Namespace, new: NewService) -> Result<Service, Error> {
-        let NewService { name, content } = new;
+    pub async fn create_service(&self, call: &Call, new: NewService) -> Result<Service, Error> {
+        let NewService { id, content } = new;
         let service = Service {
-            name,
+            id,
             description: content.description,
             range: content.range,
             strategy: content.strategy,
@@ -154,13 +154,13 @@ impl Registry {
         let mut waits = backoff();
         let mut doubts = 0;
         loop {
-            let ranges = self.table.ranges(call, namespace).await?;
+            let ranges = self.table.ranges(call, &service.id.namespace).await?;
             if ranges.claimed.intersects(service.range) {
-                let services = self.table.all_services(call, namespace).await?;
-                if services.iter().any(|other| other.name == service.name) {
-                    return Err(Error::ServiceExists { service: service.name });
+                let services = self.table.all_services(call, &service.id.namespace).await?;
+                if services.iter().any(|other| other.id == service.id) {
+                    return Err(Error::ServiceExists { service: service.id });
                 }
-                let conflicts = conflicts(services, &service.name, service.range);
+                let conflicts = conflicts(services, &service);
                 // Nobody has these ports, so somebody had them a moment ago; if not, the reconciler will find out.
                 if conflicts.is_empty() && doubts < 3 {
                     doubts += 1;
@@ -169,12 +169,12 @@ impl Registry {
                 }
                 return Err(Error::RangeOverlap { range: service.range, conflicts });
             }
-            match self.table.create_service(call, namespace, &service, &ranges).await? {
+            match self.table.create_service(call, &service, &ranges).await? {
                 Rewritten::Done => {
-                    self.memory.place(namespace, &service.name).saw(&service);
+                    self.memory.place(&service.id).saw(&service);
                     return Ok(service);
                 }
-                Rewritten::ServiceChanged(_) => return Err(Error::ServiceExists { service: service.name }),
+                Rewritten::ServiceChanged(_) => return Err(Error::ServiceExists { service: service.id }),
                 Rewritten::RangesChanged => wait(call, &mut waits, "another service's change of range").await?,
             }
         }
@@ -184,9 +184,9 @@ impl Registry {
     ///
     /// # Errors
     /// [`Error::ServiceNotFound`], [`Error::Store`].
-    pub async fn get_service(&self, call: &Call, namespace: &Namespace, name: &ServiceName) -> Result<Service, Error> {
-        let found = self.table.service(call, namespace, name).await?;
-        found.ok_or_else(|| Error::ServiceNotFound { service: name.clone() })
+    pub async fn get_service(&self, call: &Call, service: &ServiceId) -> Result<Service, Error> {
+        let found = self.table.service(call, service).await?;
+        found.ok_or_else(|| Error::ServiceNotFound { service: service.clone() })
     }
 
     /// Services by name, from after the one given.
@@ -201,7 +201,7 @@ impl Registry {
         limit: usize,
     ) -> Result<Listed<Service, ServiceName>, Error> {
         let (items, more) = self.table.services(call, namespace, after, limit).await?;
-        let next = items.last().filter(|_| more).map(|last| last.name.clone());
+        let next = items.last().filter(|_| more).map(|last| last.id.name.clone());
         Ok(Listed { items, next })
     }
 
@@ -210,20 +210,14 @@ impl Registry {
     /// # Errors
     /// [`Error::RangeOverlap`], [`Error::RangeInUse`], [`Error::PreconditionFailed`], [`Error::ServiceClosing`],
     /// [`Error::Store`].
-    pub async fn put_service(
-        &self,
-        call: &Call,
-        namespace: &Namespace,
-        new: NewService,
-        if_match: &IfMatch,
-    ) -> Result<Written, Error> {
+    pub async fn put_service(&self, call: &Call, new: NewService, if_match: &IfMatch) -> Result<Written, Error> {
         loop {
-            let replaced = self.change_service(call, namespace, &new.name, if_match, |_| Ok(new.content.clone())).await;
+            let replaced = self.change_service(call, &new.id, if_match, |_| Ok(new.content.clone())).await;
             match replaced {
                 Err(Error::ServiceNotFound { .. }) => if_match.check(None)?,
                 other => return other.map(Written::Replaced),
             }
-            match self.create_service(call, namespace, new.clone()).await {
+            match self.create_service(call, new.clone()).await {
                 // Somebody was faster; then it is to be replaced.
                 Err(Error::ServiceExists { .. }) if !call.is_over() => {}
                 other => return other.map(Written::Created),
@@ -239,14 +233,13 @@ impl Registry {
     pub async fn change_service(
         &self,
         call: &Call,
-        namespace: &Namespace,
-        name: &ServiceName,
+        service: &ServiceId,
         if_match: &IfMatch,
         change: impl Fn(&Service) -> Result<Content, Error>,
     ) -> Result<Service, Error> {
-        let mut contest = Contest::new(call, name);
+        let mut contest = Contest::new(call, service);
         loop {
-            let old = self.get_service(call, namespace, name).await?;
+            let old = self.get_service(call, service).await?;
             if_match.check(Some(&old))?;
             if !contest.may_go_on(&old).await? {
                 continue;
@@ -257,14 +250,14 @@ impl Registry {
             }
             let new = content.put_into(&old);
             let done = if new.range == old.range {
-                self.table.rewrite_service(call, namespace, &old, &new).await? == Marked::Done
+                self.table.rewrite_service(call, &old, &new).await? == Marked::Done
             } else if new.range.covers(old.range) {
-                self.resize(call, namespace, &old, &new).await?
+                self.resize(call, &old, &new).await?
             } else {
-                self.shrink(call, namespace, &old, &new).await?
+                self.shrink(call, &old, &new).await?
             };
             if done {
-                self.memory.place(namespace, name).saw(&new);
+                self.memory.place(service).saw(&new);
                 return Ok(new);
             }
             contest.pause().await?;
@@ -273,14 +266,14 @@ impl Registry {
 
     /// Replaces a service and its range in one transaction, once nothing is left in what it gives up. Gives false where
     /// the service has changed.
-    async fn resize(&self, call: &Call, namespace: &Namespace, old: &Service, new: &Service) -> Result<bool, Error> {
+    async fn resize(&self, call: &Call, old: &Service, new: &Service) -> Result<bool, Error> {
         let mut waits = backoff();
         loop {
-            let ranges = self.table.ranges(call, namespace).await?;
-            if !self.is_free(call, namespace, &ranges, old, new).await? {
+            let ranges = self.table.ranges(call, &new.id.namespace).await?;
+            if !self.is_free(call, &ranges, old, new).await? {
                 return Ok(false);
             }
-            match self.table.resize_service(call, namespace, old, new, &ranges).await? {
+            match self.table.resize_service(call, old, new, &ranges).await? {
                 Rewritten::Done => return Ok(true),
                 Rewritten::ServiceChanged(_) => return Ok(false),
                 Rewritten::RangesChanged => wait(call, &mut waits, "another service's change of range").await?,
@@ -290,36 +283,29 @@ impl Registry {
 
     /// Whether nobody has the ports that a service is to get. Gives false where somebody has, and it is no other
     /// service: then this one has them by now, and was changed since it was read.
-    async fn is_free(
-        &self,
-        call: &Call,
-        namespace: &Namespace,
-        ranges: &Ranges,
-        old: &Service,
-        new: &Service,
-    ) -> Result<bool, Error> {
+    async fn is_free(&self, call: &Call, ranges: &Ranges, old: &Service, new: &Service) -> Result<bool, Error> {
         if !new.range.without(old.range).into_iter().any(|part| ranges.claimed.intersects(part)) {
             return Ok(true);
         }
-        let conflicts = conflicts(self.table.all_services(call, namespace).await?, &new.name, new.range);
+        let conflicts = conflicts(self.table.all_services(call, &new.id.namespace).await?, new);
         if conflicts.is_empty() { Ok(false) } else { Err(Error::RangeOverlap { range: new.range, conflicts }) }
     }
 
     /// Gives up a part of a range: mark, look, remove what is dead, resize.
-    async fn shrink(&self, call: &Call, namespace: &Namespace, old: &Service, new: &Service) -> Result<bool, Error> {
+    async fn shrink(&self, call: &Call, old: &Service, new: &Service) -> Result<bool, Error> {
         // An overlap is told before anything is marked; the last step looks again.
-        let ranges = self.table.ranges(call, namespace).await?;
-        if !self.is_free(call, namespace, &ranges, old, new).await? {
+        let ranges = self.table.ranges(call, &new.id.namespace).await?;
+        if !self.is_free(call, &ranges, old, new).await? {
             return Ok(false);
         }
         let marked = self.marked(old, Change::Shrink, old.range.intersection(new.range));
-        if !self.mark(call, namespace, old, &marked).await? {
+        if !self.mark(call, old, &marked).await? {
             return Ok(false);
         }
         let outcome = async {
-            let in_use = self.clear(call, namespace, &old.name, &old.range.without(new.range)).await?;
+            let in_use = self.clear(call, &old.id, &old.range.without(new.range)).await?;
             if in_use.is_empty() {
-                self.resize(call, namespace, &marked, new).await
+                self.resize(call, &marked, new).await
             } else {
                 Err(Error::RangeInUse { range: new.range, claims: in_use })
             }
@@ -327,7 +313,7 @@ impl Registry {
         .await;
         // Also where it was not resized, since then the mark may stand still; where it was overtaken, this does nothing.
         if !matches!(outcome, Ok(true)) {
-            self.unmark(call, namespace, &marked).await;
+            self.unmark(call, &marked).await;
         }
         outcome
     }
@@ -337,33 +323,27 @@ impl Registry {
     /// # Errors
     /// [`Error::ServiceNotFound`], [`Error::ServiceInUse`], [`Error::PreconditionFailed`], [`Error::ServiceClosing`],
     /// [`Error::Store`].
-    pub async fn delete_service(
-        &self,
-        call: &Call,
-        namespace: &Namespace,
-        name: &ServiceName,
-        if_match: &IfMatch,
-    ) -> Result<(), Error> {
-        let mut contest = Contest::new(call, name);
+    pub async fn delete_service(&self, call: &Call, service: &ServiceId, if_match: &IfMatch) -> Result<(), Error> {
+        let mut contest = Contest::new(call, service);
         loop {
-            let old = self.get_service(call, namespace, name).await?;
+            let old = self.get_service(call, service).await?;
             if_match.check(Some(&old))?;
             if !contest.may_go_on(&old).await? {
                 continue;
             }
             let marked = self.marked(&old, Change::Delete, None);
-            if !self.mark(call, namespace, &old, &marked).await? {
+            if !self.mark(call, &old, &marked).await? {
                 contest.pause().await?;
                 continue;
             }
-            match self.delete_marked(call, namespace, &marked).await {
+            match self.delete_marked(call, &marked).await {
                 Ok(true) => {
-                    self.memory.place(namespace, name).forget();
+                    self.memory.place(service).forget();
                     return Ok(());
                 }
                 Ok(false) => contest.pause().await?,
                 Err(error) => {
-                    self.unmark(call, namespace, &marked).await;
+                    self.unmark(call, &marked).await;
                     return Err(error);
                 }
             }
@@ -371,18 +351,18 @@ impl Registry {
     }
 
     /// Gives false where another attempt has overtaken this one.
-    async fn delete_marked(&self, call: &Call, namespace: &Namespace, marked: &Service) -> Result<bool, Error> {
-        let in_use = self.clear(call, namespace, &marked.name, &[marked.range]).await?;
+    async fn delete_marked(&self, call: &Call, marked: &Service) -> Result<bool, Error> {
+        let in_use = self.clear(call, &marked.id, &[marked.range]).await?;
         if !in_use.is_empty() {
             let offers = in_use.iter().filter(|claim| claim.state == ClaimState::Offered).count();
             let ports = in_use.len() - offers;
             let until = in_use.iter().filter_map(|claim| claim.expires_at).max();
-            return Err(Error::ServiceInUse { service: marked.name.clone(), offers, ports, until });
+            return Err(Error::ServiceInUse { service: marked.id.clone(), offers, ports, until });
         }
         let mut waits = backoff();
         loop {
-            let ranges = self.table.ranges(call, namespace).await?;
-            match self.table.delete_service(call, namespace, marked, &ranges).await? {
+            let ranges = self.table.ranges(call, &marked.id.namespace).await?;
+            match self.table.delete_service(call, marked, &ranges).await? {
                 // Also where it is gone: an earlier send of this did it, or one who overtook us for the same end.
                 Rewritten::Done | Rewritten::ServiceChanged(None) => return Ok(true),
                 Rewritten::ServiceChanged(Some(_)) => return Ok(false),
@@ -397,11 +377,11 @@ impl Registry {
     }
 
     /// Sets a mark; gives false where the service has changed. In doubt whether it stands, it is taken off.
-    async fn mark(&self, call: &Call, namespace: &Namespace, old: &Service, marked: &Service) -> Result<bool, Error> {
-        match self.table.rewrite_service(call, namespace, old, marked).await {
+    async fn mark(&self, call: &Call, old: &Service, marked: &Service) -> Result<bool, Error> {
+        match self.table.rewrite_service(call, old, marked).await {
             Ok(set) => Ok(set == Marked::Done),
             Err(error) => {
-                self.unmark(call, namespace, marked).await;
+                self.unmark(call, marked).await;
                 Err(error.into())
             }
         }
@@ -409,12 +389,12 @@ impl Registry {
 
     /// Takes a mark off again, if it is this one still; gives whether it was. If that fails, the next change of the
     /// service or the reconciler does it.
-    pub(super) async fn unmark(&self, call: &Call, namespace: &Namespace, marked: &Service) -> bool {
+    pub(super) async fn unmark(&self, call: &Call, marked: &Service) -> bool {
         let plain = Service { mark: None, revision: Version::unique(), ..marked.clone() };
-        match self.table.rewrite_service(&call.extended(), namespace, marked, &plain).await {
+        match self.table.rewrite_service(&call.extended(), marked, &plain).await {
             Ok(taken_off) => taken_off == Marked::Done,
             Err(error) => {
-                tracing::warn!(service = %marked.name, %error, "a mark was left behind");
+                tracing::warn!(service = %marked.id, %error, "a mark was left behind");
                 false
             }
         }
@@ -423,24 +403,18 @@ impl Registry {
     /// Looks for live claims of the service on these ports, under a mark that keeps new offers out: gives them all. If
     /// there are none, removes the dead ones, each on condition of being that claim and dead still, so that nobody whose
     /// clock is slow can accept one once the service is gone. One that was accepted meanwhile counts as live.
-    async fn clear(
-        &self,
-        call: &Call,
-        namespace: &Namespace,
-        service: &ServiceName,
-        parts: &[PortRange],
-    ) -> Result<Vec<Claim>, Error> {
+    async fn clear(&self, call: &Call, service: &ServiceId, parts: &[PortRange]) -> Result<Vec<Claim>, Error> {
         let mut found = Vec::new();
         for part in parts {
             let mut rest = Some(*part);
             while let Some(part) = rest {
-                let page = self.table.holdings(call, namespace, part).await?;
+                let page = self.table.holdings(call, &service.namespace, part).await?;
                 if let Some(port) = page.unreadable.first() {
                     // Somebody may hold it, perhaps of this service.
                     let reason = "whose it is cannot be told, so its range is not given up".to_owned();
                     return Err(StoreError::Damaged { key: format!("of port {port}"), reason }.into());
                 }
-                found.extend(page.items.into_iter().filter(|holding| holding.claim.service == *service));
+                found.extend(page.items.into_iter().filter(|holding| holding.claim.service == service.name));
                 rest = page.next.and_then(|next| part.starting_at(next));
             }
         }
@@ -451,7 +425,7 @@ impl Registry {
             return Ok(live);
         }
         let removals = found.into_iter().map(|Holding { claim, secret }| async move {
-            let removed = self.table.remove_dead(call, namespace, claim.port, now).await?;
+            let removed = self.table.remove_dead(call, &service.namespace, claim.port, now).await?;
             Ok::<_, StoreError>(match removed {
                 Removed::Not(Some(found), _) if found.secret == secret => Some(found.claim),
                 Removed::Now | Removed::Not(..) => None,
@@ -463,10 +437,10 @@ impl Registry {
 }
 
 /// The other services that a range meets.
-fn conflicts(services: Vec<Service>, name: &ServiceName, range: PortRange) -> Vec<(ServiceName, PortRange)> {
+fn conflicts(services: Vec<Service>, wanted: &Service) -> Vec<(ServiceName, PortRange)> {
     services
         .into_iter()
-        .filter(|other| other.name != *name && other.range.intersection(range).is_some())
-        .map(|other| (other.name, other.range))
+        .filter(|other| other.id != wanted.id && other.range.intersection(wanted.range).is_some())
+        .map(|other| (other.id.name, other.range))
         .collect()
 }

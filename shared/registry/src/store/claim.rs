@@ -10,7 +10,7 @@ use super::requests::{self, Replay, RequestWrite};
 use super::transact::{OnContention, Reason, Transacted};
 use super::{StoreError, Table};
 use crate::Call;
-use portmaster_domain::{Holding, Namespace, Port, Secret, Timestamp};
+use portmaster_domain::{Holding, Port, Secret, ServiceId, Timestamp};
 
 /// On what grounds the name may be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub(crate) enum NameRule {
 /// A claim to be made.
 #[derive(Clone, Debug)]
 pub(crate) struct ClaimWrite<'a> {
-    pub(crate) namespace: &'a Namespace,
+    pub(crate) service: &'a ServiceId,
     /// The offer as it shall stand.
     pub(crate) holding: &'a Holding,
     pub(crate) name: NameRule,
@@ -75,8 +75,8 @@ impl Table {
     ///   the Port condition fails on our own item, which the secret shows.
     pub(crate) async fn claim(&self, call: &Call, write: &ClaimWrite<'_>) -> Result<Claimed, StoreError> {
         let Holding { claim, secret } = write.holding;
-        let port = Key::port(write.namespace, claim.port);
-        let name = Key::instance(write.namespace, &claim.service, &claim.name);
+        let port = Key::port(&write.service.namespace, claim.port);
+        let name = Key::instance(write.service, &claim.name);
         let now = number(write.now.seconds());
         let pointer = Pointer { port: claim.port, secret: *secret, gone_since: None };
 
@@ -109,7 +109,7 @@ impl Table {
         })?);
 
         if let Some(request) = write.request {
-            let key = Key::request(write.namespace, &claim.service, &request.key.digest);
+            let key = Key::request(write.service, &request.key.digest);
             let replay = Replay {
                 port: claim.port,
                 secret: *secret,
@@ -137,7 +137,7 @@ impl Table {
         if let NameRule::Dead(dead, _) = write.name {
             let delete = Delete::builder()
                 .table_name(&self.name)
-                .set_key(Some(Key::port(write.namespace, dead).attributes()))
+                .set_key(Some(Key::port(&write.service.namespace, dead).attributes()))
                 .condition_expression("#expires_at <= :now")
                 .expression_attribute_names("#expires_at", "expires_at")
                 .expression_attribute_values(":now", now)

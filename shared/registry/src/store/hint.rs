@@ -13,7 +13,7 @@ use super::ports::Freshness;
 use super::{StoreError, Table};
 use crate::Call;
 use portmaster_domain::allocator::{Hint, PortSet};
-use portmaster_domain::{Expiry, Namespace, Port, PortRange, ServiceName, Timestamp};
+use portmaster_domain::{Expiry, Port, PortRange, ServiceId, Timestamp};
 
 /// When TTL takes it, for the case that its service is gone. It is out of date long before.
 const KEPT_SECONDS: i64 = 60 * 60;
@@ -35,8 +35,8 @@ fn read(item: &Item) -> Option<Hint> {
     Some(Hint { range, taken, seen: Timestamp::from_millis(number("seen")?) })
 }
 
-fn item(namespace: &Namespace, service: &ServiceName, hint: &Hint) -> Item {
-    let mut item = Key::hint(namespace, service).attributes();
+fn item(service: &ServiceId, hint: &Hint) -> Item {
+    let mut item = Key::hint(service).attributes();
     let bitmap = hint.taken.to_bytes();
     let bits = bitmap.get(bytes(hint.range)).unwrap_or_default().to_vec();
     item.insert("bits".to_owned(), AttributeValue::B(Blob::new(bits)));
@@ -49,25 +49,14 @@ fn item(namespace: &Namespace, service: &ServiceName, hint: &Hint) -> Item {
 
 impl Table {
     /// What somebody saw of a service's ports: at most 1 read unit.
-    pub(crate) async fn hint(
-        &self,
-        call: &Call,
-        namespace: &Namespace,
-        service: &ServiceName,
-    ) -> Result<Option<Hint>, StoreError> {
-        let item = self.get_as(call, &Key::hint(namespace, service), Freshness::Eventual).await?;
+    pub(crate) async fn hint(&self, call: &Call, service: &ServiceId) -> Result<Option<Hint>, StoreError> {
+        let item = self.get_as(call, &Key::hint(service), Freshness::Eventual).await?;
         Ok(item.as_ref().and_then(read))
     }
 
     /// Tells others what was seen: a write unit for each 8,000 ports of the range.
-    pub(crate) async fn put_hint(
-        &self,
-        call: &Call,
-        namespace: &Namespace,
-        service: &ServiceName,
-        hint: &Hint,
-    ) -> Result<(), StoreError> {
-        self.put(call, &item(namespace, service, hint)).await
+    pub(crate) async fn put_hint(&self, call: &Call, service: &ServiceId, hint: &Hint) -> Result<(), StoreError> {
+        self.put(call, &item(service, hint)).await
     }
 }
 
@@ -77,15 +66,14 @@ mod tests {
 
     #[test]
     fn a_hint_comes_back_as_it_was_written() {
-        let namespace = Namespace::default();
-        let service = ServiceName::try_from("django").unwrap();
+        let service = ServiceId::new(portmaster_domain::Namespace::default(), "django".try_into().unwrap());
         for (start, end) in [(1024, 49_151), (5000, 5999), (5003, 5004), (1024, 1031), (49_151, 49_151)] {
             let range = PortRange::new(Port::new(start).unwrap(), Port::new(end).unwrap()).unwrap();
             let mut taken = PortSet::default();
             taken.insert(range.start());
             taken.insert(range.end());
             let hint = Hint { range, taken, seen: Timestamp::from_millis(1_800_000_000_123) };
-            let written = item(&namespace, &service, &hint);
+            let written = item(&service, &hint);
             assert_eq!(read(&written), Some(hint));
             for missing in ["bits", "start", "end", "seen"] {
                 let mut damaged = written.clone();

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::StoreError;
-use portmaster_domain::{InstanceName, Namespace, Port, ServiceName};
+use portmaster_domain::{InstanceName, Namespace, Port, ServiceId};
 
 /// An item, or a key: attribute names and values.
 pub(crate) type Item = HashMap<String, AttributeValue>;
@@ -23,8 +23,8 @@ pub(crate) struct Key {
 pub(crate) const SERVICE_PREFIX: &str = "SERVICE#";
 
 impl Key {
-    pub(crate) fn service(namespace: &Namespace, name: &ServiceName) -> Self {
-        Self { pk: namespace_partition(namespace), sk: format!("{SERVICE_PREFIX}{name}") }
+    pub(crate) fn service(service: &ServiceId) -> Self {
+        Self { pk: namespace_partition(&service.namespace), sk: format!("{SERVICE_PREFIX}{}", service.name) }
     }
 
     pub(crate) fn ranges(namespace: &Namespace) -> Self {
@@ -35,16 +35,16 @@ impl Key {
         Self { pk: port_partition(namespace), sk: port_sort(port) }
     }
 
-    pub(crate) fn instance(namespace: &Namespace, service: &ServiceName, name: &InstanceName) -> Self {
-        Self { pk: format!("N#{namespace}#INSTANCE#{service}"), sk: name.to_string() }
+    pub(crate) fn instance(service: &ServiceId, name: &InstanceName) -> Self {
+        Self { pk: of_service("INSTANCE", service), sk: name.to_string() }
     }
 
-    pub(crate) fn request(namespace: &Namespace, service: &ServiceName, digest: &str) -> Self {
-        Self { pk: format!("N#{namespace}#REQUEST#{service}"), sk: digest.to_owned() }
+    pub(crate) fn request(service: &ServiceId, digest: &str) -> Self {
+        Self { pk: of_service("REQUEST", service), sk: digest.to_owned() }
     }
 
-    pub(crate) fn hint(namespace: &Namespace, service: &ServiceName) -> Self {
-        Self { pk: format!("N#{namespace}#HINT#{service}"), sk: "TAKEN".to_owned() }
+    pub(crate) fn hint(service: &ServiceId) -> Self {
+        Self { pk: of_service("HINT", service), sk: "TAKEN".to_owned() }
     }
 
     /// The key as the SDK has it.
@@ -64,8 +64,22 @@ impl Key {
     }
 }
 
+/// The namespace that an item is in, by its key.
+pub(crate) fn namespace_of(item: &Item) -> Result<Namespace, StoreError> {
+    let key = Key::of(item).ok_or_else(without_key)?;
+    let namespace = key.pk.strip_prefix("N#").and_then(|rest| rest.split('#').next());
+    namespace
+        .and_then(|namespace| Namespace::try_from(namespace).ok())
+        .ok_or_else(|| damaged(&key, &"its partition key has no namespace"))
+}
+
 pub(crate) fn namespace_partition(namespace: &Namespace) -> String {
     format!("N#{namespace}")
+}
+
+/// The partition of one kind of a service's items.
+fn of_service(kind: &str, ServiceId { namespace, name }: &ServiceId) -> String {
+    format!("N#{namespace}#{kind}#{name}")
 }
 
 pub(crate) fn port_partition(namespace: &Namespace) -> String {
@@ -97,10 +111,14 @@ pub(crate) fn decode<T: DeserializeOwned>(item: Item) -> Result<T, StoreError> {
     let key = Key::of(&item);
     serde_dynamo::from_item(item).map_err(|error| match key {
         Some(key) => damaged(&key, &error),
-        None => StoreError::Damaged { key: "(without a key)".to_owned(), reason: error.to_string() },
+        None => without_key(),
     })
 }
 
 pub(crate) fn damaged(key: &Key, reason: &dyn ToString) -> StoreError {
     StoreError::Damaged { key: key.shown(), reason: reason.to_string() }
+}
+
+pub(crate) fn without_key() -> StoreError {
+    StoreError::Damaged { key: "(without a key)".to_owned(), reason: "no key".to_owned() }
 }

@@ -12,7 +12,7 @@ use super::item::{Item, Key, decode, number, text};
 use super::send::send;
 use super::{StoreError, Table};
 use crate::Call;
-use portmaster_domain::{InstanceName, Namespace, Port, Secret, ServiceName, Timestamp, exposed};
+use portmaster_domain::{InstanceName, Port, Secret, ServiceId, Timestamp, exposed};
 
 /// What an Instance item holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,11 +37,10 @@ impl Table {
     pub(crate) async fn pointer(
         &self,
         call: &Call,
-        namespace: &Namespace,
-        service: &ServiceName,
+        service: &ServiceId,
         name: &InstanceName,
     ) -> Result<Option<Pointer>, StoreError> {
-        self.get(call, &Key::instance(namespace, service, name)).await?.map(pointer).transpose()
+        self.get(call, &Key::instance(service, name)).await?.map(pointer).transpose()
     }
 
     /// Notes that the claim a pointer points to is gone. Conditional on the secret: a pointer that has moved is left

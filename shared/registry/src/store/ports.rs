@@ -8,13 +8,13 @@ use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, ReturnValue, ReturnValuesO
 use serde::{Deserialize, Serialize};
 
 use super::access::Deletion;
-use super::item::{Item, Key, damaged, decode, number, port_partition, port_sort, text};
+use super::item::{Item, Key, damaged, decode, number, port_partition, port_sort, text, without_key};
 use super::send::{Doubt, send, send_once};
 use super::{StoreError, Table};
 use crate::Call;
 use portmaster_domain::{
-    Claim, ClaimState, Clock, Expiry, Holding, InstanceName, Namespace, Port, PortRange, Secret, ServiceName,
-    Timestamp, exposed,
+    Claim, ClaimState, Clock, Expiry, Holding, InstanceName, Namespace, Port, PortRange, Secret, ServiceId,
+    ServiceName, Timestamp, exposed,
 };
 
 /// A Port item without its secret.
@@ -64,8 +64,7 @@ impl ClaimItem {
 }
 
 fn port_of(item: &Item) -> Result<Port, StoreError> {
-    let key = Key::of(item)
-        .ok_or_else(|| StoreError::Damaged { key: "(without a key)".to_owned(), reason: "no key".to_owned() })?;
+    let key = Key::of(item).ok_or_else(without_key)?;
     let port = key.sk.parse().ok().and_then(|number| Port::new(number).ok());
     port.ok_or_else(|| damaged(&key, &"its sort key is no port"))
 }
@@ -309,8 +308,7 @@ impl Table {
     pub(crate) async fn accept(
         &self,
         call: &Call,
-        namespace: &Namespace,
-        service: &ServiceName,
+        service: &ServiceId,
         port: Port,
         secret: Secret,
         clock: &Clock,
@@ -320,7 +318,7 @@ impl Table {
             self.client
                 .update_item()
                 .table_name(&self.name)
-                .set_key(Some(Key::port(namespace, port).attributes()))
+                .set_key(Some(Key::port(&service.namespace, port).attributes()))
                 .update_expression("SET #state = :allocated, #accepted = :accepted REMOVE #expires_at")
                 .condition_expression("#secret = :secret AND #service = :service AND #expires_at > :now")
                 .expression_attribute_names("#state", "state")
@@ -332,7 +330,7 @@ impl Table {
                 .expression_attribute_values(":accepted", number(now.millis()))
                 .expression_attribute_values(":now", number(now.seconds()))
                 .expression_attribute_values(":secret", text(secret.expose()))
-                .expression_attribute_values(":service", text(service.as_str()))
+                .expression_attribute_values(":service", text(service.name.as_str()))
                 .return_values(ReturnValue::AllNew)
                 .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
                 .return_consumed_capacity(ReturnConsumedCapacity::Total)
@@ -350,7 +348,7 @@ impl Table {
         let found = item.map(holding).transpose()?;
         Ok(match found {
             Some(Holding { claim, secret: its })
-                if its == secret && claim.service == *service && claim.state == ClaimState::Allocated =>
+                if its == secret && claim.service == service.name && claim.state == ClaimState::Allocated =>
             {
                 match doubt {
                     // Its own first send, in all likelihood.
@@ -368,8 +366,7 @@ impl Table {
     pub(crate) async fn reject(
         &self,
         call: &Call,
-        namespace: &Namespace,
-        service: &ServiceName,
+        service: &ServiceId,
         port: Port,
         secret: Secret,
         clock: &Clock,
@@ -379,11 +376,12 @@ impl Table {
         let values = || {
             vec![
                 (":secret", text(secret.expose())),
-                (":service", text(service.as_str())),
+                (":service", text(service.name.as_str())),
                 (":now", number(clock.now().seconds())),
             ]
         };
-        self.remove(call, &Key::port(namespace, port), Deletion { condition, names: &names, values: &values }).await
+        self.remove(call, &Key::port(&service.namespace, port), Deletion { condition, names: &names, values: &values })
+            .await
     }
 
     /// Removes what is dead on a port: one conditional write, so that a claim that a slower clock accepted meanwhile, or
@@ -437,8 +435,7 @@ impl Table {
     pub(crate) async fn release_port(
         &self,
         call: &Call,
-        namespace: &Namespace,
-        service: &ServiceName,
+        service: &ServiceId,
         port: Port,
         clock: &Clock,
     ) -> Result<Removed, StoreError> {
@@ -446,11 +443,11 @@ impl Table {
             self.client
                 .delete_item()
                 .table_name(&self.name)
-                .set_key(Some(Key::port(namespace, port).attributes()))
+                .set_key(Some(Key::port(&service.namespace, port).attributes()))
                 .condition_expression("#service = :service AND #accepted <= :sent")
                 .expression_attribute_names("#service", "service")
                 .expression_attribute_names("#accepted", "accepted")
-                .expression_attribute_values(":service", text(service.as_str()))
+                .expression_attribute_values(":service", text(service.name.as_str()))
                 .expression_attribute_values(":sent", number(clock.now().millis()))
                 .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
                 .return_consumed_capacity(ReturnConsumedCapacity::Total)

@@ -6,7 +6,7 @@ use super::access::Deletion;
 use super::item::{Item, Key, decode, number};
 use super::{StoreError, Table};
 use crate::Call;
-use portmaster_domain::{Expiry, Fingerprint, Namespace, Port, Secret, ServiceName, Timestamp, exposed};
+use portmaster_domain::{Expiry, Fingerprint, Port, Secret, ServiceId, Timestamp, exposed};
 
 /// How long a key is remembered at least: a day, as long as any pipeline may be retried. And as long as its offer.
 const REMEMBERED_SECONDS: i64 = 24 * 60 * 60;
@@ -57,11 +57,10 @@ impl Table {
     pub(crate) async fn request(
         &self,
         call: &Call,
-        namespace: &Namespace,
-        service: &ServiceName,
+        service: &ServiceId,
         key: &RequestKey,
     ) -> Result<Option<Replay>, StoreError> {
-        self.get(call, &Key::request(namespace, service, &key.digest)).await?.map(replay).transpose()
+        self.get(call, &Key::request(service, &key.digest)).await?.map(replay).transpose()
     }
 
     /// Removes a Request whose time is over and that TTL has not yet taken; conditional on that, so that one whose key

@@ -7,14 +7,16 @@ use aws_sdk_dynamodb::types::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::item::{Item, Key, SERVICE_PREFIX, decode, encode, namespace_partition, text};
+use super::item::{Item, Key, SERVICE_PREFIX, decode, encode, namespace_of, namespace_partition, text};
 use super::ranges::Ranges;
 use super::send::send;
 use super::transact::{OnContention, Reason, Transacted};
 use super::{StoreError, Table};
 use crate::Call;
 use portmaster_domain::allocator::PortSet;
-use portmaster_domain::{Description, Mark, Namespace, PortRange, Service, ServiceName, Strategy, Timestamp, Version};
+use portmaster_domain::{
+    Description, Mark, Namespace, PortRange, Service, ServiceId, ServiceName, Strategy, Timestamp, Version,
+};
 
 #[derive(Serialize, Deserialize)]
 struct ServiceItem {
@@ -31,21 +33,18 @@ struct ServiceItem {
 
 impl From<Service> for ServiceItem {
     fn from(service: Service) -> Self {
-        let Service { name, description, range, strategy, created, version, revision, mark } = service;
-        Self { name, description, range, strategy, created, version, revision, mark }
-    }
-}
-
-impl From<ServiceItem> for Service {
-    fn from(item: ServiceItem) -> Self {
-        let ServiceItem { name, description, range, strategy, created, version, revision, mark } = item;
+        let Service { id: ServiceId { name, .. }, description, range, strategy, created, version, revision, mark } =
+            service;
         Self { name, description, range, strategy, created, version, revision, mark }
     }
 }
 
 /// A Service item as it was read.
 pub(crate) fn service(item: Item) -> Result<Service, StoreError> {
-    decode::<ServiceItem>(item).map(Into::into)
+    let namespace = namespace_of(&item)?;
+    let ServiceItem { name, description, range, strategy, created, version, revision, mark } = decode(item)?;
+    let id = ServiceId { namespace, name };
+    Ok(Service { id, description, range, strategy, created, version, revision, mark })
 }
 
 /// What became of a write of a Service alone.
@@ -74,13 +73,8 @@ const AS_READ: &str = "#revision = :revision";
 
 impl Table {
     /// A service, read consistently.
-    pub(crate) async fn service(
-        &self,
-        call: &Call,
-        namespace: &Namespace,
-        name: &ServiceName,
-    ) -> Result<Option<Service>, StoreError> {
-        self.get(call, &Key::service(namespace, name)).await?.map(service).transpose()
+    pub(crate) async fn service(&self, call: &Call, id: &ServiceId) -> Result<Option<Service>, StoreError> {
+        self.get(call, &Key::service(id)).await?.map(service).transpose()
     }
 
     /// Services by name, read consistently, from after the one given: at most `limit`, and whether there may be more.
@@ -91,7 +85,7 @@ impl Table {
         after: Option<&ServiceName>,
         limit: usize,
     ) -> Result<(Vec<Service>, bool), StoreError> {
-        let start = after.map(|name| Key::service(namespace, name).attributes());
+        let start = after.map(|name| Key::service(&ServiceId::new(namespace.clone(), name.clone())).attributes());
         let output = self.query_services(call, namespace, start, limit).await?;
         let more = output.last_evaluated_key.is_some();
         let services = output.items.unwrap_or_default().into_iter().map(service).collect::<Result<_, _>>()?;
@@ -102,7 +96,7 @@ impl Table {
     pub(crate) async fn all_services(&self, call: &Call, namespace: &Namespace) -> Result<Vec<Service>, StoreError> {
         let (mut services, mut more) = self.services(call, namespace, None, 1000).await?;
         while more {
-            let last = services.last().map(|service: &Service| service.name.clone());
+            let last = services.last().map(|service: &Service| service.id.name.clone());
             let (next, still) = self.services(call, namespace, last.as_ref(), 1000).await?;
             more = still && !next.is_empty();
             services.extend(next);
@@ -166,13 +160,12 @@ impl Table {
     pub(crate) async fn create_service(
         &self,
         call: &Call,
-        namespace: &Namespace,
         new: &Service,
         seen: &Ranges,
     ) -> Result<Rewritten, StoreError> {
         let put = Put::builder()
             .table_name(&self.name)
-            .set_item(Some(self.encode_service(namespace, new)?))
+            .set_item(Some(self.encode_service(new)?))
             .condition_expression("attribute_not_exists(#pk)")
             .expression_attribute_names("#pk", "pk")
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
@@ -180,22 +173,27 @@ impl Table {
             .map_err(StoreError::from)?;
         let mut claimed = seen.claimed.clone();
         claimed.insert_range(new.range);
-        self.with_ranges(call, namespace, TransactWriteItem::builder().put(put).build(), (seen, &claimed), Some(new))
-            .await
+        self.with_ranges(
+            call,
+            &new.id.namespace,
+            TransactWriteItem::builder().put(put).build(),
+            (seen, &claimed),
+            Some(new),
+        )
+        .await
     }
 
     /// Replaces a service by its new content, and its range by the new one. What was read of both must still be so.
     pub(crate) async fn resize_service(
         &self,
         call: &Call,
-        namespace: &Namespace,
         old: &Service,
         new: &Service,
         seen: &Ranges,
     ) -> Result<Rewritten, StoreError> {
         let put = Put::builder()
             .table_name(&self.name)
-            .set_item(Some(self.encode_service(namespace, new)?))
+            .set_item(Some(self.encode_service(new)?))
             .condition_expression(AS_READ)
             .expression_attribute_names("#revision", "revision")
             .expression_attribute_values(":revision", text(old.revision.to_string()))
@@ -205,8 +203,14 @@ impl Table {
         let mut claimed = seen.claimed.clone();
         claimed.remove_range(old.range);
         claimed.insert_range(new.range);
-        self.with_ranges(call, namespace, TransactWriteItem::builder().put(put).build(), (seen, &claimed), Some(new))
-            .await
+        self.with_ranges(
+            call,
+            &new.id.namespace,
+            TransactWriteItem::builder().put(put).build(),
+            (seen, &claimed),
+            Some(new),
+        )
+        .await
     }
 
     /// Deletes a service that is marked, and gives its range up.
@@ -216,13 +220,12 @@ impl Table {
     pub(crate) async fn delete_service(
         &self,
         call: &Call,
-        namespace: &Namespace,
         marked: &Service,
         seen: &Ranges,
     ) -> Result<Rewritten, StoreError> {
         let delete = Delete::builder()
             .table_name(&self.name)
-            .set_key(Some(Key::service(namespace, &marked.name).attributes()))
+            .set_key(Some(Key::service(&marked.id).attributes()))
             .condition_expression(AS_READ)
             .expression_attribute_names("#revision", "revision")
             .expression_attribute_values(":revision", text(marked.revision.to_string()))
@@ -232,7 +235,7 @@ impl Table {
         let delete = TransactWriteItem::builder().delete(delete).build();
         let mut claimed = seen.claimed.clone();
         claimed.remove_range(marked.range);
-        self.with_ranges(call, namespace, delete, (seen, &claimed), None).await
+        self.with_ranges(call, &marked.id.namespace, delete, (seen, &claimed), None).await
     }
 
     /// Writes a service in place of the one that was read, its range unchanged: new content, a mark, or a mark taken
@@ -240,11 +243,10 @@ impl Table {
     pub(crate) async fn rewrite_service(
         &self,
         call: &Call,
-        namespace: &Namespace,
         old: &Service,
         new: &Service,
     ) -> Result<Marked, StoreError> {
-        let item = self.encode_service(namespace, new)?;
+        let item = self.encode_service(new)?;
         let (result, _) = send(call, &self.name, || {
             self.client
                 .put_item()
@@ -291,7 +293,7 @@ impl Table {
         }
     }
 
-    fn encode_service(&self, namespace: &Namespace, service: &Service) -> Result<Item, StoreError> {
-        encode(&Key::service(namespace, &service.name), ServiceItem::from(service.clone()))
+    fn encode_service(&self, service: &Service) -> Result<Item, StoreError> {
+        encode(&Key::service(&service.id), ServiceItem::from(service.clone()))
     }
 }

@@ -17,7 +17,7 @@ use super::services::service;
 use super::transact::{OnContention, Reason, Transacted, read};
 use super::{StoreError, Table};
 use crate::Call;
-use portmaster_domain::{Holding, InstanceName, Namespace, Port, Secret, ServiceName};
+use portmaster_domain::{Holding, InstanceName, Namespace, Port, Secret, ServiceId, ServiceName};
 
 /// How many items one read in a transaction may have: DynamoDB's limit.
 pub(crate) const SETTLED_AT_ONCE: usize = 100;
@@ -265,7 +265,7 @@ impl Table {
     ) -> Result<bool, StoreError> {
         let service = ConditionCheck::builder()
             .table_name(&self.name)
-            .set_key(Some(Key::service(namespace, &holding.claim.service).attributes()))
+            .set_key(Some(Key::service(&ServiceId::new(namespace.clone(), holding.claim.service.clone())).attributes()))
             .condition_expression("attribute_not_exists(#pk)")
             .expression_attribute_names("#pk", "pk")
             .build()

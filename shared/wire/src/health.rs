@@ -1,0 +1,15 @@
+//! How the registry is.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// How the registry is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(description = "How the registry is.")]
+pub struct Health {
+    /// Always `ok`; anything else is a problem.
+    #[schema(value_type = String, example = "ok")]
+    pub status: Cow<'static, str>,
+}

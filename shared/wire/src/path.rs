@@ -1,0 +1,81 @@
+//! The paths of the API, each written down once: for `Location` and `Link`, for what a problem tells to do, and for
+//! clients. Nothing in them has to be encoded, since names are made of RFC 3986's unreserved characters.
+
+use std::fmt::Display;
+
+use portmaster_domain::{Namespace, Secret, ServiceId};
+
+/// The services of a namespace.
+#[must_use]
+pub fn services(namespace: &Namespace) -> String {
+    format!("{}/services", base(namespace))
+}
+
+/// A service.
+#[must_use]
+pub fn service(service: &ServiceId) -> String {
+    format!("{}/{}", services(&service.namespace), service.name)
+}
+
+/// The offers of a service.
+#[must_use]
+pub fn offers(service: &ServiceId) -> String {
+    format!("{}/offers", self::service(service))
+}
+
+/// An offer. With its secret in it, the path is a secret too.
+#[must_use]
+pub fn offer(service: &ServiceId, secret: Secret) -> String {
+    format!("{}/{}", offers(service), secret.expose())
+}
+
+/// Where an offer is accepted.
+#[must_use]
+pub fn accept(service: &ServiceId, secret: Secret) -> String {
+    format!("{}/accept", offer(service, secret))
+}
+
+/// Where an offer is rejected.
+#[must_use]
+pub fn reject(service: &ServiceId, secret: Secret) -> String {
+    format!("{}/reject", offer(service, secret))
+}
+
+/// The allocated ports of a service.
+#[must_use]
+pub fn ports(service: &ServiceId) -> String {
+    format!("{}/ports", self::service(service))
+}
+
+/// An allocated port of a service, by its number or by its holder's name.
+#[must_use]
+pub fn port(service: &ServiceId, port_or_name: impl Display) -> String {
+    format!("{}/{port_or_name}", ports(service))
+}
+
+/// A port, whatever its service.
+#[must_use]
+pub fn any_port(namespace: &Namespace, port: portmaster_domain::Port) -> String {
+    format!("{}/ports/{port}", base(namespace))
+}
+
+/// What every path of a namespace begins with.
+fn base(namespace: &Namespace) -> String {
+    if namespace.is_default() { "/v1".to_owned() } else { format!("/v1/namespaces/{namespace}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_namespace_has_the_short_paths() {
+        let id = |namespace: &str| {
+            ServiceId::new(namespace.try_into().unwrap(), portmaster_domain::ServiceName::try_from("django").unwrap())
+        };
+        assert_eq!(service(&id("default")), "/v1/services/django");
+        assert_eq!(port(&id("default"), "web-01"), "/v1/services/django/ports/web-01");
+        assert_eq!(port(&id("host-7"), 5000), "/v1/namespaces/host-7/services/django/ports/5000");
+        assert_eq!(any_port(&id("host-7").namespace, portmaster_domain::Port::MIN), "/v1/namespaces/host-7/ports/1024");
+    }
+}
