@@ -1,4 +1,4 @@
-//! The seven invariants of `docs/design.md`, and two more, as properties of a state.
+//! The seven invariants of `docs/protocol.md`, and two more, as properties of a state.
 //!
 //! Some are seen in the state: who holds what, and what was told. What only a step shows (an accept of another's offer)
 //! is flagged when it happens.

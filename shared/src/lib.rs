@@ -2,7 +2,7 @@
 //!
 //! The arrow points one way: [`http`] → [`operations`] → [`store`] → items; the [`allocator`] and the [`domain`] types
 //! depend on nothing and do no I/O. The design, with its invariants and the argument for each write, is in
-//! `docs/design.md`; what callers may rely on is in `docs/semantics.md`.
+//! `docs/protocol.md`; what callers may rely on is in `docs/semantics.md`.
 
 pub mod allocator;
 pub mod domain;
