@@ -58,57 +58,57 @@ conditions! {
     NameAsJudged @ "store/claim.rs: claim" => In("names");
     /// *Dead*: the same transaction removes the dead claim that is in the way.
     DeadIsRemoved @ "store/claim.rs: claim" => In("names");
-    /// *Dead*: what is removed is dead still.
+    /// *Dead*: the claim that is removed is still dead.
     DeadStill @ "store/claim.rs: claim" => In("names");
     /// A Request is put only where there is none or one whose time is over.
     KeyNew @ "store/claim.rs: claim" => In("keys");
     /// A Request is replaced only while it carries the secret whose claim was judged dead.
     KeyAsJudged @ "store/claim.rs: claim" => In("keys");
-    /// A Port item with the very secret that was to be put is one's own: the claim stands.
-    OwnClaim @ "store/claim.rs: claim" => Spare("*OwnAnswered* recognizes it later. Kept: it saves a candidate, and the requests to learn of it.");
-    /// A transaction that is sent again has the token that it had.
+    /// A Port item with the very secret that was to be put is this call's own: the claim stands.
+    OwnClaim @ "store/claim.rs: claim" => Spare("*OwnAnswered* recognizes it later. Kept: it saves a candidate and the requests that would discover it.");
+    /// A transaction that is retried keeps its token.
     StableToken @ "store/transact.rs: transact" => In("copies");
     /// An offer has an expiry.
     OfferExpires @ "operations/offer.rs: new_claim" => In("names");
     /// A claim that is dead and not gone is judged *Dead*, not *Gone*.
     DeadIsNotGone @ "operations/offer.rs: judge_old_claim" => In("names");
-    /// The pointer's claim is on its port only if that has the pointer's secret.
+    /// The Instance's claim is on its port only if the Port item has the Instance's secret.
     JudgeSecret @ "operations/offer.rs: judge_old_claim" => In("replies");
-    /// What a pointer points to is read settled.
+    /// The Port item to which an Instance points is read settled.
     JudgeSettled @ "operations/offer.rs: judge_old_claim" => In("halves");
-    /// A pointer with the secret of a claim of this very call is one's own, arrived late.
+    /// An Instance with the secret of a claim of this very call is the call's own claim, arrived late.
     OwnByPointer @ "operations/offer.rs: learn" => Spare("*OwnAnswered* recognizes it later. Kept: it saves a transaction.");
-    /// One's own late claim is the answer only if its Port item stands.
+    /// The call's own late claim is the answer only if its Port item stands.
     OwnStands @ "operations/offer.rs: learn" => In("replies with a key");
-    /// That a name is taken is not answered about a claim of this very call.
+    /// `name-taken` is not answered about a claim of this very call.
     OwnAnswered @ "operations/offer.rs: name_taken" => In("releases");
-    /// What a key made is its claim only if the port has its secret.
+    /// A key's claim is on its port only if the Port item has the key's secret.
     KeySecret @ "operations/offer.rs: learn_of_request" => In("keys");
-    /// A key gives its claim again only while that is live.
+    /// A key returns its claim again only while the claim is live.
     KeyLive @ "operations/offer.rs: learn_of_request" => In("keys");
-    /// A key is as good as new only once its claim is dead.
+    /// A key can be used again only once its claim is dead.
     KeyDead @ "operations/offer.rs: learn_of_request" => In("keys");
     /// A key with another body is refused.
     KeyBody @ "operations/offer.rs: learn_of_request" => In("keys");
-    /// What a Request points to is read settled.
+    /// The Port item to which a Request points is read settled.
     KeySettled @ "operations/offer.rs: learn_of_request" => In("halves with a key");
-    /// The Service is read before an offer is told.
+    /// The Service is read before an offer is returned.
     LookExists @ "operations/offer.rs: run" => In("shrinking");
-    /// It is read after the claim, not beside it.
+    /// The Service is read after the claim, not alongside it.
     LookAfter @ "operations/offer.rs: run" => In("shrinking");
-    /// It is read consistently.
+    /// The Service is read consistently.
     LookConsistent @ "store/services.rs: service" => In("shrinking");
-    /// A port that is being given up is not told of, though it is in the range.
+    /// A port that is being given up is not returned, although it is in the range.
     LookAtMark @ "operations/offer.rs: confirm" => In("shrinking");
-    /// A port outside the range is not told of.
+    /// A port outside the range is not returned.
     LookAtRange @ "operations/offer.rs: confirm" => In("shrinking");
     /// A replay is confirmed like a claim.
     LookAtReplay @ "operations/offer.rs: confirm" => In("keyed deletion");
-    /// A claim made with a key is not withdrawn because the look failed.
+    /// A claim made with a key is not withdrawn because its confirmation failed.
     KeyedStays @ "operations/offer.rs: confirm" => In("keyed deletion");
-    /// Who was merely shown a claim does not withdraw it.
+    /// A request that was only shown a claim by a replay does not withdraw it.
     ReplayStays @ "operations/offer.rs: confirm" => In("flapping");
-    /// A claim that could not be withdrawn since it was accepted is not gone.
+    /// A claim that could not be withdrawn because it was accepted is not gone.
     WithdrawnIsGone @ "operations/offer.rs: withdraw" => In("flapping");
     /// Accept, reject and release read the clock at each send, and not when the call begins.
     ClockAtSend @ "store/ports.rs: accept, reject, release_claim, release_port" => In("releases");
@@ -118,7 +118,7 @@ conditions! {
     AcceptService @ "store/ports.rs: accept" => In("wrong service");
     /// Accept: `expires_at > :now`.
     AcceptLive @ "store/ports.rs: accept" => In("holders");
-    /// An accept that finds its own allocation says so.
+    /// An accept that finds its own allocation returns it.
     AcceptAgain @ "store/ports.rs: accept" => In("holders");
     /// Reject and withdrawal: the secret matches.
     RejectSecret @ "store/ports.rs: reject" => In("holders");
@@ -126,11 +126,11 @@ conditions! {
     RejectService @ "store/ports.rs: reject" => In("wrong service");
     /// Reject and withdrawal: `expires_at > :now`.
     RejectLive @ "store/ports.rs: reject" => In("holders");
-    /// A reject that finds its offer accepted says so, also in doubt.
+    /// A reject that finds its offer accepted answers so, even in doubt.
     RejectTold @ "operations/offers.rs: reject" => In("holders");
-    /// Release by name, and of what was seen: the secret matches.
+    /// Release by name, and release of an allocation that was seen: the secret matches.
     ReleaseSecret @ "store/ports.rs: release_claim" => In("fast accept");
-    /// Release by name: `accepted <= :sent`; of what was seen: `accepted` is no later than seen.
+    /// Release by name: `accepted <= :sent`; release of an allocation that was seen: `accepted` is no later than seen.
     ReleaseSent @ "store/ports.rs: release_claim" => In("releases");
     /// Release by port: the service matches.
     ReleasePortService @ "store/ports.rs: release_port" => In("late release");
@@ -138,19 +138,19 @@ conditions! {
     ReleasePortSent @ "store/ports.rs: release_port" => In("releases");
     /// Release by port is sent once.
     ReleasePortOnce @ "store/ports.rs: release_port" => In("releases");
-    /// A service is created only where there is none of its name.
+    /// A service is created only if there is none of its name.
     CreateAbsent @ "store/services.rs: create_service" => In("creation");
     /// Ranges is put only with the version that was read.
     RangesVersion @ "store/ranges.rs: put" => In("creation");
-    /// What a service is to get belongs to nobody, by Ranges as it was read.
+    /// The ports that a service is to get are free, by Ranges as it was read.
     RangesFree @ "operations/services.rs: create_service, is_free" => In("creation");
-    /// A service is changed only as it was read: content.
+    /// The content of a service is changed only if the service is as it was read.
     ContentAsRead @ "store/services.rs: rewrite_service" => In("moves");
-    /// A mark is set only on the service as it was read.
+    /// A mark is set only if the service is as it was read.
     MarkAsRead @ "store/services.rs: rewrite_service" => In("marks");
-    /// A mark is taken off only while it is that mark, by its setter or the reconciler.
+    /// A mark is taken off, by its setter or the reconciler, only while it is the same mark.
     UnmarkAsRead @ "store/services.rs: rewrite_service" => In("marks");
-    /// A range is changed only while the service is as it was read, or marked.
+    /// A range is changed only while the service is as it was read or marked.
     ResizeAsRead @ "store/services.rs: resize_service" => In("moves");
     /// A service is deleted only under the very mark that was set.
     DeleteAsRead @ "store/services.rs: delete_service" => In("marks");
@@ -158,33 +158,33 @@ conditions! {
     MarkRevises @ "operations/services.rs: marked" => In("overtaking");
     /// Taking a mark off is a new revision.
     UnmarkRevises @ "operations/services.rs: unmark" => In("marks");
-    /// A revision is random: none comes twice, also not in a later service of the same name.
+    /// A revision is random: none occurs twice, not even in a later service of the same name.
     RevisionRandom @ "operations/services.rs: marked, create_service" => In("re-creation");
-    /// The mark is set before the look for live claims.
+    /// The mark is set before live claims are queried.
     MarkFirst @ "operations/services.rs: delete_service, shrink" => In("shrinking");
-    /// The look for live claims is consistent.
+    /// The query for live claims is consistent.
     QueryConsistent @ "store/ports.rs: holdings" => In("shrinking");
-    /// A live claim refuses.
-    LiveRefuses @ "operations/services.rs: clear" => Spare("a live claim cannot be removed as dead, so *RevivedRefuses* refuses as well. Kept: without it a refused deletion would have removed things, and cost a write for each claim.");
-    /// Dead claims are removed before the service or the part of its range goes.
+    /// A live claim causes a refusal.
+    LiveRefuses @ "operations/services.rs: clear" => Spare("a live claim cannot be removed as dead, so *RevivedRefuses* causes a refusal as well. Kept: without it a refused deletion would have removed items, at a write for each claim.");
+    /// Dead claims are removed before the service or the part of its range is given up.
     DeadFirst @ "operations/services.rs: clear" => In("deletion");
-    /// A dead claim that was accepted before it could be removed refuses.
+    /// A dead claim that was accepted before it could be removed causes a refusal.
     RevivedRefuses @ "operations/services.rs: clear" => In("deletion");
-    /// A dead claim is removed only if it is dead still.
+    /// A dead claim is removed only if it is still dead.
     RemoveStill @ "store/ports.rs: remove_dead" => In("deletion");
-    /// A mark as it was to be set is one's own: it stands.
+    /// A mark exactly as it was to be set is the attempt's own: it stands.
     OwnMark @ "store/services.rs: rewrite_service" => Spare("an attempt that does not know its own mark waits, and overtakes it. Kept: it saves a second.");
-    /// A service as it was to be created is one's own: it was created.
+    /// A service exactly as it was to be created is the call's own: it was created.
     OwnService @ "store/services.rs: with_ranges" => In("creation");
-    /// A pointer is removed only if its claim is gone, not if it is merely dead.
+    /// An Instance is removed only if its claim is gone, not if it is merely dead.
     SweepGone @ "operations/reconcile.rs: judge" => In("sweeps");
-    /// What a pointer points to is read settled, by the reconciler too.
+    /// The reconciler, too, reads the Port item to which an Instance points settled.
     SweepSettled @ "operations/reconcile.rs: judge" => In("halves and sweeps");
-    /// A pointer is removed only a week after its claim was first seen to be gone.
-    SweepGrace @ "operations/reconcile.rs: look_at" => Spare("gone is for ever, so the pointer may go at once. Kept for P14: until then the name comes back to its port.");
-    /// That a claim is gone is noted only on the pointer that was seen.
+    /// An Instance is removed only a week after its claim was first seen to be gone.
+    SweepGrace @ "operations/reconcile.rs: look_at" => Spare("a claim that is gone stays gone, so the Instance could be removed at once. Kept for P14: until then the name comes back to its port.");
+    /// That a claim is gone is noted only on the Instance that was seen.
     NoteSecret @ "store/names.rs: note_gone" => In("two sweeps");
-    /// A pointer is removed only while it carries the secret that is gone.
+    /// An Instance is removed only while it carries the secret of the claim that is gone.
     PointerSecret @ "store/names.rs: remove_pointer" => In("halves and sweeps");
     /// A Request is removed only if its time is over.
     RequestOver @ "store/requests.rs: remove_request" => In("old keys");
@@ -192,10 +192,10 @@ conditions! {
     OrphanService @ "store/sweep.rs: remove_orphan" => In("damage");
     /// An orphan is removed only under the secret that was seen.
     OrphanSecret @ "store/sweep.rs: remove_orphan" => In("damage released");
-    /// Ranges is made anew only with the version that was read.
+    /// Ranges is rebuilt only with the version that was read.
     RebuildVersion @ "store/ranges.rs: rebuild_ranges" => In("ranges");
     /// Ranges is read before the services that it is compared with.
     RebuildOrder @ "operations/reconcile.rs: compare" => Spare("the second comparison has the same version of Ranges before the services are read, in either order (*RebuildTwice*). Kept: it costs nothing.");
-    /// Ranges is made anew only after two comparisons, the second when what was half to be seen is whole.
+    /// Ranges is rebuilt only after two comparisons, the second when a transaction that was partly visible has become visible as a whole.
     RebuildTwice @ "operations/reconcile.rs: ranges" => In("halves and ranges");
 }

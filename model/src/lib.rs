@@ -1,4 +1,4 @@
-//! The protocol of `docs/design.md`, checked: every state of small worlds.
+//! The protocol of `docs/protocol.md`, checked: every state of small worlds.
 //!
 //! A world has two or three ports, one or two names and services, a few calls in progress, and a few things that may go
 //! wrong: replies that are lost, requests that arrive late, functions that stop, clocks that differ, TTL. `stateright`

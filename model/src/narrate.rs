@@ -28,15 +28,15 @@ impl Protocol {
         };
         match action {
             Action::Go(call, choice) => format!("{} {}", who(call), step(pc(call), choice, self.world.ports)),
-            Action::Lose(call) => format!("{} {}; its reply is lost", who(call), sent(pc(call))),
-            Action::Late(call) => format!("{} {}, and that is on its way for long", who(call), sent(pc(call))),
+            Action::Lose(call) => format!("{} {}; the response is lost", who(call), sent(pc(call))),
+            Action::Late(call) => format!("{} {}, which stays under way", who(call), sent(pc(call))),
             Action::GiveUp(call) => format!("{} gives up", who(call)),
             Action::Stop(call) => format!("{} stops", who(call)),
             Action::Arrive(place) => {
                 let (call, copy) = state.flight[usize::from(place)];
                 format!("what {} sent long ago arrives: {}", who(call), write(copy))
             }
-            Action::Show(key) => format!("the transaction's {} can be seen", item(key)),
+            Action::Show(key) => format!("the transaction's {} becomes visible", item(key)),
             Action::Ttl(key) => format!("TTL deletes {}", item(key)),
             Action::Tick => format!("it is {}", state.clock + 1),
         }
@@ -95,27 +95,27 @@ fn step(pc: Pc, choice: u8, ports: u8) -> String {
     match pc {
         Pc::Idle => "begins".to_owned(),
         Pc::Done => "is over".to_owned(),
-        Pc::Send { committed: true, .. } => "hears that it was done".to_owned(),
+        Pc::Send { committed: true, .. } => "learns that it was done".to_owned(),
         Pc::Send { write: sent, then: Then::Withdraw { .. }, .. } => format!("{}, to withdraw", write(sent)),
         Pc::Send { write: sent, .. } => write(sent),
         Pc::Choose if choice == ports => "finds the range full".to_owned(),
         Pc::Choose => format!("chooses port {choice}"),
         Pc::NameUsed(pointer, _) if choice == 0 => format!("will try the name's old port {}", pointer.port),
         Pc::NameUsed(..) => "will not try the name's old port".to_owned(),
-        Pc::JudgeKey(request, _) => format!("looks whether the key's claim on port {} lives", request.port),
-        Pc::JudgeOwn(pointer, _) => format!("looks whether its own claim on port {} stands", pointer.port),
-        Pc::JudgeOld(pointer, _) => format!("looks what the name's claim on port {} is", pointer.port),
+        Pc::JudgeKey(request, _) => format!("checks whether the key's claim on port {} is live", request.port),
+        Pc::JudgeOwn(pointer, _) => format!("checks whether its own claim on port {} stands", pointer.port),
+        Pc::JudgeOld(pointer, _) => format!("checks what the name's claim on port {} is", pointer.port),
         Pc::ReadKey(_) => "reads the key".to_owned(),
-        Pc::Release(_) => "has its reply".to_owned(),
+        Pc::Release(_) => "receives its response".to_owned(),
         Pc::ReadPointer => "reads where the name points to".to_owned(),
-        Pc::Look { port, .. } if choice == 1 => format!("looks at the service as it was, before it tells port {port}"),
-        Pc::Look { port, .. } => format!("looks at the service, before it tells port {port}"),
+        Pc::Look { port, .. } if choice == 1 => format!("reads the service as it was, before it returns port {port}"),
+        Pc::Look { port, .. } => format!("reads the service, before it returns port {port}"),
         Pc::ReadService => "reads the service".to_owned(),
-        Pc::Query(_) if choice == 1 => "looks for claims on a port, as it was".to_owned(),
-        Pc::Query(_) => "looks for claims on a port".to_owned(),
+        Pc::Query(_) if choice == 1 => "queries the claims on a port, as it was".to_owned(),
+        Pc::Query(_) => "queries the claims on a port".to_owned(),
         Pc::ReadRanges(_) => "reads Ranges".to_owned(),
         Pc::LookForService(..) => "looks for the allocation's service".to_owned(),
-        Pc::SweepJudge(pointer) => format!("looks whether the name's claim on port {} is gone", pointer.port),
+        Pc::SweepJudge(pointer) => format!("checks whether the name's claim on port {} is gone", pointer.port),
         Pc::SweepAgain => "comes again".to_owned(),
         Pc::Compare(_) => "reads on to compare".to_owned(),
     }
@@ -147,6 +147,6 @@ fn write(write: Write) -> String {
         Write::RemovePointer { .. } => "removes the name".to_owned(),
         Write::RemoveRequest { .. } => "removes the key".to_owned(),
         Write::RemoveOrphan { port, .. } => format!("removes the orphan on port {port}"),
-        Write::Rebuild { ranges } => format!("makes Ranges anew: {}", set(ranges.bits)),
+        Write::Rebuild { ranges } => format!("rebuilds Ranges: {}", set(ranges.bits)),
     }
 }

@@ -1,4 +1,4 @@
-//! The seven invariants of `docs/design.md`, and two more, as properties of a state.
+//! The seven invariants of `docs/protocol.md`, and two more, as properties of a state.
 //!
 //! Some are seen in the state: who holds what, and what was told. What only a step shows (an accept of another's offer)
 //! is flagged when it happens.
@@ -22,7 +22,7 @@ pub enum Property {
     /// 5: only its secret accepts or rejects an offer, only while it is live; accepting twice gives one answer; of
     /// accept and reject one wins.
     Secrets,
-    /// 6: what was told stands, until it is rejected, released, or expired; and what nobody was told of expires.
+    /// 6: what was returned stands, until it is rejected, released, or expired; and what nobody was told of expires.
     Survival,
     /// 7: the reconciler removes nothing live.
     Reconciler,
@@ -55,7 +55,7 @@ impl Property {
             Self::Ranges => "3: ranges do not overlap",
             Self::Services => "4: offers are in their service",
             Self::Secrets => "5: only the secret, only while live",
-            Self::Survival => "6: what was told stands",
+            Self::Survival => "6: what was returned stands",
             Self::Reconciler => "7: nothing live is swept",
             Self::Keys => "P8: a key stands for its claim",
             Self::Answers => "answers are true",
@@ -67,39 +67,39 @@ impl Property {
     pub fn words(self) -> &'static str {
         match self {
             Self::Ports => {
-                "At most one holder per port: who has an item that is live by the slowest clock, or was told of \
-                            a claim that no clock can think dead."
+                "At most one holder per port. A holder has an item that is live by the slowest clock, or was \
+                            returned a claim that no clock can consider dead."
             }
             Self::Names => "At most one such holder per name of a service.",
             Self::Ranges => {
-                "Ranges do not overlap, and the Ranges item is what the services say (not asked where it \
+                "Ranges do not overlap, and the Ranges item agrees with the services (not asked where it \
                              starts damaged)."
             }
             Self::Services => {
-                "Who was told of a claim that no clock can think dead, or that is accepted, has it in a \
-                               service that exists, inside its range."
+                "A claim that was returned to a caller, and that is accepted or that no clock can consider \
+                               dead, belongs to a service that exists and lies inside its range."
             }
             Self::Secrets => {
                 "Only its secret, under its service, accepts or rejects an offer, and only while it is live \
-                              by the caller's clock. What was answered as accepted is not denied while it lasts, and \
-                              what was answered as rejected is not accepted."
+                              by the caller's clock. An offer that was answered as accepted is not denied while it \
+                              lasts, and one that was answered as rejected is not accepted."
             }
             Self::Survival => {
-                "What was told stands in the table under its secret, until it is rejected, released, or \
-                               some clock can think it expired. What nobody was told of has an expiry within an \
-                               offer's life."
+                "A claim that was returned to a caller stands in the table under its secret, until it is \
+                               rejected, released, or some clock can consider it expired. A claim that was returned \
+                               to no caller has an expiry within an offer's life."
             }
             Self::Reconciler => {
-                "No removal by the reconciler hits a claim that every clock finds live, a pointer whose \
+                "No removal by the reconciler hits a claim that every clock finds live, an Instance whose \
                                  claim some clock finds live, or an allocation whose service exists."
             }
             Self::Keys => {
                 "A key stands for at most one claim at a time, until that claim has expired by some clock or \
-                           the key's time is over; and it gives a claim only to who asks for the same name."
+                           the key's time is over; and it returns a claim only to a request for the same name."
             }
             Self::Answers => {
                 "`name-taken` is about the name's own claim and not this call's, `service-exists` about a \
-                              service that this call did not make, and no offer is told that its teller found dead."
+                              service that this call did not make, and no offer is returned that its call found dead."
             }
         }
     }

@@ -80,11 +80,13 @@ fn condition_tables(text: &mut String, worlds: &[World]) -> Result<(), String> {
     }
     write!(
         text,
-        "\n## Conditions that a world needs\n\nWithout it, this is violated after so many steps. The steps are told \
+        "\n## Conditions that a world needs\n\nWithout the condition, the named property is \
+         violated after the given number of steps. The steps are listed \
          below.\n\n| condition | what it says | where | world | violated | steps |\n|---|---|---|---|---|---|\n{needed}\n\
-         ## Conditions that no world needs\n\nNo property fails without it: something else says the same, or it is \
-         there for another reason.\n\n| condition | what it says | where | why it is spare |\n|---|---|---|---|\n\
-         {spare}\n## Counterexamples\n\nThe shortest way to a violation, without the condition.\n{stories}"
+         ## Conditions that no world needs\n\nNo property fails without these conditions: \
+         something else ensures the same, or they are there \
+         for another reason.\n\n| condition | what it says | where | why it is spare |\n|---|---|---|---|\n\
+         {spare}\n## Counterexamples\n\nFor each condition, the shortest way to a violation without it.\n{stories}"
     )
     .map_err(failed)
 }

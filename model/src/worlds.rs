@@ -207,7 +207,7 @@ pub fn worlds() -> Vec<World> {
             services: [None, None],
             lost: 1,
             tokens: false,
-            ..World::new("creation", "services are created at once, with ranges that overlap", [None, None])
+            ..World::new("creation", "services with overlapping ranges are created at the same moment", [None, None])
         }
         .with(create(0, A))
         .with(create(0, B))
@@ -215,7 +215,7 @@ pub fn worlds() -> Vec<World> {
         .with(offer(0)),
         World {
             lost: 1,
-            ..World::new("marks", "two deletions and the reconciler take each other's marks off", [Some(A), None])
+            ..World::new("marks", "two deletions and the reconciler remove each other's marks", [Some(A), None])
         }
         .with(delete())
         .with(delete())
@@ -239,7 +239,7 @@ pub fn worlds() -> Vec<World> {
         World {
             tokens: false,
             lost: 2,
-            ..World::new("replies", "replies are lost where the table knows no tokens", [Some(AB), None])
+            ..World::new("replies", "responses are lost where the table knows no tokens", [Some(AB), None])
         }
         .with(offer(0))
         .with(offer(0))
@@ -258,7 +258,7 @@ pub fn worlds() -> Vec<World> {
         World {
             halves: true,
             tries: 3,
-            ..World::new("halves", "transactions are half to be seen while others claim the name", [Some(AB), None])
+            ..World::new("halves", "transactions are partly visible while others claim the name", [Some(AB), None])
         }
         .with(offer(0))
         .with(offer(0)),
@@ -266,7 +266,7 @@ pub fn worlds() -> Vec<World> {
             halves: true,
             ..World::new(
                 "halves with a key",
-                "transactions are half to be seen while others use the key",
+                "transactions are partly visible while others use the key",
                 [Some(AB), None],
             )
         }
