@@ -29,7 +29,7 @@ macro_rules! conditions {
                 }
             }
 
-            /// Where it stands: the file, below `shared/registry/src`, and the function.
+            /// Where it stands: the file, below `shared/registry/src`, and the function, or the rule that DynamoDB evaluates.
             #[must_use]
             pub fn place(self) -> &'static str {
                 match self {
@@ -51,19 +51,19 @@ macro_rules! conditions {
 
 conditions! {
     /// A Port item is put only where there is none or a dead one.
-    PortIfDead @ "store/claim.rs: claim" => In("names");
+    PortIfDead @ "store/rules.rs: PORT_IF_DEAD" => In("names");
     /// *Free*: the Instance is absent, or points to the port being claimed.
-    NameFree @ "store/claim.rs: claim" => In("names");
+    NameFree @ "store/rules.rs: NAME_FREE" => In("names");
     /// *Gone* and *Dead*: the Instance still carries the secret that was judged.
-    NameAsJudged @ "store/claim.rs: claim" => In("names");
+    NameAsJudged @ "store/rules.rs: NAME_AS_JUDGED" => In("names");
     /// *Dead*: the same transaction removes the dead claim that is in the way.
-    DeadIsRemoved @ "store/claim.rs: claim" => In("names");
+    DeadIsRemoved @ "store/claim.rs: claim_parts" => In("names");
     /// *Dead*: the claim that is removed is still dead.
-    DeadStill @ "store/claim.rs: claim" => In("names");
+    DeadStill @ "store/rules.rs: DEAD_STILL" => In("names");
     /// A Request is put only where there is none or one whose time is over.
-    KeyNew @ "store/claim.rs: claim" => In("keys");
+    KeyNew @ "store/rules.rs: KEY_NEW" => In("keys");
     /// A Request is replaced only while it carries the secret whose claim was judged dead.
-    KeyAsJudged @ "store/claim.rs: claim" => In("keys");
+    KeyAsJudged @ "store/rules.rs: KEY_AS_JUDGED" => In("keys");
     /// A Port item with the very secret that was to be put is this call's own: the claim stands.
     OwnClaim @ "store/claim.rs: claim" => Spare("*OwnAnswered* recognizes it later. Kept: it saves a candidate and the requests that would discover it.");
     /// A transaction that is retried keeps its token.
@@ -71,27 +71,27 @@ conditions! {
     /// An offer has an expiry.
     OfferExpires @ "operations/offer.rs: new_claim" => In("names");
     /// A claim that is dead and not gone is judged *Dead*, not *Gone*.
-    DeadIsNotGone @ "operations/offer.rs: judge_old_claim" => In("names");
+    DeadIsNotGone @ "operations/offer/earlier.rs: judge_old_claim" => In("names");
     /// The Instance's claim is on its port only if the Port item has the Instance's secret.
-    JudgeSecret @ "operations/offer.rs: judge_old_claim" => In("replies");
+    JudgeSecret @ "operations/offer/earlier.rs: judge_old_claim" => In("replies");
     /// The Port item to which an Instance points is read settled.
-    JudgeSettled @ "operations/offer.rs: judge_old_claim" => In("halves");
+    JudgeSettled @ "operations/offer/earlier.rs: judge_old_claim" => In("halves");
     /// An Instance with the secret of a claim of this very call is the call's own claim, arrived late.
-    OwnByPointer @ "operations/offer.rs: learn" => Spare("*OwnAnswered* recognizes it later. Kept: it saves a transaction.");
+    OwnByInstance @ "operations/offer/losses.rs: of" => Spare("*OwnAnswered* recognizes it later. Kept: it saves a transaction.");
     /// The call's own late claim is the answer only if its Port item stands.
-    OwnStands @ "operations/offer.rs: learn" => In("replies with a key");
+    OwnStands @ "operations/offer/earlier.rs: judge_own_claim" => In("replies with a key");
     /// `name-taken` is not answered about a claim of this very call.
-    OwnAnswered @ "operations/offer.rs: name_taken" => In("releases");
+    OwnAnswered @ "operations/offer/earlier.rs: name_taken" => In("releases");
     /// A key's claim is on its port only if the Port item has the key's secret.
-    KeySecret @ "operations/offer.rs: learn_of_request" => In("keys");
+    KeySecret @ "operations/offer/earlier.rs: judge_replay" => In("keys");
     /// A key returns its claim again only while the claim is live.
-    KeyLive @ "operations/offer.rs: learn_of_request" => In("keys");
+    KeyLive @ "operations/offer/earlier.rs: judge_replay" => In("keys");
     /// A key can be used again only once its claim is dead.
-    KeyDead @ "operations/offer.rs: learn_of_request" => In("keys");
+    KeyDead @ "operations/offer/earlier.rs: judge_replay" => In("keys");
     /// A key with another body is refused.
-    KeyBody @ "operations/offer.rs: learn_of_request" => In("keys");
+    KeyBody @ "operations/offer/earlier.rs: judge_replay" => In("keys");
     /// The Port item to which a Request points is read settled.
-    KeySettled @ "operations/offer.rs: learn_of_request" => In("halves with a key");
+    KeySettled @ "operations/offer/earlier.rs: judge_replay" => In("halves with a key");
     /// The Service is read before an offer is returned.
     LookExists @ "operations/offer.rs: run" => In("shrinking");
     /// The Service is read after the claim, not alongside it.
@@ -99,61 +99,65 @@ conditions! {
     /// The Service is read consistently.
     LookConsistent @ "store/services.rs: service" => In("shrinking");
     /// A port that is being given up is not returned, although it is in the range.
-    LookAtMark @ "operations/offer.rs: confirm" => In("shrinking");
+    LookAtMark @ "operations/offer/confirm.rs: confirm" => In("shrinking");
     /// A port outside the range is not returned.
-    LookAtRange @ "operations/offer.rs: confirm" => In("shrinking");
+    LookAtRange @ "operations/offer/confirm.rs: confirm" => In("shrinking");
     /// A replay is confirmed like a claim.
-    LookAtReplay @ "operations/offer.rs: confirm" => In("keyed deletion");
+    LookAtReplay @ "operations/offer/confirm.rs: confirm" => In("keyed deletion");
     /// A claim made with a key is not withdrawn because its confirmation failed.
-    KeyedStays @ "operations/offer.rs: confirm" => In("keyed deletion");
+    KeyedStays @ "operations/offer/confirm.rs: confirm" => In("keyed deletion");
     /// A request that was only shown a claim by a replay does not withdraw it.
-    ReplayStays @ "operations/offer.rs: confirm" => In("flapping");
+    ReplayStays @ "operations/offer/confirm.rs: confirm" => In("flapping");
     /// A claim that could not be withdrawn because it was accepted is not gone.
-    WithdrawnIsGone @ "operations/offer.rs: withdraw" => In("flapping");
+    WithdrawnIsGone @ "operations/offer/confirm.rs: withdraw" => In("flapping");
     /// Accept, reject and release read the clock at each send, and not when the call begins.
     ClockAtSend @ "store/ports.rs: accept, reject, release_claim, release_port" => In("releases");
     /// Accept: the secret matches.
-    AcceptSecret @ "store/ports.rs: accept" => In("holders");
+    AcceptSecret @ "store/rules.rs: ACCEPT_SECRET" => In("holders");
     /// Accept: the service matches.
-    AcceptService @ "store/ports.rs: accept" => In("wrong service");
+    AcceptService @ "store/rules.rs: ACCEPT_SERVICE" => In("wrong service");
+    /// Accept: the state is *offered*.
+    AcceptOffered @ "store/rules.rs: ACCEPT_OFFERED" => Spare("only offers have an expiry, so *AcceptLive* implies it. Kept for leases: an allocation with a lease has one too, and a second accept would make it permanent.");
     /// Accept: `expires_at > :now`.
-    AcceptLive @ "store/ports.rs: accept" => In("holders");
+    AcceptLive @ "store/rules.rs: ACCEPT_LIVE" => In("holders");
     /// An accept that finds its own allocation returns it.
     AcceptAgain @ "store/ports.rs: accept" => In("holders");
     /// Reject and withdrawal: the secret matches.
-    RejectSecret @ "store/ports.rs: reject" => In("holders");
+    RejectSecret @ "store/rules.rs: REJECT_SECRET" => In("holders");
     /// Reject: the service matches.
-    RejectService @ "store/ports.rs: reject" => In("wrong service");
+    RejectService @ "store/rules.rs: REJECT_SERVICE" => In("wrong service");
+    /// Reject and withdrawal: the state is *offered*.
+    RejectOffered @ "store/rules.rs: REJECT_OFFERED" => Spare("only offers have an expiry, so *RejectLive* implies it. Kept for leases: a reject that arrives late would delete an allocation with a lease.");
     /// Reject and withdrawal: `expires_at > :now`.
-    RejectLive @ "store/ports.rs: reject" => In("holders");
+    RejectLive @ "store/rules.rs: REJECT_LIVE" => In("holders");
     /// A reject that finds its offer accepted answers so, even in doubt.
-    RejectTold @ "operations/offers.rs: reject" => In("holders");
+    RejectTold @ "operations/holder.rs: reject" => In("holders");
     /// Release by name, and release of an allocation that was seen: the secret matches.
-    ReleaseSecret @ "store/ports.rs: release_claim" => In("fast accept");
+    ReleaseSecret @ "store/rules.rs: RELEASE_SECRET" => In("fast accept");
     /// Release by name: `accepted <= :sent`; release of an allocation that was seen: `accepted` is no later than seen.
-    ReleaseSent @ "store/ports.rs: release_claim" => In("releases");
+    ReleaseSent @ "store/rules.rs: RELEASE_SENT" => In("releases");
     /// Release by port: the service matches.
-    ReleasePortService @ "store/ports.rs: release_port" => In("late release");
+    ReleasePortService @ "store/rules.rs: RELEASE_PORT_SERVICE" => In("late release");
     /// Release by port: `accepted <= :sent`.
-    ReleasePortSent @ "store/ports.rs: release_port" => In("releases");
+    ReleasePortSent @ "store/rules.rs: RELEASE_PORT_SENT" => In("releases");
     /// Release by port is sent once.
     ReleasePortOnce @ "store/ports.rs: release_port" => In("releases");
     /// A service is created only if there is none of its name.
-    CreateAbsent @ "store/services.rs: create_service" => In("creation");
+    CreateAbsent @ "store/rules.rs: CREATE_ABSENT" => In("creation");
     /// Ranges is put only with the version that was read.
-    RangesVersion @ "store/ranges.rs: put" => In("creation");
+    RangesVersion @ "store/rules.rs: RANGES_VERSION, RANGES_ABSENT" => In("creation");
     /// The ports that a service is to get are free, by Ranges as it was read.
     RangesFree @ "operations/services.rs: create_service, is_free" => In("creation");
     /// The content of a service is changed only if the service is as it was read.
-    ContentAsRead @ "store/services.rs: rewrite_service" => In("moves");
+    ContentAsRead @ "store/rules.rs: CONTENT_AS_READ" => In("moves");
     /// A mark is set only if the service is as it was read.
-    MarkAsRead @ "store/services.rs: rewrite_service" => In("marks");
+    MarkAsRead @ "store/rules.rs: MARK_AS_READ" => In("marks");
     /// A mark is taken off, by its setter or the reconciler, only while it is the same mark.
-    UnmarkAsRead @ "store/services.rs: rewrite_service" => In("marks");
+    UnmarkAsRead @ "store/rules.rs: UNMARK_AS_READ" => In("marks");
     /// A range is changed only while the service is as it was read or marked.
-    ResizeAsRead @ "store/services.rs: resize_service" => In("moves");
+    ResizeAsRead @ "store/rules.rs: RESIZE_AS_READ" => In("moves");
     /// A service is deleted only under the very mark that was set.
-    DeleteAsRead @ "store/services.rs: delete_service" => In("marks");
+    DeleteAsRead @ "store/rules.rs: DELETE_AS_READ" => In("marks");
     /// Setting a mark is a new revision.
     MarkRevises @ "operations/services.rs: marked" => In("overtaking");
     /// Taking a mark off is a new revision.
@@ -171,7 +175,7 @@ conditions! {
     /// A dead claim that was accepted before it could be removed causes a refusal.
     RevivedRefuses @ "operations/services.rs: clear" => In("deletion");
     /// A dead claim is removed only if it is still dead.
-    RemoveStill @ "store/ports.rs: remove_dead" => In("deletion");
+    RemoveStill @ "store/rules.rs: REMOVE_STILL" => In("deletion");
     /// A mark exactly as it was to be set is the attempt's own: it stands.
     OwnMark @ "store/services.rs: rewrite_service" => Spare("an attempt that does not know its own mark waits, and overtakes it. Kept: it saves a second.");
     /// A service exactly as it was to be created is the call's own: it was created.
@@ -183,17 +187,17 @@ conditions! {
     /// An Instance is removed only a week after its claim was first seen to be gone.
     SweepGrace @ "operations/reconcile.rs: look_at" => Spare("a claim that is gone stays gone, so the Instance could be removed at once. Kept for P14: until then the name comes back to its port.");
     /// That a claim is gone is noted only on the Instance that was seen.
-    NoteSecret @ "store/names.rs: note_gone" => In("two sweeps");
+    NoteSecret @ "store/rules.rs: NOTE_SECRET" => In("two sweeps");
     /// An Instance is removed only while it carries the secret of the claim that is gone.
-    PointerSecret @ "store/names.rs: remove_pointer" => In("halves and sweeps");
+    InstanceSecret @ "store/rules.rs: INSTANCE_SECRET" => In("halves and sweeps");
     /// A Request is removed only if its time is over.
-    RequestOver @ "store/requests.rs: remove_request" => In("old keys");
+    RequestOver @ "store/rules.rs: REQUEST_OVER" => In("old keys");
     /// An orphan is removed only in a transaction that checks that its service is absent.
-    OrphanService @ "store/sweep.rs: remove_orphan" => In("damage");
+    OrphanService @ "store/rules.rs: ORPHAN_SERVICE" => In("damage");
     /// An orphan is removed only under the secret that was seen.
-    OrphanSecret @ "store/sweep.rs: remove_orphan" => In("damage released");
+    OrphanSecret @ "store/rules.rs: ORPHAN_SECRET" => In("damage released");
     /// Ranges is rebuilt only with the version that was read.
-    RebuildVersion @ "store/ranges.rs: rebuild_ranges" => In("ranges");
+    RebuildVersion @ "store/rules.rs: REBUILD_VERSION, REBUILD_ABSENT" => In("ranges");
     /// Ranges is read before the services that it is compared with.
     RebuildOrder @ "operations/reconcile.rs: compare" => Spare("the second comparison has the same version of Ranges before the services are read, in either order (*RebuildTwice*). Kept: it costs nothing.");
     /// Ranges is rebuilt only after two comparisons, the second when a transaction that was partly visible has become visible as a whole.

@@ -8,7 +8,7 @@ use crate::conditions::Condition;
 use crate::history::{History, Told};
 use crate::properties::Property;
 use crate::steps::{Pc, Step};
-use crate::table::{Key, Moment, PORTS, Pointer, Port, PortItem, Ranges, Request, Secret, Service, Table, Tick, Veil};
+use crate::table::{Instance, Key, Moment, PORTS, Port, PortItem, Ranges, Request, Secret, Service, Table, Tick, Veil};
 use crate::world::{Script, World};
 use crate::writes::{Reply, Rule, Write};
 
@@ -44,7 +44,7 @@ pub(crate) struct Process {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Offering {
     pub(crate) rule: Rule,
-    pub(crate) affinity: Option<Pointer>,
+    pub(crate) affinity: Option<Instance>,
     /// The secret that the key may replace.
     pub(crate) replaces: Option<Secret>,
     /// The claims of this call whose fate is not certain, and their expiry.
@@ -143,7 +143,7 @@ impl Protocol {
             table.ports[usize::from(port)] =
                 Some(PortItem { service: claim.service, name: claim.name, secret, accepted, expires: claim.expires });
             table.names[usize::from(claim.service)][usize::from(claim.name)] =
-                Some(Pointer { port, secret, gone_since: None });
+                Some(Instance { port, secret, gone_since: None });
             if claim.key {
                 table.request = Some(Request { port, secret, body: claim.name, expires: world.key_life });
             }

@@ -14,7 +14,7 @@ pub(crate) use service::Change;
 
 use crate::conditions::Condition;
 use crate::model::{Offering, Protocol, State};
-use crate::table::{Key, Pointer, Port, PortItem, Ranges, Request, Secret, Service, ServiceId, Tick};
+use crate::table::{Instance, Key, Port, PortItem, Ranges, Request, Secret, Service, ServiceId, Tick};
 use crate::world::{Of, Script};
 use crate::writes::{Losses, Removal, Reply, Write};
 
@@ -37,19 +37,19 @@ pub(crate) enum Pc {
     /// An offer chooses a candidate.
     Choose,
     /// Its name was used before.
-    NameUsed(Pointer, Losses),
+    NameUsed(Instance, Losses),
     /// It reads what the key's claim is, settled.
     JudgeKey(Request, After),
     /// It reads whether a claim of its own stands, settled.
-    JudgeOwn(Pointer, Losses),
+    JudgeOwn(Instance, Losses),
     /// It reads what the name's last claim is, settled.
-    JudgeOld(Pointer, After),
+    JudgeOld(Instance, After),
     /// It reads what its key made.
     ReadKey(After),
     /// It reads where its name points to, when the range is full.
-    ReadPointer,
+    ReadInstance,
     /// A release by name has read where its name points to.
-    Release(Pointer),
+    Release(Instance),
     /// It reads its service, before it tells an offer.
     Look { secret: Secret, port: Port, expires: Tick, replayed: bool },
     /// A change reads its service.
@@ -60,9 +60,9 @@ pub(crate) enum Pc {
     ReadRanges(Change),
     /// The reconciler looks whether an allocation has a service.
     LookForService(PortItem, Port),
-    /// It reads what a pointer points to, settled.
-    SweepJudge(Pointer),
-    /// It comes to the pointer again.
+    /// It reads what an Instance points to, settled.
+    SweepJudge(Instance),
+    /// It comes to the Instance again.
     SweepAgain,
     /// It compares Ranges with the services.
     Compare(Comparison),
@@ -117,19 +117,19 @@ impl Step<'_> {
             Pc::Idle => self.begin(),
             Pc::Send { write, doubt, committed, then } => self.send_on(write, doubt, committed, then),
             Pc::Choose => self.choose(choice),
-            Pc::NameUsed(pointer, losses) => self.name_used(pointer, losses, choice),
+            Pc::NameUsed(instance, losses) => self.name_used(instance, losses, choice),
             Pc::JudgeKey(request, after) => self.judge_key(request, after),
-            Pc::JudgeOwn(pointer, losses) => self.judge_own(pointer, losses),
-            Pc::JudgeOld(pointer, after) => self.judge_old(pointer, after),
+            Pc::JudgeOwn(instance, losses) => self.judge_own(instance, losses),
+            Pc::JudgeOld(instance, after) => self.judge_old(instance, after),
             Pc::ReadKey(after) => self.read_key(after),
-            Pc::ReadPointer => self.read_pointer(),
-            Pc::Release(pointer) => self.release(pointer),
+            Pc::ReadInstance => self.read_instance(),
+            Pc::Release(instance) => self.release(instance),
             Pc::Look { secret, port, expires, replayed } => self.look(secret, port, expires, replayed, choice),
             Pc::ReadService => self.read_service(),
             Pc::Query(change) => self.query(change, choice),
             Pc::ReadRanges(change) => self.read_ranges(change),
             Pc::LookForService(item, port) => self.look_for_service(item, port),
-            Pc::SweepJudge(pointer) => self.sweep_judge(pointer),
+            Pc::SweepJudge(instance) => self.sweep_judge(instance),
             Pc::SweepAgain => self.scan(),
             Pc::Compare(comparison) => self.compare(comparison),
         }
@@ -358,7 +358,7 @@ impl Step<'_> {
         }
     }
 
-    fn pointer(&self, service: ServiceId, name: u8) -> Option<Pointer> {
+    fn instance(&self, service: ServiceId, name: u8) -> Option<Instance> {
         match self.state.veil {
             Some(veil) if self.is_contended(Key::Name(service, name)) => veil.old.name(service, name),
             _ => self.state.table.name(service, name),

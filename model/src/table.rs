@@ -44,7 +44,7 @@ impl PortItem {
 
 /// An Instance item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Pointer {
+pub(crate) struct Instance {
     pub(crate) port: Port,
     pub(crate) secret: Secret,
     pub(crate) gone_since: Option<Tick>,
@@ -80,7 +80,7 @@ pub(crate) struct Ranges {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Table {
     pub(crate) ports: [Option<PortItem>; PORTS],
-    pub(crate) names: [[Option<Pointer>; NAMES]; SERVICES],
+    pub(crate) names: [[Option<Instance>; NAMES]; SERVICES],
     pub(crate) request: Option<Request>,
     pub(crate) services: [Option<Service>; SERVICES],
     pub(crate) ranges: Ranges,
@@ -123,7 +123,7 @@ impl Table {
         self.ports[usize::from(port)]
     }
 
-    pub(crate) fn name(&self, service: ServiceId, name: Name) -> Option<Pointer> {
+    pub(crate) fn name(&self, service: ServiceId, name: Name) -> Option<Instance> {
         self.names[usize::from(service)][usize::from(name)]
     }
 

@@ -7,7 +7,7 @@ use crate::conditions::Condition;
 use crate::properties::Property;
 use crate::steps::Step;
 use crate::table::{
-    Key, Moment, Name, Pointer, Port, PortItem, Ports, Ranges, Request, Secret, Service, ServiceId, Tick, Veil,
+    Instance, Key, Moment, Name, Port, PortItem, Ports, Ranges, Request, Secret, Service, ServiceId, Tick, Veil,
 };
 use crate::world::Script;
 
@@ -117,7 +117,7 @@ pub(crate) enum Write {
         secret: Secret,
         now: Tick,
     },
-    RemovePointer {
+    RemoveInstance {
         service: ServiceId,
         name: Name,
         secret: Secret,
@@ -146,7 +146,7 @@ impl Write {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Losses {
     pub(crate) port: Option<PortItem>,
-    pub(crate) name: Option<Pointer>,
+    pub(crate) name: Option<Instance>,
     /// Whether the name was among the reasons, also once it has been looked at.
     pub(crate) name_failed: bool,
     pub(crate) request: Option<Request>,
@@ -182,7 +182,7 @@ impl Step<'_> {
             Write::ReleasePort { port, service, sent } => self.release_port(port, service, sent)?,
             Write::Rewrite { service, revision, new, why } => self.rewrite(service, revision, new, why)?,
             Write::Resize { service, resize, ranges } => self.resize(service, resize, ranges)?,
-            Write::NoteGone { .. } | Write::RemovePointer { .. } => self.sweep_name(write)?,
+            Write::NoteGone { .. } | Write::RemoveInstance { .. } => self.sweep_name(write)?,
             Write::RemoveRequest { now } => self.remove_request(now)?,
             Write::RemoveOrphan { port, secret, service } => self.remove_orphan(port, secret, service)?,
             Write::Rebuild { ranges } => self.rebuild(ranges)?,
@@ -236,15 +236,15 @@ impl Step<'_> {
 
         if self.is_contended(Key::Name(service, name)) {
             contended = true;
-        } else if let Some(pointer) = table.name(service, name) {
+        } else if let Some(instance) = table.name(service, name) {
             let holds = match rule {
-                Rule::Free => self.holds(Condition::NameFree, pointer.port == port),
-                Rule::Gone(was) | Rule::Dead(_, was) => self.holds(Condition::NameAsJudged, pointer.secret == was),
+                Rule::Free => self.holds(Condition::NameFree, instance.port == port),
+                Rule::Gone(was) | Rule::Dead(_, was) => self.holds(Condition::NameAsJudged, instance.secret == was),
             };
             if !holds {
                 failed = true;
                 losses.name_failed = true;
-                losses.name = Some(pointer);
+                losses.name = Some(instance);
             }
         }
 
@@ -288,7 +288,7 @@ impl Step<'_> {
         let expires = self.protocol.has(Condition::OfferExpires).then_some(now + self.protocol.world.life);
         let table = &mut self.state.table;
         table.ports[usize::from(port)] = Some(PortItem { service, name, secret, accepted: None, expires });
-        table.names[usize::from(service)][usize::from(name)] = Some(Pointer { port, secret, gone_since: None });
+        table.names[usize::from(service)][usize::from(name)] = Some(Instance { port, secret, gone_since: None });
         if let Some(key) = key {
             // Once its claim is dead, the key is as good as new; also where a slow clock accepts that claim later.
             let fastest = self.state.clock + self.protocol.ahead();
@@ -312,6 +312,7 @@ impl Step<'_> {
         let Some(item) = found.filter(|item| {
             self.holds(Condition::AcceptSecret, item.secret == secret)
                 && self.holds(Condition::AcceptService, item.service == service)
+                && self.holds(Condition::AcceptOffered, item.accepted.is_none())
                 // An attribute that is not there is not greater than anything.
                 && self.holds(Condition::AcceptLive, item.expires.is_some_and(|expires| expires > now))
         }) else {
@@ -343,6 +344,7 @@ impl Step<'_> {
         let Some(item) = found.filter(|item| {
             self.holds(Condition::RejectSecret, item.secret == secret)
                 && self.holds(Condition::RejectService, item.service == service)
+                && self.holds(Condition::RejectOffered, item.accepted.is_none())
                 && self.holds(Condition::RejectLive, item.expires.is_some_and(|expires| expires > now))
         }) else {
             return Some(Reply::Not(found));
@@ -459,7 +461,7 @@ impl Step<'_> {
     }
 
     fn sweep_name(&mut self, write: &Write) -> Option<Reply> {
-        let (Write::NoteGone { service, name, secret, .. } | Write::RemovePointer { service, name, secret }) = *write
+        let (Write::NoteGone { service, name, secret, .. } | Write::RemoveInstance { service, name, secret }) = *write
         else {
             return None;
         };
@@ -470,12 +472,12 @@ impl Step<'_> {
             if !self.holds(Condition::NoteSecret, same) {
                 return Some(Reply::Done);
             }
-            // An update of what is not there makes it: a pointer without port and secret, which nobody can read.
+            // An update of what is not there makes it: an Instance without port and secret, which nobody can read.
             self.state.history.flag(Property::Survival, found.is_none());
             self.state.table.names[usize::from(service)][usize::from(name)] =
-                found.map(|found| Pointer { gone_since: Some(now), ..found });
+                found.map(|found| Instance { gone_since: Some(now), ..found });
         } else {
-            if !self.holds(Condition::PointerSecret, same) {
+            if !self.holds(Condition::InstanceSecret, same) {
                 return Some(Reply::Done);
             }
             let slowest = self.protocol.slowest(self.state);

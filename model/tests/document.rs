@@ -34,17 +34,44 @@ fn spare_conditions_are_spare() {
     }
 }
 
-/// A function that a condition is said to stand in is there.
+/// The rules that DynamoDB evaluates and the conditions of the model are the same, under the same names; and a function that
+/// another condition is said to stand in is there.
 #[test]
 fn conditions_stand_where_they_are_said_to() {
+    const RULES: &str = "store/rules.rs";
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/registry/src");
-    let mut words = BTreeSet::new();
+    let code = |file: &str| std::fs::read_to_string(root.join(file)).unwrap();
+    let rule = |line: &str| line.trim_start().split_once(": \"").map(|(name, _)| name.to_owned());
+    let rules: BTreeSet<_> = code(RULES).lines().filter_map(rule).filter(|name| is_constant(name)).collect();
+    let (mut words, mut named) = (BTreeSet::new(), BTreeSet::new());
     for condition in Condition::ALL {
         assert!(words.insert(condition.words()), "{condition:?} says what another says");
-        let (file, functions) = condition.place().split_once(": ").unwrap();
-        let code = std::fs::read_to_string(root.join(file)).unwrap();
-        for function in functions.split(", ") {
-            assert!(code.contains(&format!("fn {function}")), "{condition:?}: no {function} in {file}");
+        let (file, places) = condition.place().split_once(": ").unwrap();
+        if file == RULES {
+            assert_eq!(places.split(", ").next(), Some(constant(&format!("{condition:?}")).as_str()));
+            named.extend(places.split(", ").map(str::to_owned));
+            continue;
+        }
+        for function in places.split(", ") {
+            assert!(code(file).contains(&format!("fn {function}")), "{condition:?}: no {function} in {file}");
         }
     }
+    assert_eq!(named, rules, "the model and {RULES} do not have the same rules");
+    assert!(rules.len() > 30);
+}
+
+fn is_constant(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+}
+
+/// `PortIfDead` is `PORT_IF_DEAD`.
+fn constant(name: &str) -> String {
+    let mut constant = String::new();
+    for c in name.chars() {
+        if c.is_ascii_uppercase() && !constant.is_empty() {
+            constant.push('_');
+        }
+        constant.push(c.to_ascii_uppercase());
+    }
+    constant
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use futures::future::join_all;
 use portmaster_domain::{
-    ClaimState, Clock, Description, Given, IdempotencyKey, InstanceName, Namespace, Port, PortRange, Secret, ServiceId,
+    Clock, Description, Given, IdempotencyKey, InstanceName, Namespace, Port, PortRange, Secret, ServiceId, StateKind,
     Strategy, Timestamp,
 };
 use portmaster_registry::{Call, StoreError, Table, in_process};
@@ -442,8 +442,8 @@ impl History {
                 let wanted = PortOrName::Name(InstanceName::try_from(name.as_str()).unwrap());
                 registry.get_port(call, &service(of), &wanted).await.map(allocation)
             }
-            Act::Offers(of) => self.list(registry, call, of, ClaimState::Offered).await,
-            Act::Ports(of) => self.list(registry, call, of, ClaimState::Allocated).await,
+            Act::Offers(of) => self.list(registry, call, of, StateKind::Offered).await,
+            Act::Ports(of) => self.list(registry, call, of, StateKind::Allocated).await,
             Act::Reconcile => match registry.reconcile(call).await {
                 Ok(findings) => Ok(Answer::Reconciled(findings)),
                 Err(error) => Err(error.into()),
@@ -494,7 +494,7 @@ impl History {
             service,
             name: name.to_owned(),
             port: holding.claim.port.get(),
-            expires_at: holding.claim.expires_at.map_or(0, portmaster_domain::Expiry::seconds),
+            expires_at: holding.claim.expires_at().map_or(0, portmaster_domain::Expiry::seconds),
             accepted_from: None,
         };
         let mut claims = self.claims.borrow_mut();
@@ -513,7 +513,7 @@ impl History {
         claims.len() - 1
     }
 
-    async fn list(&self, registry: &Registry, call: &Call, of: &str, state: ClaimState) -> Result<Answer, Error> {
+    async fn list(&self, registry: &Registry, call: &Call, of: &str, state: StateKind) -> Result<Answer, Error> {
         let list = registry.list_claims(call, &service(of), state, None, 100).await?;
         let items: Vec<_> =
             list.items.into_iter().map(|claim| (claim.port.get(), claim.name.as_str().to_owned())).collect();
@@ -565,7 +565,7 @@ impl History {
         let allocated: BTreeMap<u16, Value> = self.table_ports(|item| item["state"]["S"] == "allocated");
         let registry = self.process(0);
         for name in [STILL].into_iter().chain(MOVING) {
-            match self.list(&registry, &self.call(), name, ClaimState::Offered).await {
+            match self.list(&registry, &self.call(), name, StateKind::Offered).await {
                 Ok(Answer::List(items)) if !items.is_empty() => fail(format!("P6: {name} still offers {items:?}")),
                 Ok(_) | Err(Error::ServiceNotFound { .. }) => {}
                 Err(error) => fail(format!("{name}: {error}")),

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use portmaster_domain::{ClaimState, Description, InstanceName, Port, PortRange, Secret, ServiceId, Strategy};
+use portmaster_domain::{Description, InstanceName, Port, PortRange, Secret, ServiceId, StateKind, Strategy};
 use portmaster_registry::Call;
 use portmaster_registry::{Content, IfMatch, NewService, PortOrName, Registry};
 
@@ -247,7 +247,7 @@ async fn a_list_looks_at_no_more_than_it_may() {
     let Metered { registry, meter, service } = &metered;
     for limit in [1, 100, 101, 1_000] {
         let list = call();
-        let listed = registry.list_claims(&list, service, ClaimState::Offered, None, limit).await.unwrap();
+        let listed = registry.list_claims(&list, service, StateKind::Offered, None, limit).await.unwrap();
         assert!(listed.items.is_empty());
         // 1,600 items of 2,000 to 17,999 were looked at.
         assert_eq!(listed.next.map(Port::get), Some(3_600), "{limit}");
@@ -255,7 +255,7 @@ async fn a_list_looks_at_no_more_than_it_may() {
         assert!(units < 100.0, "{limit}: {requests}, {units} units");
     }
     // What is there fills its page as before.
-    let listed = registry.list_claims(&call(), service, ClaimState::Allocated, None, 1_000).await.unwrap();
+    let listed = registry.list_claims(&call(), service, StateKind::Allocated, None, 1_000).await.unwrap();
     assert_eq!((listed.items.len(), listed.next.map(Port::get)), (1_000, Some(3_000)));
 }
 

@@ -3,7 +3,7 @@
 use super::{Pc, Step, Then};
 use crate::conditions::Condition;
 use crate::properties::Property;
-use crate::table::{Name, Pointer, Port, PortItem, Secret, ServiceId};
+use crate::table::{Instance, Name, Port, PortItem, Secret, ServiceId};
 use crate::world::{Of, Script};
 use crate::writes::{Removal, Reply, Write};
 
@@ -60,15 +60,15 @@ impl Step<'_> {
     }
 
     pub(super) fn begin_release_name(&mut self, service: ServiceId, name: Name) -> bool {
-        match self.pointer(service, name) {
-            Some(pointer) => self.goto(Pc::Release(pointer)),
+        match self.instance(service, name) {
+            Some(instance) => self.goto(Pc::Release(instance)),
             None => self.done(),
         }
         true
     }
 
-    /// The pointer was read some time ago.
-    pub(super) fn release(&mut self, Pointer { port, secret, .. }: Pointer) -> bool {
+    /// The instance was read some time ago.
+    pub(super) fn release(&mut self, Instance { port, secret, .. }: Instance) -> bool {
         let Script::ReleaseName { service, .. } = self.script() else { return false };
         self.send_by_clock(Write::ReleaseClaim { port, secret, service, sent: 0, seen: false });
         true

@@ -4,7 +4,7 @@ use super::{Pc, Step, Then};
 use crate::conditions::Condition;
 use crate::history::Told;
 use crate::properties::Property;
-use crate::table::{Name, Pointer, Port, PortItem, Request, Secret, Service, ServiceId, Tick, contains, members};
+use crate::table::{Instance, Name, Port, PortItem, Request, Secret, Service, ServiceId, Tick, contains, members};
 use crate::world::Script;
 use crate::writes::{KeyWrite, Losses, Removal, Reply, Rule, Write};
 
@@ -41,7 +41,7 @@ impl Step<'_> {
             // Once is enough.
             return choice == 0;
         }
-        if offering.affinity.is_some_and(|pointer| pointer.port != port) {
+        if offering.affinity.is_some_and(|instance| instance.port != port) {
             return false;
         }
         if !self.has(Condition::LookAfter) && !self.may_offer(self.service(service), port) {
@@ -66,7 +66,7 @@ impl Step<'_> {
         if !members(found.range).all(|port| self.port(port).is_some_and(|item| item.is_live(now))) {
             return false;
         }
-        self.goto(if key { Pc::ReadKey(After::Full) } else { Pc::ReadPointer });
+        self.goto(if key { Pc::ReadKey(After::Full) } else { Pc::ReadInstance });
         true
     }
 
@@ -94,26 +94,26 @@ impl Step<'_> {
             && let Rule::Dead(port, secret) = rule
         {
             // Look again what holds now.
-            let pointer = Pointer { port, secret, gone_since: None };
-            return self.goto(Pc::JudgeOld(pointer, After::Learn(losses)));
+            let instance = Instance { port, secret, gone_since: None };
+            return self.goto(Pc::JudgeOld(instance, After::Learn(losses)));
         }
-        if let Some(pointer) = losses.name.take() {
-            return if self.is_own(pointer.secret).is_some() && self.has(Condition::OwnByPointer) {
-                self.goto(Pc::JudgeOwn(pointer, losses));
-            } else if pointer.port != losses.at {
+        if let Some(instance) = losses.name.take() {
+            return if self.is_own(instance.secret).is_some() && self.has(Condition::OwnByInstance) {
+                self.goto(Pc::JudgeOwn(instance, losses));
+            } else if instance.port != losses.at {
                 // Whether the remembered range covers it decides which.
-                self.goto(Pc::NameUsed(pointer, losses));
+                self.goto(Pc::NameUsed(instance, losses));
             } else {
-                self.goto(Pc::JudgeOld(pointer, After::Learn(losses)));
+                self.goto(Pc::JudgeOld(instance, After::Learn(losses)));
             };
         }
         if let Some(item) = losses.port.take() {
             let affinity = self.state.calls[self.call].offer.affinity;
-            if let Some(pointer) = affinity.filter(|pointer| pointer.port == losses.at && !losses.name_failed) {
-                return if pointer.secret == item.secret {
+            if let Some(instance) = affinity.filter(|instance| instance.port == losses.at && !losses.name_failed) {
+                return if instance.secret == item.secret {
                     self.name_taken(item, losses.at);
                 } else {
-                    self.goto(Pc::JudgeOld(pointer, After::Learn(losses)));
+                    self.goto(Pc::JudgeOld(instance, After::Learn(losses)));
                 };
             }
         }
@@ -121,14 +121,14 @@ impl Step<'_> {
     }
 
     /// The name was used on another port: that is tried again, or its claim judged.
-    pub(super) fn name_used(&mut self, pointer: Pointer, losses: Losses, choice: u8) -> bool {
+    pub(super) fn name_used(&mut self, instance: Instance, losses: Losses, choice: u8) -> bool {
         if choice == 0 {
             let offering = &mut self.state.calls[self.call].offer;
-            offering.affinity = Some(pointer);
+            offering.affinity = Some(instance);
             offering.rule = Rule::Free;
             self.learn(losses);
         } else {
-            self.goto(Pc::JudgeOld(pointer, After::Learn(losses)));
+            self.goto(Pc::JudgeOld(instance, After::Learn(losses)));
         }
         true
     }
@@ -166,21 +166,21 @@ impl Step<'_> {
                 self.state.history.flag(Property::Answers, untrue);
                 self.done();
             }
-            After::Full => self.goto(Pc::ReadPointer),
+            After::Full => self.goto(Pc::ReadInstance),
         }
     }
 
     /// A claim of this very call that arrived late: its Port item says whether it stands.
-    pub(super) fn judge_own(&mut self, pointer: Pointer, losses: Losses) -> bool {
-        let Some(found) = self.settled(pointer.port, Condition::JudgeSettled) else { return false };
-        let stands = found.is_some_and(|item| item.secret == pointer.secret);
-        match self.is_own(pointer.secret) {
+    pub(super) fn judge_own(&mut self, instance: Instance, losses: Losses) -> bool {
+        let Some(found) = self.settled(instance.port, Condition::JudgeSettled) else { return false };
+        let stands = found.is_some_and(|item| item.secret == instance.secret);
+        match self.is_own(instance.secret) {
             Some(expires) if stands || !self.has(Condition::OwnStands) => {
                 self.state.history.flag(Property::Answers, !stands);
-                self.confirm(pointer.secret, pointer.port, expires, false);
+                self.confirm(instance.secret, instance.port, expires, false);
             }
             _ => {
-                self.state.calls[self.call].offer.rule = Rule::Gone(pointer.secret);
+                self.state.calls[self.call].offer.rule = Rule::Gone(instance.secret);
                 self.learn(losses);
             }
         }
@@ -188,18 +188,18 @@ impl Step<'_> {
     }
 
     /// Is the name's last claim live, dead, or gone (`judge_old_claim`)?
-    pub(super) fn judge_old(&mut self, pointer: Pointer, after: After) -> bool {
-        let Some(found) = self.settled(pointer.port, Condition::JudgeSettled) else { return false };
+    pub(super) fn judge_old(&mut self, instance: Instance, after: After) -> bool {
+        let Some(found) = self.settled(instance.port, Condition::JudgeSettled) else { return false };
         let now = self.now();
-        let found = found.filter(|item| item.secret == pointer.secret || !self.has(Condition::JudgeSecret));
+        let found = found.filter(|item| item.secret == instance.secret || !self.has(Condition::JudgeSecret));
         let rule = match found {
             Some(item) if item.is_live(now) => {
                 self.state.calls[self.call].offer.affinity = None;
-                self.name_taken(item, pointer.port);
+                self.name_taken(item, instance.port);
                 return true;
             }
-            Some(_) if self.has(Condition::DeadIsNotGone) => Rule::Dead(pointer.port, pointer.secret),
-            _ => Rule::Gone(pointer.secret),
+            Some(_) if self.has(Condition::DeadIsNotGone) => Rule::Dead(instance.port, instance.secret),
+            _ => Rule::Gone(instance.secret),
         };
         let offering = &mut self.state.calls[self.call].offer;
         offering.affinity = None;
@@ -235,10 +235,10 @@ impl Step<'_> {
         true
     }
 
-    pub(super) fn read_pointer(&mut self) -> bool {
+    pub(super) fn read_instance(&mut self) -> bool {
         let (service, name, _) = self.asked();
-        match self.pointer(service, name) {
-            Some(pointer) => self.goto(Pc::JudgeOld(pointer, After::Full)),
+        match self.instance(service, name) {
+            Some(instance) => self.goto(Pc::JudgeOld(instance, After::Full)),
             None => self.done(),
         }
         true

@@ -3,12 +3,12 @@
 //! Its scan is eventually consistent. Here it reads what is there, and acts on it at any time later, which is the same. It
 //! asks no clock how old a mark is: any mark may be taken off at any time.
 //!
-//! A pointer whose claim an earlier read of the ports shows is left alone. That is no step here: what is left alone is as
+//! A instance whose claim an earlier read of the ports shows is left alone. That is no step here: what is left alone is as
 //! if the reconciler had stopped before it, and however old the read is, it removes nothing.
 
 use super::{Pc, Step, Then};
 use crate::conditions::Condition;
-use crate::table::{Pointer, Port, PortItem, Ranges, SERVICES};
+use crate::table::{Instance, Port, PortItem, Ranges, SERVICES};
 use crate::world::Script;
 use crate::writes::Write;
 
@@ -29,16 +29,16 @@ impl Step<'_> {
     pub(super) fn scan(&mut self) -> bool {
         match self.script() {
             Script::SweepPort { port } => self.scan_port(port),
-            Script::SweepName { service, name } => match self.pointer(service, name) {
-                Some(Pointer { gone_since: Some(since), secret, .. }) if self.has(Condition::SweepGrace) => {
+            Script::SweepName { service, name } => match self.instance(service, name) {
+                Some(Instance { gone_since: Some(since), secret, .. }) if self.has(Condition::SweepGrace) => {
                     // It was noted by who had seen the claim to be gone, settled, and gone is for ever.
                     if self.now() - since < 1 {
                         self.done();
                     } else {
-                        self.send(Write::RemovePointer { service, name, secret }, Then::End);
+                        self.send(Write::RemoveInstance { service, name, secret }, Then::End);
                     }
                 }
-                Some(pointer) => self.goto(Pc::SweepJudge(pointer)),
+                Some(instance) => self.goto(Pc::SweepJudge(instance)),
                 None => self.done(),
             },
             Script::SweepRequest => {
@@ -76,19 +76,20 @@ impl Step<'_> {
         true
     }
 
-    pub(super) fn sweep_judge(&mut self, pointer: Pointer) -> bool {
+    pub(super) fn sweep_judge(&mut self, instance: Instance) -> bool {
         let Script::SweepName { service, name } = self.script() else { return false };
-        let Some(found) = self.settled(pointer.port, Condition::SweepSettled) else { return false };
+        let Some(found) = self.settled(instance.port, Condition::SweepSettled) else { return false };
         let now = self.now();
-        let stands = found
-            .is_some_and(|item| item.secret == pointer.secret && (self.has(Condition::SweepGone) || item.is_live(now)));
-        let secret = pointer.secret;
+        let stands = found.is_some_and(|item| {
+            item.secret == instance.secret && (self.has(Condition::SweepGone) || item.is_live(now))
+        });
+        let secret = instance.secret;
         if stands {
             self.done();
         } else if self.has(Condition::SweepGrace) {
             self.send(Write::NoteGone { service, name, secret, now }, Then::End);
         } else {
-            self.send(Write::RemovePointer { service, name, secret }, Then::End);
+            self.send(Write::RemoveInstance { service, name, secret }, Then::End);
         }
         true
     }

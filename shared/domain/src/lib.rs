@@ -12,7 +12,7 @@ mod secret;
 mod service;
 mod time;
 
-pub use claim::{Claim, ClaimState, Holding};
+pub use claim::{Claim, ClaimState, Holding, StateKind};
 pub use idempotency::{Fingerprint, IdempotencyKey, InvalidIdempotencyKey};
 pub use name::{Description, InstanceName, InvalidDescription, InvalidName, Namespace, ServiceId, ServiceName};
 pub use port::{InvalidPort, InvalidRange, Port, PortRange};

@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use portmaster_domain::{ClaimState, Port};
+use portmaster_domain::{Port, StateKind};
 use portmaster_registry::Call;
 use portmaster_wire::{self as wire, NewOffer, path};
 
@@ -83,7 +83,7 @@ pub(super) async fn list(
     page: Page<Port>,
     InService(service): InService,
 ) -> Result<Response, Problem> {
-    page::of_claims::<wire::ListedOffer>(&api, &call, &service, &page, ClaimState::Offered, path::offers).await
+    page::of_claims::<wire::ListedOffer>(&api, &call, &service, &page, StateKind::Offered, path::offers).await
 }
 
 /// Read an offer.

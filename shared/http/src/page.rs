@@ -21,7 +21,7 @@ use utoipa::openapi::{RefOr, Required, Schema};
 use portmaster_wire::Fault;
 
 use super::{Api, Problem};
-use portmaster_domain::{Claim, ClaimState, Port, ServiceId, ServiceName};
+use portmaster_domain::{Claim, Port, ServiceId, ServiceName, StateKind};
 use portmaster_registry::Call;
 
 const DEFAULT_LIMIT: usize = 100;
@@ -171,7 +171,7 @@ pub(super) async fn of_claims<T: Serialize + for<'a> From<&'a Claim>>(
     call: &Call,
     service: &ServiceId,
     page: &Page<Port>,
-    state: ClaimState,
+    state: StateKind,
     path: fn(&ServiceId) -> String,
 ) -> Result<Response, Problem> {
     let listed = api.registry.list_claims(call, service, state, page.cursor, page.limit).await?;

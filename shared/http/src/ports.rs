@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
-use portmaster_domain::{ClaimState, Port};
+use portmaster_domain::{Port, StateKind};
 use portmaster_registry::Call;
 use portmaster_wire::{self as wire, path};
 
@@ -34,7 +34,7 @@ pub(super) async fn list(
     page: Page<Port>,
     InService(service): InService,
 ) -> Result<Response, Problem> {
-    page::of_claims::<wire::Port>(&api, &call, &service, &page, ClaimState::Allocated, path::ports).await
+    page::of_claims::<wire::Port>(&api, &call, &service, &page, StateKind::Allocated, path::ports).await
 }
 
 /// Find an allocated port of a service, by its number or by its holder's name.
@@ -79,6 +79,6 @@ pub(super) async fn find(
     AnyPort { namespace, port }: AnyPort,
 ) -> Result<Response, Problem> {
     let claim = api.registry.find_port(&call, &namespace, port).await?;
-    let found = wire::FoundPort { port: wire::Port::from(&claim), state: claim.state };
+    let found = wire::FoundPort { port: wire::Port::from(&claim), state: claim.state.kind() };
     Ok((Extension(About::from(&claim)), Json(found)).into_response())
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::Kind;
 use super::outcome::About;
-use portmaster_domain::{Claim, ClaimState, Expiry, PortRange, ServiceId, ServiceName};
+use portmaster_domain::{Claim, ClaimState, Expiry, PortRange, ServiceId, ServiceName, StateKind};
 use portmaster_registry::StoreError;
 use portmaster_registry::{Error, Occupancy};
 
@@ -157,7 +157,7 @@ pub(super) fn both<A, B>(a: Result<A, Problem>, b: Result<B, Problem>) -> Result
 }
 
 fn claim_json(claim: &Claim) -> Value {
-    json!({ "port": claim.port, "name": claim.name, "state": claim.state })
+    json!({ "port": claim.port, "name": claim.name, "state": claim.state.kind() })
 }
 
 fn ranges_json(conflicts: &[(ServiceName, PortRange)]) -> Value {
@@ -202,8 +202,8 @@ impl From<Error> for Problem {
             }
             Error::RangeInUse { range, claims } => {
                 let shown: Vec<_> = claims.iter().take(10).map(claim_json).collect();
-                let offers = claims.iter().filter(|claim| claim.state == ClaimState::Offered).count();
-                let until = claims.iter().filter_map(|claim| claim.expires_at).max();
+                let offers = claims.iter().filter(|claim| claim.state.kind() == StateKind::Offered).count();
+                let until = claims.iter().filter_map(|claim| claim.expires_at()).max();
                 let advice = how_to_free(offers, claims.len() - offers, until, "`ports` lists them");
                 let detail = format!("{} in use would lie outside {range}. {advice}", some(claims.len(), "port"));
                 let problem = Self::new(Kind::RangeInUse, detail).with("count", claims.len()).with("ports", shown);
@@ -297,7 +297,7 @@ fn how_to_free(offers: usize, ports: usize, until: Option<Expiry>, ports_are_lis
 
 /// The port is no allocation yet. To a caller that asks for allocations it is not there, as before; the rest says why.
 fn offered_only(claim: &Claim) -> Problem {
-    let until = claim.expires_at.map(Expiry::to_rfc3339);
+    let until = claim.expires_at().map(Expiry::to_rfc3339);
     let detail = format!(
         "Port {} is not allocated, but offered to {} of {} until {}. It becomes allocated if that offer is accepted.",
         claim.port,
@@ -306,7 +306,7 @@ fn offered_only(claim: &Claim) -> Problem {
         until.as_deref().unwrap_or("its end"),
     );
     Problem::new(Kind::PortNotFound, detail)
-        .with("state", claim.state.as_str())
+        .with("state", claim.state.kind().as_str())
         .with("service", claim.service.as_str())
         .with("name", claim.name.as_str())
         .with("port", claim.port.get())
@@ -314,19 +314,21 @@ fn offered_only(claim: &Claim) -> Problem {
 }
 
 fn name_taken(service: &ServiceId, claim: &Claim) -> Problem {
-    let next = match claim.expires_at {
-        Some(expiry) => format!("Accept or reject that offer, or wait until it expires at {}", expiry.to_rfc3339()),
-        None => format!("Release it with DELETE {}", path::port(service, &claim.name)),
+    let next = match claim.state {
+        ClaimState::Offered { expires_at } => {
+            format!("Accept or reject that offer, or wait until it expires at {}", expires_at.to_rfc3339())
+        }
+        ClaimState::Allocated { .. } => format!("Release it with DELETE {}", path::port(service, &claim.name)),
     };
     let detail = format!(
         "{} has port {} of {} already ({}). {next}, or use another name.",
         claim.name,
         claim.port,
         claim.service,
-        claim.state.as_str()
+        claim.state.kind().as_str()
     );
     let problem = Problem::new(Kind::NameTaken, detail).regarding(About::from(claim));
-    problem.with("port", claim.port.get()).with("state", claim.state.as_str())
+    problem.with("port", claim.port.get()).with("state", claim.state.kind().as_str())
 }
 
 fn range_exhausted(service: &ServiceId, occupancy: Occupancy) -> Problem {

@@ -5,9 +5,10 @@
 mod chance;
 mod error;
 mod health;
+mod holder;
+mod lists;
 mod memory;
 mod offer;
-mod offers;
 mod ports;
 mod reads;
 mod reconcile;
@@ -26,7 +27,7 @@ use crate::store::Table;
 use chance::Chance;
 use health::Writing;
 use memory::Memory;
-use portmaster_domain::Clock;
+use portmaster_domain::{Clock, Timestamp};
 
 /// The registry. Clones share their memory of the services.
 #[derive(Clone, Debug)]
@@ -91,5 +92,10 @@ impl Registry {
     #[must_use]
     pub fn table(&self) -> &Table {
         &self.table
+    }
+
+    /// What its clock shows.
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 }

@@ -5,25 +5,27 @@
 //! | Service | `N#<ns>` | `SERVICE#<name>` | `services` |
 //! | Ranges | `N#<ns>` | `RANGES` | `ranges` |
 //! | Port | `N#<ns>#PORT` | `<port, 5 digits>` | `ports` |
-//! | Instance | `N#<ns>#INSTANCE#<service>` | `<name>` | `names` |
+//! | Instance | `N#<ns>#INSTANCE#<service>` | `<name>` | `instances` |
 //! | Request | `N#<ns>#REQUEST#<service>` | `<hash of the Idempotency-Key>` | `requests` |
 //! | Hint | `N#<ns>#HINT#<service>` | `TAKEN` | `hint` |
 //! | Health (on a disk) | `HEALTH` | `HEALTH` | `schema` |
 //! | Checkpoint | `RECONCILER` | `CHECKPOINT` | `sweep` |
 //!
 //! Every conditional write asks for the item as it was (`ALL_OLD`), so that a loser learns why without another read;
-//! every request asks what it consumed, so that the cost of an operation is counted and not estimated. Every attribute
-//! is written as a `#placeholder`: hundreds of plain words, `name` and `state` among them, are reserved.
+//! every request asks what it consumed, so that the cost of an operation is counted and not estimated. The conditions
+//! themselves stand in `rules`, one constant each.
 
 mod access;
 mod claim;
+mod condition;
 mod connect;
 mod hint;
+mod instances;
 mod item;
-mod names;
 mod ports;
 mod ranges;
 mod requests;
+mod rules;
 mod schema;
 mod send;
 mod services;
@@ -34,14 +36,14 @@ use aws_sdk_dynamodb::Client;
 
 pub(crate) use claim::{ClaimWrite, Claimed, Losses, NameRule};
 pub use connect::{Endpoint, connect, connect_within_lambda, in_process, is_url, sdk_config};
+pub(crate) use instances::Instance;
 pub(crate) use item::Key;
-pub(crate) use names::Pointer;
 pub(crate) use ports::{Accepted, BeganBy, Filter, Freshness, Removed, Sighting};
 pub(crate) use ranges::Ranges;
 pub(crate) use requests::{Replay, RequestKey, RequestWrite};
 pub use send::{DISK_FAILED, StoreError};
 pub(crate) use send::{Doubt, backoff, wait};
-pub(crate) use services::{Marked, Rewritten};
+pub(crate) use services::{Marked, Rewriting, Rewritten};
 pub(crate) use sweep::{Checkpoint, Found, SETTLED_AT_ONCE};
 pub(crate) use transact::Reason;
 

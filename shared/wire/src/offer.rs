@@ -63,7 +63,7 @@ impl From<&Claim> for ListedOffer {
             name: claim.name.clone(),
             port: claim.port,
             created: claim.created,
-            expires_at: claim.expires_at,
+            expires_at: claim.expires_at(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Ports: what is answered.
 
-use portmaster_domain::{Claim, ClaimState, InstanceName, ServiceName, Timestamp};
+use portmaster_domain::{Claim, InstanceName, ServiceName, StateKind, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -43,5 +43,5 @@ pub struct FoundPort {
     pub port: Port,
     /// What the port is. One that is only offered is a problem, whose `state` is `offered`.
     #[schema(value_type = String, example = "allocated")]
-    pub state: ClaimState,
+    pub state: StateKind,
 }

@@ -43,7 +43,7 @@ pub struct Holder {
 
 impl From<&Claim> for Holder {
     fn from(claim: &Claim) -> Self {
-        Self { port: claim.port, created: claim.created, expires_at: claim.expires_at }
+        Self { port: claim.port, created: claim.created, expires_at: claim.expires_at() }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{Error, Registry};
 use crate::Call;
 use crate::store::{BeganBy, Doubt, Removed, StoreError};
-use portmaster_domain::{Claim, ClaimState, Holding, InstanceName, Namespace, Port, ServiceId};
+use portmaster_domain::{Claim, Holding, InstanceName, Namespace, Port, ServiceId, StateKind};
 
 /// How an allocation is named in a path: by its port, or by its holder. A name is never all digits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,11 +37,11 @@ impl Registry {
         self.allocation(claim, not_found(Some(service), wanted))
     }
 
-    /// The claim that a name's pointer points to, if it is that claim still.
+    /// The claim that a name's Instance points to, if it is that claim still.
     async fn claim_of(&self, call: &Call, service: &ServiceId, name: &InstanceName) -> Result<Option<Holding>, Error> {
-        let Some(pointer) = self.table.pointer(call, service, name).await? else { return Ok(None) };
-        let found = self.table.port(call, &service.namespace, pointer.port).await?;
-        Ok(found.filter(|found| found.secret == pointer.secret))
+        let Some(instance) = self.table.instance(call, service, name).await? else { return Ok(None) };
+        let found = self.table.port(call, &service.namespace, instance.port).await?;
+        Ok(found.filter(|found| found.secret == instance.secret))
     }
 
     /// The allocation of a port, whatever its service.
@@ -55,8 +55,8 @@ impl Registry {
 
     /// The claim, if it is a live allocation; else the error, with the live offer that it is instead.
     fn allocation(&self, claim: Option<Claim>, mut not_found: Error) -> Result<Claim, Error> {
-        match claim.filter(|claim| claim.is_live(self.now())) {
-            Some(claim) if claim.state == ClaimState::Allocated => Ok(claim),
+        match claim.filter(|claim| claim.state.holds_name(self.now())) {
+            Some(claim) if claim.state.kind() == StateKind::Allocated => Ok(claim),
             other => {
                 if let Error::PortNotFound { offered, .. } = &mut not_found {
                     *offered = other.map(Box::new);
@@ -74,22 +74,22 @@ impl Registry {
         let (port, removed) = match wanted {
             PortOrName::Port(port) => (*port, self.release_by_port(call, service, *port).await?),
             PortOrName::Name(name) => {
-                let pointer = self.table.pointer(call, service, name).await?;
-                let Some(pointer) = pointer else { return Err(not_found(Some(service), wanted)) };
-                let (place, began_by) = ((pointer.port, pointer.secret), BeganBy::Sending(&self.clock));
+                let instance = self.table.instance(call, service, name).await?;
+                let Some(instance) = instance else { return Err(not_found(Some(service), wanted)) };
+                let (place, began_by) = ((instance.port, instance.secret), BeganBy::Sending(&self.clock));
                 let removed = self.table.release_claim(call, &service.namespace, place, began_by).await?;
                 let removed = match removed {
                     // In doubt, and another's by now: then the earlier send has done it.
-                    Removed::Not(Some(found), Doubt::Earlier) if found.secret != pointer.secret => Removed::Now,
+                    Removed::Not(Some(found), Doubt::Earlier) if found.secret != instance.secret => Removed::Now,
                     // It seems to begin after this was sent, so some clock is ahead.
                     Removed::Not(Some(found), _)
-                        if found.secret == pointer.secret && self.is_allocated(service, &found) =>
+                        if found.secret == instance.secret && self.is_allocated(service, &found) =>
                     {
                         self.release_seen(call, &service.namespace, &found).await?
                     }
                     removed => removed,
                 };
-                (pointer.port, removed)
+                (instance.port, removed)
             }
         };
         match removed {

@@ -1,6 +1,7 @@
 //! Reading many Port items: a window as a hint, a whole range to be sure.
 
 use futures::future::try_join_all;
+use tokio::time::Instant;
 
 use super::{Error, Registry};
 use crate::Call;
@@ -24,14 +25,14 @@ impl Registry {
         Ok((page.covered, holders.collect()))
     }
 
-    /// Every claim on a range, dead or alive, by port, and the ports whose items cannot be read; consistently. The
-    /// stretches are read at the same time: one round trip.
+    /// Everything on a range, consistently. The stretches are read at the same time: one round trip.
     pub(super) async fn look_everywhere(
         &self,
         call: &Call,
         namespace: &Namespace,
         range: PortRange,
-    ) -> Result<(Vec<Sighting>, Vec<Port>), Error> {
+    ) -> Result<Everything, Error> {
+        let asked = Instant::now();
         let stretches = range.chunks(STRETCH).map(|stretch| async move {
             let (mut claims, mut unreadable, mut rest) = (Vec::new(), Vec::new(), Some(stretch));
             while let Some(part) = rest {
@@ -43,13 +44,39 @@ impl Registry {
             Ok::<_, Error>((claims, unreadable))
         });
         let (claims, unreadable): (Vec<_>, Vec<_>) = try_join_all(stretches).await?.into_iter().unzip();
-        Ok((claims.concat(), unreadable.concat()))
+        Ok(Everything { asked, claims: claims.concat(), unreadable: unreadable.concat() })
+    }
+}
+
+/// A whole range, as it was read.
+pub(super) struct Everything {
+    /// When the read began.
+    pub(super) asked: Instant,
+    /// Every claim on it, dead or alive, by port.
+    pub(super) claims: Vec<Sighting>,
+    /// Ports whose items cannot be read: somebody may hold them.
+    pub(super) unreadable: Vec<Port>,
+}
+
+impl Everything {
+    /// The claims that keep their ports from strangers.
+    pub(super) fn taken(&self, now: Timestamp) -> impl Iterator<Item = &Sighting> {
+        self.claims.iter().filter(move |claim| claim.state.occupies_port(now))
+    }
+
+    pub(super) fn is_full(&self, range: PortRange, now: Timestamp) -> bool {
+        self.taken(now).count() + self.unreadable.len() >= range.size()
+    }
+
+    /// The same, as the allocator sees it.
+    pub(super) fn holders(&self) -> Vec<Holder> {
+        self.claims.iter().map(holder).chain(self.unreadable.iter().map(|port| unknown(*port))).collect()
     }
 }
 
 /// A claim, as the allocator sees it.
-pub(super) fn holder(sighting: &Sighting) -> Holder {
-    Holder { port: sighting.port, created: sighting.created, expires_at: sighting.expires_at }
+fn holder(sighting: &Sighting) -> Holder {
+    Holder { port: sighting.port, created: sighting.created, expires_at: sighting.state.expires_at() }
 }
 
 /// A port whose item cannot be read: somebody may hold it, for ever.

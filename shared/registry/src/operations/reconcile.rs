@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use super::Registry;
 use crate::Call;
 use crate::metrics;
-use crate::store::{Checkpoint, Found, Key, Pointer, Ranges, Removed, SETTLED_AT_ONCE, StoreError, Table};
+use crate::store::{Checkpoint, Found, Instance, Key, Ranges, Removed, SETTLED_AT_ONCE, StoreError, Table};
 use portmaster_domain::allocator::PortSet;
 use portmaster_domain::{Holding, Namespace, Port, PortRange, Secret, Service, ServiceId, Timestamp};
 
@@ -189,7 +189,7 @@ enum Chore {
     RemoveOrphan(Namespace, Box<Holding>),
     RemoveRequest(Key, Timestamp),
     NoteGone(Key, Secret, Timestamp),
-    RemovePointer(Key, Secret),
+    RemoveInstance(Key, Secret),
 }
 
 struct Run<'a> {
@@ -255,11 +255,11 @@ impl Run<'_> {
                         return Ok(false);
                     }
                 }
-                Found::Pointer(namespace, key, Pointer { port, secret, gone_since }) => match gone_since {
+                Found::Instance(namespace, key, Instance { port, secret, gone_since }) => match gone_since {
                     // It was noted by a run that found the claim gone, settled. Gone is for ever, and a new claim
                     // writes the whole item anew; so that the pointer still has the secret is all the evidence there is.
                     Some(since) if now.millis() - since.millis() >= AFFINITY_MILLIS => {
-                        chores.push(Chore::RemovePointer(key, secret));
+                        chores.push(Chore::RemoveInstance(key, secret));
                     }
                     Some(_) => {}
                     None => {
@@ -341,7 +341,7 @@ impl Run<'_> {
     async fn port(&mut self, namespace: &Namespace, holding: Holding) -> Result<Option<Chore>, StoreError> {
         let now = self.registry.now();
         let claim = &holding.claim;
-        if !claim.is_live(now) {
+        if !claim.state.occupies_port(now) {
             // Dead by this clock. A slower one may still think otherwise; its accept will then find nothing.
             return Ok(Some(Chore::RemoveDead(namespace.clone(), claim.port, now)));
         }
@@ -549,8 +549,8 @@ impl Chore {
                 table.note_gone(call, &key, secret, now).await?;
                 nothing
             }
-            Self::RemovePointer(key, secret) => {
-                let removed = table.remove_pointer(call, &key, secret).await?;
+            Self::RemoveInstance(key, secret) => {
+                let removed = table.remove_instance(call, &key, secret).await?;
                 Findings { stale_pointers: u64::from(removed), ..nothing }
             }
         })

@@ -11,9 +11,9 @@ use tokio::time::Instant;
 
 use super::{Error, Listed, Registry};
 use crate::Call;
-use crate::store::{Marked, Ranges, Removed, Rewritten, StoreError, backoff, wait};
+use crate::store::{Marked, Ranges, Removed, Rewriting, Rewritten, StoreError, backoff, wait};
 use portmaster_domain::{
-    Change, Claim, ClaimState, Description, Holding, Mark, Namespace, PortRange, Service, ServiceId, ServiceName,
+    Change, Claim, Description, Holding, Mark, Namespace, PortRange, Service, ServiceId, ServiceName, StateKind,
     Strategy, Version,
 };
 
@@ -250,7 +250,7 @@ impl Registry {
             }
             let new = content.put_into(&old);
             let done = if new.range == old.range {
-                self.table.rewrite_service(call, &old, &new).await? == Marked::Done
+                self.table.rewrite_service(call, Rewriting::Content, &old, &new).await? == Marked::Done
             } else if new.range.covers(old.range) {
                 self.resize(call, &old, &new).await?
             } else {
@@ -354,9 +354,9 @@ impl Registry {
     async fn delete_marked(&self, call: &Call, marked: &Service) -> Result<bool, Error> {
         let in_use = self.clear(call, &marked.id, &[marked.range]).await?;
         if !in_use.is_empty() {
-            let offers = in_use.iter().filter(|claim| claim.state == ClaimState::Offered).count();
+            let offers = in_use.iter().filter(|claim| claim.state.kind() == StateKind::Offered).count();
             let ports = in_use.len() - offers;
-            let until = in_use.iter().filter_map(|claim| claim.expires_at).max();
+            let until = in_use.iter().filter_map(|claim| claim.expires_at()).max();
             return Err(Error::ServiceInUse { service: marked.id.clone(), offers, ports, until });
         }
         let mut waits = backoff();
@@ -378,7 +378,7 @@ impl Registry {
 
     /// Sets a mark; gives false where the service has changed. In doubt whether it stands, it is taken off.
     async fn mark(&self, call: &Call, old: &Service, marked: &Service) -> Result<bool, Error> {
-        match self.table.rewrite_service(call, old, marked).await {
+        match self.table.rewrite_service(call, Rewriting::Mark, old, marked).await {
             Ok(set) => Ok(set == Marked::Done),
             Err(error) => {
                 self.unmark(call, marked).await;
@@ -391,7 +391,7 @@ impl Registry {
     /// service or the reconciler does it.
     pub(super) async fn unmark(&self, call: &Call, marked: &Service) -> bool {
         let plain = Service { mark: None, revision: Version::unique(), ..marked.clone() };
-        match self.table.rewrite_service(&call.extended(), marked, &plain).await {
+        match self.table.rewrite_service(&call.extended(), Rewriting::Unmark, marked, &plain).await {
             Ok(taken_off) => taken_off == Marked::Done,
             Err(error) => {
                 tracing::warn!(service = %marked.id, %error, "a mark was left behind");
@@ -419,8 +419,11 @@ impl Registry {
             }
         }
         let now = self.clock.now();
-        let live: Vec<_> =
-            found.iter().filter(|holding| holding.claim.is_live(now)).map(|holding| holding.claim.clone()).collect();
+        let live: Vec<_> = found
+            .iter()
+            .filter(|holding| holding.claim.state.holds_name(now))
+            .map(|holding| holding.claim.clone())
+            .collect();
         if !live.is_empty() {
             return Ok(live);
         }

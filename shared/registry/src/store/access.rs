@@ -1,55 +1,64 @@
-//! The plain requests: one item read, one item removed on a condition.
+//! The plain requests: one item read, and one item written or deleted on a condition.
 
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
+use aws_sdk_dynamodb::operation::delete_item::builders::DeleteItemFluentBuilder;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::transact_get_items::TransactGetItemsError;
-use aws_sdk_dynamodb::types::{
-    AttributeValue, Get, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure, TransactGetItem,
-};
+use aws_sdk_dynamodb::types::{Get, ReturnConsumedCapacity, TransactGetItem};
 
+use super::condition::{Condition, Conditional as _};
 use super::item::{Item, Key};
 use super::ports::Freshness;
 use super::send::{Doubt, backoff, send, wait};
 use super::{StoreError, Table};
 use crate::Call;
 
-/// A condition on a deletion.
-#[derive(Clone, Copy)]
-pub(crate) struct Deletion<'a> {
-    pub(crate) condition: &'a str,
-    pub(crate) names: &'a [(&'a str, &'a str)],
-    /// Its values, made for each send anew: what reads a clock reads it then.
-    pub(crate) values: &'a (dyn Fn() -> Vec<(&'static str, AttributeValue)> + Sync),
-}
-
 impl Table {
-    /// A conditional DeleteItem.
+    /// A conditional DeleteItem. The condition is made for each send anew: one that reads a clock reads it then.
     pub(crate) async fn delete_if(
         &self,
         call: &Call,
         key: &Key,
-        deletion: Deletion<'_>,
+        condition: impl Fn() -> Condition,
     ) -> Result<(Result<(), DeleteItemError>, Doubt), StoreError> {
-        let (result, doubt) = send(call, &self.name, || {
-            let delete = self
-                .client
-                .delete_item()
+        let (result, doubt) = send(call, &self.name, || self.deletion(key, condition()).send()).await?;
+        Ok((result.map(drop), doubt))
+    }
+
+    /// A DeleteItem, to be sent.
+    pub(super) fn deletion(&self, key: &Key, condition: Condition) -> DeleteItemFluentBuilder {
+        self.client
+            .delete_item()
+            .table_name(&self.name)
+            .set_key(Some(key.attributes()))
+            .only_if(condition)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+    }
+
+    /// A conditional PutItem; where the condition failed, the item as it is, if there is one.
+    pub(crate) async fn put_if(
+        &self,
+        call: &Call,
+        item: &Item,
+        condition: &Condition,
+    ) -> Result<Result<(), Option<Item>>, StoreError> {
+        let (result, _) = send(call, &self.name, || {
+            self.client
+                .put_item()
                 .table_name(&self.name)
-                .set_key(Some(key.attributes()))
-                .condition_expression(deletion.condition)
-                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-                .return_consumed_capacity(ReturnConsumedCapacity::Total);
-            let delete = deletion
-                .names
-                .iter()
-                .fold(delete, |delete, (placeholder, name)| delete.expression_attribute_names(*placeholder, *name));
-            (deletion.values)()
-                .into_iter()
-                .fold(delete, |delete, (placeholder, value)| delete.expression_attribute_values(placeholder, value))
+                .set_item(Some(item.clone()))
+                .only_if(condition.clone())
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
                 .send()
         })
         .await?;
-        Ok((result.map(drop), doubt))
+        match result {
+            Ok(_) => Ok(Ok(())),
+            Err(PutItemError::ConditionalCheckFailedException(failed)) => {
+                Ok(Err(failed.item.filter(|item| !item.is_empty())))
+            }
+            Err(other) => Err(StoreError::Refused { reason: other.to_string() }),
+        }
     }
 
     /// One item, read in a transaction: not while another transaction that writes it is being committed.

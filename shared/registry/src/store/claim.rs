@@ -1,14 +1,11 @@
 //! The claim: the one transaction that makes an offer.
 
-use aws_sdk_dynamodb::error::BuildError;
-use aws_sdk_dynamodb::types::{Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
-
+use super::condition::Condition;
+use super::instances::{self, Instance};
 use super::item::{Key, encode, number, text};
-use super::names::{self, Pointer};
-use super::ports;
 use super::requests::{self, Replay, RequestWrite};
-use super::transact::{OnContention, Reason, Transacted};
-use super::{StoreError, Table};
+use super::transact::{OnContention, Reason, Transacted, Transaction};
+use super::{StoreError, Table, ports, rules};
 use crate::Call;
 use portmaster_domain::{Holding, Port, Secret, ServiceId, Timestamp};
 
@@ -36,13 +33,26 @@ pub(crate) struct ClaimWrite<'a> {
     pub(crate) now: Timestamp,
 }
 
-/// Why a claim was not made, item by item.
+/// The parts of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// The port's item, as it shall stand.
+    Port,
+    /// Where the name's last claim is: there.
+    Instance,
+    /// What the key made: this.
+    Request,
+    /// The name's last claim, which is dead and makes way.
+    Dead,
+}
+
+/// Why a claim was not made, part by part.
 #[derive(Debug)]
 pub(crate) struct Losses {
     /// The port: who holds it; nobody knows, if the item cannot be read.
     pub(crate) port: Reason<Holding>,
-    /// The name: where it points to.
-    pub(crate) name: Reason<Pointer>,
+    /// The name: where its last claim is.
+    pub(crate) instance: Reason<Instance>,
     /// The key: what it made before.
     pub(crate) request: Reason<Replay>,
     /// The dead claim that was to be removed: it is not dead, or gone.
@@ -74,84 +84,12 @@ impl Table {
     /// - *Sent twice.* The token is the claim's, so DynamoDB does it once; and where it no longer remembers the token,
     ///   the Port condition fails on our own item, which the secret shows.
     pub(crate) async fn claim(&self, call: &Call, write: &ClaimWrite<'_>) -> Result<Claimed, StoreError> {
-        let Holding { claim, secret } = write.holding;
-        let port = Key::port(&write.service.namespace, claim.port);
-        let name = Key::instance(write.service, &claim.name);
-        let now = number(write.now.seconds());
-        let pointer = Pointer { port: claim.port, secret: *secret, gone_since: None };
-
-        let mut items = vec![put(Put::builder()
-            .table_name(&self.name)
-            .set_item(Some(encode(&port, ports::attributes(write.holding))?))
-            .condition_expression("attribute_not_exists(#pk) OR #expires_at <= :now")
-            .expression_attribute_names("#pk", "pk")
-            .expression_attribute_names("#expires_at", "expires_at")
-            .expression_attribute_values(":now", now.clone())
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .build())?];
-
-        let put_name = Put::builder()
-            .table_name(&self.name)
-            .set_item(Some(encode(&name, pointer)?))
-            .expression_attribute_names("#pk", "pk")
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        items.push(put(match write.name {
-            NameRule::Free => put_name
-                .condition_expression("attribute_not_exists(#pk) OR #port = :port")
-                .expression_attribute_names("#port", "port")
-                .expression_attribute_values(":port", number(claim.port.get().into()))
-                .build(),
-            NameRule::Gone(was) | NameRule::Dead(_, was) => put_name
-                .condition_expression("attribute_not_exists(#pk) OR #secret = :was")
-                .expression_attribute_names("#secret", "secret")
-                .expression_attribute_values(":was", text(was.expose()))
-                .build(),
-        })?);
-
-        if let Some(request) = write.request {
-            let key = Key::request(write.service, &request.key.digest);
-            let replay = Replay {
-                port: claim.port,
-                secret: *secret,
-                fingerprint: request.key.fingerprint.clone(),
-                offered_until: claim.expires_at,
-                expires_at: requests::remembered_until(write.now, claim.expires_at),
-            };
-            let put_request = Put::builder()
-                .table_name(&self.name)
-                .set_item(Some(encode(&key, replay)?))
-                .expression_attribute_names("#pk", "pk")
-                .expression_attribute_names("#expires_at", "expires_at")
-                .expression_attribute_values(":now", now.clone())
-                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-            items.push(put(match request.replaces {
-                None => put_request.condition_expression("attribute_not_exists(#pk) OR #expires_at <= :now").build(),
-                Some(was) => put_request
-                    .condition_expression("attribute_not_exists(#pk) OR #expires_at <= :now OR #secret = :was")
-                    .expression_attribute_names("#secret", "secret")
-                    .expression_attribute_values(":was", text(was.expose()))
-                    .build(),
-            })?);
-        }
-
-        if let NameRule::Dead(dead, _) = write.name {
-            let delete = Delete::builder()
-                .table_name(&self.name)
-                .set_key(Some(Key::port(&write.service.namespace, dead).attributes()))
-                .condition_expression("#expires_at <= :now")
-                .expression_attribute_names("#expires_at", "expires_at")
-                .expression_attribute_values(":now", now)
-                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-                .build();
-            items.push(TransactWriteItem::builder().delete(delete.map_err(StoreError::from)?).build());
-        }
-
-        let mut reasons = match self.transact(call, items, OnContention::Tell).await? {
+        let transaction = self.claim_parts(write)?;
+        let mut reasons = match self.transact(call, transaction, OnContention::Tell).await? {
             Transacted::Done => return Ok(Claimed::Made),
-            Transacted::Cancelled(reasons) => reasons.into_iter(),
+            Transacted::Cancelled(reasons) => reasons,
         };
-        let mut next = || reasons.next().unwrap_or(Reason::None);
-        let port = match next().try_map(ports::holding) {
+        let port = match reasons.take(Part::Port).try_map(ports::holding) {
             // Whoever it is that holds the port, it is not this claim.
             Err(error @ StoreError::Damaged { .. }) => {
                 tracing::warn!(%error, "an unreadable item");
@@ -159,19 +97,57 @@ impl Table {
             }
             port => port?,
         };
-        if matches!(&port, Reason::Failed(Some(holding)) if holding.secret == *secret) {
+        if matches!(&port, Reason::Failed(Some(holding)) if holding.secret == write.holding.secret) {
             return Ok(Claimed::Made);
         }
-        let name = next().try_map(names::pointer)?;
-        let request = match write.request {
-            Some(_) => next().try_map(requests::replay)?,
-            None => Reason::None,
-        };
-        let dead = next().try_map(ports::holding)?;
-        Ok(Claimed::Lost(Box::new(Losses { port, name, request, dead })))
+        Ok(Claimed::Lost(Box::new(Losses {
+            port,
+            instance: reasons.take(Part::Instance).try_map(instances::instance)?,
+            request: reasons.take(Part::Request).try_map(requests::replay)?,
+            dead: reasons.take(Part::Dead).try_map(ports::holding)?,
+        })))
     }
-}
 
-fn put(put: Result<Put, BuildError>) -> Result<TransactWriteItem, StoreError> {
-    Ok(TransactWriteItem::builder().put(put.map_err(StoreError::from)?).build())
+    fn claim_parts(&self, write: &ClaimWrite<'_>) -> Result<Transaction<Part>, StoreError> {
+        let ClaimWrite { service, holding, .. } = write;
+        let Holding { claim, secret } = holding;
+        let now = || (":now", number(write.now.seconds()));
+
+        let key = Key::port(&service.namespace, claim.port);
+        let nobodys = Condition::all(&[rules::PORT_IF_DEAD], [now()]);
+        let transaction =
+            Transaction::new().put(self, Part::Port, encode(&key, ports::attributes(holding))?, nobodys)?;
+
+        let key = Key::instance(service, &claim.name);
+        let instance = Instance { port: claim.port, secret: *secret, gone_since: None };
+        let free = match write.name {
+            NameRule::Free => Condition::all(&[rules::NAME_FREE], [(":port", number(claim.port.get().into()))]),
+            NameRule::Gone(was) | NameRule::Dead(_, was) => {
+                Condition::all(&[rules::NAME_AS_JUDGED], [(":was", text(was.expose()))])
+            }
+        };
+        let mut transaction = transaction.put(self, Part::Instance, encode(&key, instance)?, free)?;
+
+        if let Some(request) = write.request {
+            let key = Key::request(service, &request.key.digest);
+            let unused = match request.replaces {
+                None => Condition::all(&[rules::KEY_NEW], [now()]),
+                Some(was) => Condition::all(&[rules::KEY_AS_JUDGED], [now(), (":was", text(was.expose()))]),
+            };
+            let replay = Replay {
+                port: claim.port,
+                secret: *secret,
+                fingerprint: request.key.fingerprint.clone(),
+                offered_until: claim.expires_at(),
+                expires_at: requests::remembered_until(write.now, claim.expires_at()),
+            };
+            transaction = transaction.put(self, Part::Request, encode(&key, replay)?, unused)?;
+        }
+
+        if let NameRule::Dead(dead, _) = write.name {
+            let still = Condition::all(&[rules::DEAD_STILL], [now()]);
+            transaction = transaction.delete(self, Part::Dead, &Key::port(&service.namespace, dead), still)?;
+        }
+        Ok(transaction)
+    }
 }

@@ -4,17 +4,17 @@
 
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, ReturnValue};
 use serde::{Deserialize, Serialize};
 
-use super::access::Deletion;
+use super::condition::{Condition, Value, names, update_only_if};
 use super::item::{Item, Key, damaged, decode, number, port_partition, port_sort, text, without_key};
 use super::send::{Doubt, send, send_once};
-use super::{StoreError, Table};
+use super::{StoreError, Table, rules};
 use crate::Call;
 use portmaster_domain::{
     Claim, ClaimState, Clock, Expiry, Holding, InstanceName, Namespace, Port, PortRange, Secret, ServiceId,
-    ServiceName, Timestamp, exposed,
+    ServiceName, StateKind, Timestamp, exposed,
 };
 
 /// A Port item without its secret.
@@ -22,7 +22,7 @@ use portmaster_domain::{
 struct ClaimItem {
     service: ServiceName,
     name: InstanceName,
-    state: ClaimState,
+    state: StateKind,
     created: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     accepted: Option<Timestamp>,
@@ -40,26 +40,49 @@ struct HoldingItem {
 
 /// The attributes of a Port item.
 pub(crate) fn attributes(holding: &Holding) -> impl Serialize {
-    let Claim { service, name, state, created, accepted, expires_at, .. } = holding.claim.clone();
+    let Claim { service, name, state, created, .. } = holding.claim.clone();
+    let accepted = match state {
+        ClaimState::Offered { .. } => None,
+        ClaimState::Allocated { accepted, .. } => Some(accepted),
+    };
+    let (state, expires_at) = (state.kind(), state.expires_at());
     HoldingItem { claim: ClaimItem { service, name, state, created, accepted, expires_at }, secret: holding.secret }
 }
 
 /// A Port item as it was read.
 pub(crate) fn holding(item: Item) -> Result<Holding, StoreError> {
     let port = port_of(&item)?;
+    let key = Key::of(&item);
     let HoldingItem { claim, secret } = decode(item)?;
-    Ok(Holding { claim: claim.at(port), secret })
+    Ok(Holding { claim: claim.at(port, key)?, secret })
 }
 
 fn claim(item: Item) -> Result<Claim, StoreError> {
     let port = port_of(&item)?;
-    decode::<ClaimItem>(item).map(|claim| claim.at(port))
+    let key = Key::of(&item);
+    decode::<ClaimItem>(item)?.at(port, key)
 }
 
 impl ClaimItem {
-    fn at(self, port: Port) -> Claim {
+    fn at(self, port: Port, key: Option<Key>) -> Result<Claim, StoreError> {
         let Self { service, name, state, created, accepted, expires_at } = self;
-        Claim { service, name, port, state, created, accepted, expires_at }
+        let state = state_of(key, state, accepted.unwrap_or(created), expires_at)?;
+        Ok(Claim { service, name, port, created, state })
+    }
+}
+
+fn state_of(
+    key: Option<Key>,
+    kind: StateKind,
+    accepted: Timestamp,
+    expires_at: Option<Expiry>,
+) -> Result<ClaimState, StoreError> {
+    match (kind, expires_at) {
+        (StateKind::Offered, Some(expires_at)) => Ok(ClaimState::Offered { expires_at }),
+        (StateKind::Offered, None) => {
+            Err(key.map_or_else(without_key, |key| damaged(&key, &"it is an offer that never expires")))
+        }
+        (StateKind::Allocated, expires_at) => Ok(ClaimState::Allocated { accepted, expires_at }),
     }
 }
 
@@ -75,29 +98,24 @@ fn port_of(item: &Item) -> Result<Port, StoreError> {
 pub(crate) struct Sighting {
     pub(crate) port: Port,
     pub(crate) service: ServiceName,
-    pub(crate) state: ClaimState,
     pub(crate) created: Timestamp,
-    pub(crate) expires_at: Option<Expiry>,
-}
-
-impl Sighting {
-    pub(crate) fn is_live(&self, now: Timestamp) -> bool {
-        self.expires_at.is_none_or(|expiry| !expiry.has_passed(now))
-    }
+    /// As far as it was read: an allocation's beginning was not, and is that of its offer here.
+    pub(crate) state: ClaimState,
 }
 
 #[derive(Deserialize)]
 struct SightingItem {
     service: ServiceName,
-    state: ClaimState,
+    state: StateKind,
     created: Timestamp,
     expires_at: Option<Expiry>,
 }
 
 fn sighting(item: Item) -> Result<Sighting, StoreError> {
     let port = port_of(&item)?;
+    let key = Key::of(&item);
     let SightingItem { service, state, created, expires_at } = decode(item)?;
-    Ok(Sighting { port, service, state, created, expires_at })
+    Ok(Sighting { port, service, created, state: state_of(key, state, created, expires_at)? })
 }
 
 /// What became of an accept.
@@ -231,49 +249,33 @@ impl Table {
         shape: Shape<'_>,
         read: fn(Item) -> Result<T, StoreError>,
     ) -> Result<Page<T>, StoreError> {
+        const STRETCH: &str = "#pk = :pk AND #sk BETWEEN :first AND :last";
         let (result, _) = send(call, &self.name, || {
             let query = self
                 .client
                 .query()
                 .table_name(&self.name)
-                .key_condition_expression("#pk = :pk AND #sk BETWEEN :first AND :last")
-                .expression_attribute_names("#pk", "pk")
-                .expression_attribute_names("#sk", "sk")
+                .key_condition_expression(STRETCH)
                 .expression_attribute_values(":pk", text(port_partition(namespace)))
                 .expression_attribute_values(":first", text(port_sort(part.start())))
                 .expression_attribute_values(":last", text(port_sort(part.end())))
                 .consistent_read(freshness == Freshness::Consistent)
                 .set_limit(limit.map(|limit| i32::try_from(limit).unwrap_or(i32::MAX)))
                 .return_consumed_capacity(ReturnConsumedCapacity::Total);
-            let query = match shape {
-                Shape::Whole => return query.send(),
-                Shape::Sighting => {
-                    return query
-                        .projection_expression("#pk, #sk, #service, #state, #created, #expires_at")
-                        .expression_attribute_names("#service", "service")
-                        .expression_attribute_names("#state", "state")
-                        .expression_attribute_names("#created", "created")
-                        .expression_attribute_names("#expires_at", "expires_at")
-                        .send();
-                }
-                Shape::Filtered(_) => query
-                    .projection_expression("#pk, #sk, #service, #name, #state, #created, #accepted, #expires_at")
-                    .expression_attribute_names("#service", "service")
-                    .expression_attribute_names("#name", "name")
-                    .expression_attribute_names("#state", "state")
-                    .expression_attribute_names("#created", "created")
-                    .expression_attribute_names("#accepted", "accepted")
-                    .expression_attribute_names("#expires_at", "expires_at"),
-            };
-            let Shape::Filtered(filter) = shape else { return query.send() };
-            query
-                .filter_expression(
-                    "#service = :service AND #state = :state AND (attribute_not_exists(#expires_at) OR #expires_at > :now)",
-                )
-                .expression_attribute_values(":service", text(filter.service.as_str()))
-                .expression_attribute_values(":state", text(filter.state.as_str()))
-                .expression_attribute_values(":now", number(filter.now.seconds()))
-                .send()
+            let (shown, filter) = shape.expressions();
+            let all = [STRETCH, shown.unwrap_or_default(), filter.unwrap_or_default()].concat();
+            let query = query
+                .set_expression_attribute_names(Some(names(&all)))
+                .set_projection_expression(shown.map(str::to_owned))
+                .set_filter_expression(filter.map(str::to_owned));
+            match shape {
+                Shape::Whole | Shape::Sighting => query,
+                Shape::Filtered(filter) => query
+                    .expression_attribute_values(":service", text(filter.service.as_str()))
+                    .expression_attribute_values(":state", text(filter.state.as_str()))
+                    .expression_attribute_values(":now", number(filter.now.seconds())),
+            }
+            .send()
         })
         .await?;
         let output = result.map_err(|error| StoreError::Refused { reason: error.to_string() })?;
@@ -299,8 +301,8 @@ impl Table {
     /// Safe against everybody else: only the holder of the secret passes, and nobody else ever has that secret (5). A
     /// claim that anybody took over, rejected or removed is not there, or carries another secret. A dead one does not
     /// pass, even where TTL has not taken it; where this clock runs late and finds it alive, the item is still there
-    /// under the same secret, so nobody else holds the port (1), and the pointer still points to it (2). Only offers
-    /// have an `expires_at`, so the condition on it says as well that this is one.
+    /// under the same secret, so nobody else holds the port (1), and the Instance still points to it (2). That it is an
+    /// offer is asked for as well: an allocation with a lease will have an `expires_at` too.
     ///
     /// The clock is read at each send. It may be throttled for seconds before it is done, and an `accepted` from before
     /// that would let a release that was over by then, and whose copy arrives later, hit this allocation; and an offer
@@ -313,26 +315,18 @@ impl Table {
         secret: Secret,
         clock: &Clock,
     ) -> Result<Accepted, StoreError> {
+        const ALLOCATE: &str = "SET #state = :allocated, #accepted = :accepted REMOVE #expires_at";
         let (result, doubt) = send(call, &self.name, || {
             let now = clock.now();
-            self.client
-                .update_item()
-                .table_name(&self.name)
-                .set_key(Some(Key::port(&service.namespace, port).attributes()))
-                .update_expression("SET #state = :allocated, #accepted = :accepted REMOVE #expires_at")
-                .condition_expression("#secret = :secret AND #service = :service AND #expires_at > :now")
-                .expression_attribute_names("#state", "state")
-                .expression_attribute_names("#accepted", "accepted")
-                .expression_attribute_names("#expires_at", "expires_at")
-                .expression_attribute_names("#secret", "secret")
-                .expression_attribute_names("#service", "service")
-                .expression_attribute_values(":allocated", text(ClaimState::Allocated.as_str()))
-                .expression_attribute_values(":accepted", number(now.millis()))
-                .expression_attribute_values(":now", number(now.seconds()))
-                .expression_attribute_values(":secret", text(secret.expose()))
-                .expression_attribute_values(":service", text(service.name.as_str()))
+            let key = Key::port(&service.namespace, port);
+            let request = self.client.update_item().table_name(&self.name).set_key(Some(key.attributes()));
+            let values = [(":allocated", text(StateKind::Allocated.as_str())), (":accepted", number(now.millis()))];
+            let condition = Condition::all(
+                &[rules::ACCEPT_SECRET, rules::ACCEPT_SERVICE, rules::ACCEPT_OFFERED, rules::ACCEPT_LIVE],
+                live_offer(service, secret, now),
+            );
+            update_only_if(request, ALLOCATE, values, condition)
                 .return_values(ReturnValue::AllNew)
-                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
                 .return_consumed_capacity(ReturnConsumedCapacity::Total)
                 .send()
         })
@@ -348,7 +342,7 @@ impl Table {
         let found = item.map(holding).transpose()?;
         Ok(match found {
             Some(Holding { claim, secret: its })
-                if its == secret && claim.service == service.name && claim.state == ClaimState::Allocated =>
+                if its == secret && claim.service == service.name && claim.state.kind() == StateKind::Allocated =>
             {
                 match doubt {
                     // Its own first send, in all likelihood.
@@ -361,7 +355,7 @@ impl Table {
     }
 
     /// Removes an offer: one conditional write. Only its secret passes, and only while it is a live offer: an allocation
-    /// that a faster accept made of it has no `expires_at`, and stays. The clock is read at each send: *live* is said of
+    /// that a faster accept made of it stays. The clock is read at each send: *live* is said of
     /// the moment at which it is done, and not of the one at which the call began.
     pub(crate) async fn reject(
         &self,
@@ -371,17 +365,11 @@ impl Table {
         secret: Secret,
         clock: &Clock,
     ) -> Result<Removed, StoreError> {
-        let condition = "#secret = :secret AND #service = :service AND #expires_at > :now";
-        let names = [("#secret", "secret"), ("#service", "service"), ("#expires_at", "expires_at")];
-        let values = || {
-            vec![
-                (":secret", text(secret.expose())),
-                (":service", text(service.name.as_str())),
-                (":now", number(clock.now().seconds())),
-            ]
+        let live = || {
+            let rules = [rules::REJECT_SECRET, rules::REJECT_SERVICE, rules::REJECT_OFFERED, rules::REJECT_LIVE];
+            Condition::all(&rules, live_offer(service, secret, clock.now()))
         };
-        self.remove(call, &Key::port(&service.namespace, port), Deletion { condition, names: &names, values: &values })
-            .await
+        self.remove(call, &Key::port(&service.namespace, port), live).await
     }
 
     /// Removes what is dead on a port: one conditional write, so that a claim that a slower clock accepted meanwhile, or
@@ -397,13 +385,11 @@ impl Table {
         port: Port,
         now: Timestamp,
     ) -> Result<Removed, StoreError> {
-        let condition = "#expires_at <= :now";
-        let names = [("#expires_at", "expires_at")];
-        let values = || vec![(":now", number(now.seconds()))];
-        self.remove(call, &Key::port(namespace, port), Deletion { condition, names: &names, values: &values }).await
+        let still = || Condition::all(&[rules::REMOVE_STILL], [(":now", number(now.seconds()))]);
+        self.remove(call, &Key::port(namespace, port), still).await
     }
 
-    /// Releases the allocation that a pointer points to. The secret is unique: it says whose the allocation is, and doing
+    /// Releases the allocation that an Instance points to. The secret is unique: it says whose the allocation is, and doing
     /// this twice is doing it once.
     ///
     /// `began_by` is the latest moment at which the allocation may have begun. A copy of the request that arrives late
@@ -416,10 +402,11 @@ impl Table {
         (port, secret): (Port, Secret),
         began_by: BeganBy<'_>,
     ) -> Result<Removed, StoreError> {
-        let condition = "#secret = :secret AND #accepted <= :sent";
-        let names = [("#secret", "secret"), ("#accepted", "accepted")];
-        let values = || vec![(":secret", text(secret.expose())), (":sent", number(began_by.read().millis()))];
-        self.remove(call, &Key::port(namespace, port), Deletion { condition, names: &names, values: &values }).await
+        let same = || {
+            let values = [(":secret", text(secret.expose())), (":sent", number(began_by.read().millis()))];
+            Condition::all(&[rules::RELEASE_SECRET, rules::RELEASE_SENT], values)
+        };
+        self.remove(call, &Key::port(namespace, port), same).await
     }
 
     /// Releases whatever allocation of the service the port is: one conditional write, which names nothing unique.
@@ -440,26 +427,17 @@ impl Table {
         clock: &Clock,
     ) -> Result<Removed, StoreError> {
         let result = send_once(call, &self.name, || {
-            self.client
-                .delete_item()
-                .table_name(&self.name)
-                .set_key(Some(Key::port(&service.namespace, port).attributes()))
-                .condition_expression("#service = :service AND #accepted <= :sent")
-                .expression_attribute_names("#service", "service")
-                .expression_attribute_names("#accepted", "accepted")
-                .expression_attribute_values(":service", text(service.name.as_str()))
-                .expression_attribute_values(":sent", number(clock.now().millis()))
-                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-                .return_consumed_capacity(ReturnConsumedCapacity::Total)
-                .send()
+            let values = [(":service", text(service.name.as_str())), (":sent", number(clock.now().millis()))];
+            let condition = Condition::all(&[rules::RELEASE_PORT_SERVICE, rules::RELEASE_PORT_SENT], values);
+            self.deletion(&Key::port(&service.namespace, port), condition).send()
         })
         .await?;
         removed(result.map(drop), Doubt::None)
     }
 
     /// A conditional DeleteItem of a Port item that may be sent again.
-    async fn remove(&self, call: &Call, key: &Key, deletion: Deletion<'_>) -> Result<Removed, StoreError> {
-        let (result, doubt) = self.delete_if(call, key, deletion).await?;
+    async fn remove(&self, call: &Call, key: &Key, condition: impl Fn() -> Condition) -> Result<Removed, StoreError> {
+        let (result, doubt) = self.delete_if(call, key, condition).await?;
         removed(result, doubt)
     }
 }
@@ -468,7 +446,7 @@ impl Table {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Filter<'a> {
     pub(crate) service: &'a ServiceName,
-    pub(crate) state: ClaimState,
+    pub(crate) state: StateKind,
     pub(crate) now: Timestamp,
 }
 
@@ -478,6 +456,32 @@ enum Shape<'a> {
     Whole,
     Sighting,
     Filtered(&'a Filter<'a>),
+}
+
+impl Shape<'_> {
+    /// Which attributes are wanted, where not all are, and of which items, where not of all.
+    fn expressions(self) -> (Option<&'static str>, Option<&'static str>) {
+        match self {
+            Self::Whole => (None, None),
+            Self::Sighting => (Some("#pk, #sk, #service, #state, #created, #expires_at"), None),
+            Self::Filtered(_) => (
+                Some("#pk, #sk, #service, #name, #state, #created, #accepted, #expires_at"),
+                Some(
+                    "#service = :service AND #state = :state AND (attribute_not_exists(#expires_at) OR #expires_at > :now)",
+                ),
+            ),
+        }
+    }
+}
+
+/// What a live offer is known by to its holder.
+fn live_offer(service: &ServiceId, secret: Secret, now: Timestamp) -> [Value; 4] {
+    [
+        (":secret", text(secret.expose())),
+        (":service", text(service.name.as_str())),
+        (":offered", text(StateKind::Offered.as_str())),
+        (":now", number(now.seconds())),
+    ]
 }
 
 fn removed(result: Result<(), DeleteItemError>, doubt: Doubt) -> Result<Removed, StoreError> {

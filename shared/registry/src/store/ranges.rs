@@ -4,14 +4,12 @@
 //! in the same transaction as the Service whose range it is about, on condition of its version, so two services that
 //! were created or resized at once cannot both get a port (3).
 
-use aws_sdk_dynamodb::error::BuildError;
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::primitives::Blob;
-use aws_sdk_dynamodb::types::builders::PutBuilder;
-use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnConsumedCapacity};
+use aws_sdk_dynamodb::types::AttributeValue;
 
+use super::condition::Condition;
 use super::item::{Item, Key, damaged, number};
-use super::send::send;
+use super::rules::{self, Rule};
 use super::{StoreError, Table};
 use crate::Call;
 use portmaster_domain::Namespace;
@@ -25,9 +23,6 @@ pub(crate) struct Ranges {
     /// How often the item was written; none if there is no item yet. It is never deleted, so no number comes twice.
     version: Option<i64>,
 }
-
-const UNCHANGED: &str = "#version = :version";
-const ABSENT: &str = "attribute_not_exists(#version)";
 
 impl Ranges {
     /// Whether there is an item: as soon as the namespace had a service.
@@ -53,19 +48,17 @@ impl Ranges {
         item
     }
 
-    /// The write that puts `claimed` in place of what was read, if nobody else has written since.
-    pub(crate) fn put(&self, table: &Table, namespace: &Namespace, claimed: &PortSet) -> Result<Put, BuildError> {
-        let put: PutBuilder = Put::builder()
-            .table_name(table.name())
-            .set_item(Some(self.item(namespace, claimed)))
-            .expression_attribute_names("#version", "version");
+    /// What makes the item say `claimed` in place of what was read, and the rule for it: that nobody else has written
+    /// since.
+    pub(crate) fn replaced_by(&self, namespace: &Namespace, claimed: &PortSet) -> (Item, Condition) {
+        (self.item(namespace, claimed), self.unchanged(rules::RANGES_VERSION, rules::RANGES_ABSENT))
+    }
+
+    fn unchanged(&self, version_rule: Rule, absent_rule: Rule) -> Condition {
         match self.version {
-            None => put.condition_expression(ABSENT),
-            Some(version) => {
-                put.condition_expression(UNCHANGED).expression_attribute_values(":version", number(version))
-            }
+            None => Condition::all(&[absent_rule], []),
+            Some(version) => Condition::all(&[version_rule], [(":version", number(version))]),
         }
-        .build()
     }
 }
 
@@ -89,27 +82,7 @@ impl Table {
         seen: &Ranges,
         claimed: &PortSet,
     ) -> Result<bool, StoreError> {
-        let (result, _) = send(call, &self.name, || {
-            let put = self
-                .client
-                .put_item()
-                .table_name(&self.name)
-                .set_item(Some(seen.item(namespace, claimed)))
-                .expression_attribute_names("#version", "version")
-                .return_consumed_capacity(ReturnConsumedCapacity::Total);
-            match seen.version {
-                None => put.condition_expression(ABSENT),
-                Some(version) => {
-                    put.condition_expression(UNCHANGED).expression_attribute_values(":version", number(version))
-                }
-            }
-            .send()
-        })
-        .await?;
-        match result {
-            Ok(_) => Ok(true),
-            Err(PutItemError::ConditionalCheckFailedException(_)) => Ok(false),
-            Err(other) => Err(StoreError::Refused { reason: other.to_string() }),
-        }
+        let unchanged = seen.unchanged(rules::REBUILD_VERSION, rules::REBUILD_ABSENT);
+        Ok(self.put_if(call, &seen.item(namespace, claimed), &unchanged).await?.is_ok())
     }
 }

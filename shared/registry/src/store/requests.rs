@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::access::Deletion;
+use super::condition::Condition;
 use super::item::{Item, Key, decode, number};
-use super::{StoreError, Table};
+use super::{StoreError, Table, rules};
 use crate::Call;
 use portmaster_domain::{Expiry, Fingerprint, Port, Secret, ServiceId, Timestamp, exposed};
 
@@ -67,11 +67,7 @@ impl Table {
     /// was used anew since it was seen stays. `now` is the moment at which it was judged, in every send: what was over
     /// then is over for ever, and a later moment could only remove more than was judged.
     pub(crate) async fn remove_request(&self, call: &Call, key: &Key, now: Timestamp) -> Result<bool, StoreError> {
-        let deletion = Deletion {
-            condition: "#expires_at <= :now",
-            names: &[("#expires_at", "expires_at")],
-            values: &|| vec![(":now", number(now.seconds()))],
-        };
-        self.delete_if(call, key, deletion).await.map(|(result, _)| result.is_ok())
+        let over = || Condition::all(&[rules::REQUEST_OVER], [(":now", number(now.seconds()))]);
+        self.delete_if(call, key, over).await.map(|(result, _)| result.is_ok())
     }
 }

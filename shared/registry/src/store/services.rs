@@ -1,16 +1,15 @@
 //! Service items, and the transactions that change them together with Ranges.
 
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::query::QueryOutput;
-use aws_sdk_dynamodb::types::{
-    Delete, Put, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
-};
+use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
 use serde::{Deserialize, Serialize};
 
+use super::condition::{Condition, names};
 use super::item::{Item, Key, SERVICE_PREFIX, decode, encode, namespace_of, namespace_partition, text};
 use super::ranges::Ranges;
+use super::rules::{self, Rule};
 use super::send::send;
-use super::transact::{OnContention, Reason, Transacted};
+use super::transact::{OnContention, Reason, Transacted, Transaction};
 use super::{StoreError, Table};
 use crate::Call;
 use portmaster_domain::allocator::PortSet;
@@ -67,9 +66,16 @@ pub(crate) enum Rewritten {
     RangesChanged,
 }
 
-/// The condition that a Service is as it was read: content, mark and all. Revisions are random, so nothing that was ever
-/// read can come back, in the same service or in a later one of the same name.
-const AS_READ: &str = "#revision = :revision";
+/// Why a Service alone is written anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rewriting {
+    /// For its new content.
+    Content,
+    /// To mark it.
+    Mark,
+    /// To take a mark off.
+    Unmark,
+}
 
 impl Table {
     /// A service, read consistently.
@@ -134,13 +140,13 @@ impl Table {
         start: Option<Item>,
         limit: usize,
     ) -> Result<QueryOutput, StoreError> {
+        const SERVICES: &str = "#pk = :pk AND begins_with(#sk, :prefix)";
         let (result, _) = send(call, &self.name, || {
             self.client
                 .query()
                 .table_name(&self.name)
-                .key_condition_expression("#pk = :pk AND begins_with(#sk, :prefix)")
-                .expression_attribute_names("#pk", "pk")
-                .expression_attribute_names("#sk", "sk")
+                .key_condition_expression(SERVICES)
+                .set_expression_attribute_names(Some(names(SERVICES)))
                 .expression_attribute_values(":pk", text(namespace_partition(namespace)))
                 .expression_attribute_values(":prefix", text(SERVICE_PREFIX))
                 .set_exclusive_start_key(start.clone())
@@ -163,24 +169,11 @@ impl Table {
         new: &Service,
         seen: &Ranges,
     ) -> Result<Rewritten, StoreError> {
-        let put = Put::builder()
-            .table_name(&self.name)
-            .set_item(Some(self.encode_service(new)?))
-            .condition_expression("attribute_not_exists(#pk)")
-            .expression_attribute_names("#pk", "pk")
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .build()
-            .map_err(StoreError::from)?;
+        let absent = Condition::all(&[rules::CREATE_ABSENT], []);
+        let write = Transaction::new().put(self, Part::Service, encode_service(new)?, absent)?;
         let mut claimed = seen.claimed.clone();
         claimed.insert_range(new.range);
-        self.with_ranges(
-            call,
-            &new.id.namespace,
-            TransactWriteItem::builder().put(put).build(),
-            (seen, &claimed),
-            Some(new),
-        )
-        .await
+        self.with_ranges(call, &new.id.namespace, write, (seen, &claimed), Some(new)).await
     }
 
     /// Replaces a service by its new content, and its range by the new one. What was read of both must still be so.
@@ -191,26 +184,12 @@ impl Table {
         new: &Service,
         seen: &Ranges,
     ) -> Result<Rewritten, StoreError> {
-        let put = Put::builder()
-            .table_name(&self.name)
-            .set_item(Some(self.encode_service(new)?))
-            .condition_expression(AS_READ)
-            .expression_attribute_names("#revision", "revision")
-            .expression_attribute_values(":revision", text(old.revision.to_string()))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .build()
-            .map_err(StoreError::from)?;
+        let write =
+            Transaction::new().put(self, Part::Service, encode_service(new)?, as_read(rules::RESIZE_AS_READ, old))?;
         let mut claimed = seen.claimed.clone();
         claimed.remove_range(old.range);
         claimed.insert_range(new.range);
-        self.with_ranges(
-            call,
-            &new.id.namespace,
-            TransactWriteItem::builder().put(put).build(),
-            (seen, &claimed),
-            Some(new),
-        )
-        .await
+        self.with_ranges(call, &new.id.namespace, write, (seen, &claimed), Some(new)).await
     }
 
     /// Deletes a service that is marked, and gives its range up.
@@ -223,19 +202,11 @@ impl Table {
         marked: &Service,
         seen: &Ranges,
     ) -> Result<Rewritten, StoreError> {
-        let delete = Delete::builder()
-            .table_name(&self.name)
-            .set_key(Some(Key::service(&marked.id).attributes()))
-            .condition_expression(AS_READ)
-            .expression_attribute_names("#revision", "revision")
-            .expression_attribute_values(":revision", text(marked.revision.to_string()))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .build()
-            .map_err(StoreError::from)?;
-        let delete = TransactWriteItem::builder().delete(delete).build();
+        let as_marked = as_read(rules::DELETE_AS_READ, marked);
+        let write = Transaction::new().delete(self, Part::Service, &Key::service(&marked.id), as_marked)?;
         let mut claimed = seen.claimed.clone();
         claimed.remove_range(marked.range);
-        self.with_ranges(call, &marked.id.namespace, delete, (seen, &claimed), None).await
+        self.with_ranges(call, &marked.id.namespace, write, (seen, &claimed), None).await
     }
 
     /// Writes a service in place of the one that was read, its range unchanged: new content, a mark, or a mark taken
@@ -243,57 +214,63 @@ impl Table {
     pub(crate) async fn rewrite_service(
         &self,
         call: &Call,
+        rewriting: Rewriting,
         old: &Service,
         new: &Service,
     ) -> Result<Marked, StoreError> {
-        let item = self.encode_service(new)?;
-        let (result, _) = send(call, &self.name, || {
-            self.client
-                .put_item()
-                .table_name(&self.name)
-                .set_item(Some(item.clone()))
-                .condition_expression(AS_READ)
-                .expression_attribute_names("#revision", "revision")
-                .expression_attribute_values(":revision", text(old.revision.to_string()))
-                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-                .return_consumed_capacity(ReturnConsumedCapacity::Total)
-                .send()
-        })
-        .await?;
-        let found = match result {
-            Ok(_) => return Ok(Marked::Done),
-            Err(PutItemError::ConditionalCheckFailedException(failed)) => {
-                failed.item.filter(|item| !item.is_empty()).map(service).transpose()?
-            }
-            Err(other) => return Err(StoreError::Refused { reason: other.to_string() }),
+        let rule = match rewriting {
+            Rewriting::Content => rules::CONTENT_AS_READ,
+            Rewriting::Mark => rules::MARK_AS_READ,
+            Rewriting::Unmark => rules::UNMARK_AS_READ,
         };
-        // Our own write, whose reply was lost.
-        Ok(if found.as_ref() == Some(new) { Marked::Done } else { Marked::Changed })
+        match self.put_if(call, &encode_service(new)?, &as_read(rule, old)).await? {
+            Ok(()) => Ok(Marked::Done),
+            Err(found) => {
+                // Our own write, whose reply was lost.
+                let own = found.map(service).transpose()?.as_ref() == Some(new);
+                Ok(if own { Marked::Done } else { Marked::Changed })
+            }
+        }
     }
 
     async fn with_ranges(
         &self,
         call: &Call,
         namespace: &Namespace,
-        write: TransactWriteItem,
+        write: Transaction<Part>,
         (seen, claimed): (&Ranges, &PortSet),
         intended: Option<&Service>,
     ) -> Result<Rewritten, StoreError> {
-        let put =
-            TransactWriteItem::builder().put(seen.put(self, namespace, claimed).map_err(StoreError::from)?).build();
-        let reasons = match self.transact(call, vec![write, put], OnContention::Wait).await? {
+        let (ranges, unchanged) = seen.replaced_by(namespace, claimed);
+        let write = write.put(self, Part::Ranges, ranges, unchanged)?;
+        let mut reasons = match self.transact(call, write, OnContention::Wait).await? {
             Transacted::Done => return Ok(Rewritten::Done),
             Transacted::Cancelled(reasons) => reasons,
         };
-        match reasons.into_iter().next().unwrap_or(Reason::None).try_map(service)? {
+        match reasons.take(Part::Service).try_map(service)? {
             // Our own write, whose reply was lost: the revision in it is nobody else's.
             Reason::Failed(found) if found.is_some() && found.as_ref() == intended => Ok(Rewritten::Done),
             Reason::Failed(found) => Ok(Rewritten::ServiceChanged(found.map(Box::new))),
             Reason::None | Reason::Contended | Reason::Throttled => Ok(Rewritten::RangesChanged),
         }
     }
+}
 
-    fn encode_service(&self, service: &Service) -> Result<Item, StoreError> {
-        encode(&Key::service(&service.id), ServiceItem::from(service.clone()))
-    }
+/// The parts of a change of a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// The service.
+    Service,
+    /// The claimed ports of the namespace.
+    Ranges,
+}
+
+/// That a Service is as it was read: content, mark and all. Revisions are random, so nothing that was ever read can come
+/// back, in the same service or in a later one of the same name.
+fn as_read(rule: Rule, old: &Service) -> Condition {
+    Condition::all(&[rule], [(":revision", text(old.revision.to_string()))])
+}
+
+fn encode_service(service: &Service) -> Result<Item, StoreError> {
+    encode(&Key::service(&service.id), ServiceItem::from(service.clone()))
 }

@@ -3,19 +3,18 @@
 use std::collections::{BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::operation::transact_get_items::TransactGetItemsError;
-use aws_sdk_dynamodb::types::{
-    AttributeValue, ConditionCheck, Delete, Get, ReturnConsumedCapacity, TransactGetItem, TransactWriteItem,
-};
+use aws_sdk_dynamodb::types::{AttributeValue, Get, ReturnConsumedCapacity, TransactGetItem};
 
-use super::item::{Item, Key, SERVICE_PREFIX, port_partition, text};
-use super::names::{Pointer, pointer};
+use super::condition::{Condition, names};
+use super::instances::{Instance, instance};
+use super::item::{Item, Key, SERVICE_PREFIX, port_partition, text, without_key};
 use super::ports::holding;
 use super::requests::{Replay, replay};
 use super::schema::health_key;
 use super::send::{backoff, send, wait};
 use super::services::service;
-use super::transact::{OnContention, Reason, Transacted, read};
-use super::{StoreError, Table};
+use super::transact::{OnContention, Reason, Transacted, Transaction, read};
+use super::{StoreError, Table, rules};
 use crate::Call;
 use portmaster_domain::{Holding, InstanceName, Namespace, Port, Secret, ServiceId, ServiceName};
 
@@ -28,7 +27,7 @@ pub(crate) enum Found {
     /// A Port item. Those are looked at together: [`Table::sweep_ports`].
     Port(Namespace),
     /// An Instance item, with its key.
-    Pointer(Namespace, Key, Pointer),
+    Instance(Namespace, Key, Instance),
     /// A Request item, with its key.
     Request(Key, Replay),
     /// A Service item. Those are looked at together, when a run begins.
@@ -77,10 +76,7 @@ fn checkpoint_key() -> Key {
 
 fn classify(item: Item) -> Found {
     let Some(key) = Key::of(&item) else {
-        return Found::Unreadable(StoreError::Damaged {
-            key: "(without a key)".to_owned(),
-            reason: "no key".to_owned(),
-        });
+        return Found::Unreadable(without_key());
     };
     let unknown = || {
         let reason = "no item of the registry has such a key".to_owned();
@@ -100,7 +96,7 @@ fn classify(item: Item) -> Found {
         (Some("PORT"), None, None) => Ok(Found::Port(namespace)),
         (Some("INSTANCE"), Some(service), None) => {
             match (ServiceName::try_from(service), InstanceName::try_from(key.sk.as_str())) {
-                (Ok(_), Ok(_)) => pointer(item).map(|pointer| Found::Pointer(namespace, key.clone(), pointer)),
+                (Ok(_), Ok(_)) => instance(item).map(|instance| Found::Instance(namespace, key.clone(), instance)),
                 _ => return unknown(),
             }
         }
@@ -178,15 +174,15 @@ impl Table {
         call: &Call,
         ports: impl IntoIterator<Item = (Namespace, Port)>,
     ) -> Result<HashMap<(Namespace, Port), Option<Secret>>, StoreError> {
+        // With the key, so that an item without a secret is not taken for none.
+        const SECRET: &str = "#pk, #secret";
         let mut left = Vec::new();
         for (namespace, port) in ports {
             let get = Get::builder()
                 .table_name(&self.name)
                 .set_key(Some(Key::port(&namespace, port).attributes()))
-                // With the key, so that an item without a secret is not taken for none.
-                .projection_expression("#pk, #secret")
-                .expression_attribute_names("#pk", "pk")
-                .expression_attribute_names("#secret", "secret");
+                .projection_expression(SECRET)
+                .set_expression_attribute_names(Some(names(SECRET)));
             let get = TransactGetItem::builder().get(get.build().map_err(StoreError::from)?).build();
             left.push(((namespace, port), get));
         }
@@ -263,25 +259,22 @@ impl Table {
         namespace: &Namespace,
         holding: &Holding,
     ) -> Result<bool, StoreError> {
-        let service = ConditionCheck::builder()
-            .table_name(&self.name)
-            .set_key(Some(Key::service(&ServiceId::new(namespace.clone(), holding.claim.service.clone())).attributes()))
-            .condition_expression("attribute_not_exists(#pk)")
-            .expression_attribute_names("#pk", "pk")
-            .build()
-            .map_err(StoreError::from)?;
-        let port = Delete::builder()
-            .table_name(&self.name)
-            .set_key(Some(Key::port(namespace, holding.claim.port).attributes()))
-            .condition_expression("#secret = :secret")
-            .expression_attribute_names("#secret", "secret")
-            .expression_attribute_values(":secret", text(holding.secret.expose()))
-            .build()
-            .map_err(StoreError::from)?;
-        let items = vec![
-            TransactWriteItem::builder().condition_check(service).build(),
-            TransactWriteItem::builder().delete(port).build(),
-        ];
-        Ok(matches!(self.transact(call, items, OnContention::Wait).await?, Transacted::Done))
+        let service = Key::service(&ServiceId::new(namespace.clone(), holding.claim.service.clone()));
+        let absent = Condition::all(&[rules::ORPHAN_SERVICE], []);
+        let same = Condition::all(&[rules::ORPHAN_SECRET], [(":secret", text(holding.secret.expose()))]);
+        let transaction = Transaction::new().check(self, Orphan::Service, &service, absent)?.delete(
+            self,
+            Orphan::Port,
+            &Key::port(namespace, holding.claim.port),
+            same,
+        )?;
+        Ok(matches!(self.transact(call, transaction, OnContention::Wait).await?, Transacted::Done))
     }
+}
+
+/// The parts of the removal of an orphan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Orphan {
+    Service,
+    Port,
 }

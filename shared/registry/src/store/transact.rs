@@ -1,18 +1,22 @@
-//! A transaction, and the reasons it was cancelled for.
+//! A transaction: named parts that are written together or not at all, and the reasons it was cancelled for, by name.
 
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{CancellationReason, ReturnConsumedCapacity, TransactWriteItem};
+use aws_sdk_dynamodb::types::builders::{ConditionCheckBuilder, DeleteBuilder, PutBuilder};
+use aws_sdk_dynamodb::types::{
+    CancellationReason, ConditionCheck, Delete, Put, ReturnConsumedCapacity, TransactWriteItem,
+};
 use uuid::Uuid;
 
-use super::item::Item;
+use super::condition::{Condition, Conditional as _};
+use super::item::{Item, Key};
 use super::send::{Doubt, backoff, send, wait};
 use super::{StoreError, Table};
 use crate::Call;
 
-/// Why a transaction was cancelled, as far as one of its items goes.
+/// Why a transaction was cancelled, as far as one of its parts goes.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Reason<T> {
-    /// This item was not the cause.
+    /// This part was not the cause, or there was no such part.
     None,
     /// Its condition failed; the item as it is, if there is one.
     Failed(Option<T>),
@@ -37,13 +41,62 @@ impl<T> Reason<T> {
     }
 }
 
+/// A transaction in the making. `P` names its parts, so that a part may be added anywhere.
+#[derive(Clone, Debug)]
+pub(crate) struct Transaction<P> {
+    parts: Vec<(P, TransactWriteItem)>,
+}
+
+impl<P: Copy + PartialEq> Transaction<P> {
+    pub(crate) fn new() -> Self {
+        Self { parts: Vec::new() }
+    }
+
+    /// Puts an item in place of whatever is there, if the condition holds.
+    pub(crate) fn put(self, table: &Table, part: P, item: Item, condition: Condition) -> Result<Self, StoreError> {
+        let put: PutBuilder = Put::builder().table_name(table.name()).set_item(Some(item));
+        Ok(self.with(part, TransactWriteItem::builder().put(put.only_if(condition).build()?).build()))
+    }
+
+    /// Deletes an item, if the condition holds.
+    pub(crate) fn delete(self, table: &Table, part: P, key: &Key, condition: Condition) -> Result<Self, StoreError> {
+        let delete: DeleteBuilder = Delete::builder().table_name(table.name()).set_key(Some(key.attributes()));
+        Ok(self.with(part, TransactWriteItem::builder().delete(delete.only_if(condition).build()?).build()))
+    }
+
+    /// Writes nothing, and holds the others up unless the condition holds.
+    pub(crate) fn check(self, table: &Table, part: P, key: &Key, condition: Condition) -> Result<Self, StoreError> {
+        let check: ConditionCheckBuilder =
+            ConditionCheck::builder().table_name(table.name()).set_key(Some(key.attributes()));
+        Ok(self.with(part, TransactWriteItem::builder().condition_check(check.only_if(condition).build()?).build()))
+    }
+
+    fn with(mut self, part: P, item: TransactWriteItem) -> Self {
+        debug_assert!(self.parts.iter().all(|(other, _)| *other != part), "two parts of one name");
+        self.parts.push((part, item));
+        self
+    }
+}
+
+/// The reasons a transaction was cancelled for, by part.
+#[derive(Debug)]
+pub(crate) struct Cancelled<P>(Vec<(P, Reason<Item>)>);
+
+impl<P: Copy + PartialEq> Cancelled<P> {
+    /// The reason of this part.
+    pub(crate) fn take(&mut self, part: P) -> Reason<Item> {
+        let place = self.0.iter().position(|(other, _)| *other == part);
+        place.map_or(Reason::None, |place| self.0.swap_remove(place).1)
+    }
+}
+
 /// What a transaction came to.
 #[derive(Debug)]
-pub(crate) enum Transacted {
+pub(crate) enum Transacted<P> {
     /// Every write of it.
     Done,
-    /// None of it; the reasons, one per item and in their order.
-    Cancelled(Vec<Reason<Item>>),
+    /// None of it.
+    Cancelled(Cancelled<P>),
 }
 
 /// What to do when a transaction was cancelled for contention alone.
@@ -56,16 +109,17 @@ pub(crate) enum OnContention {
 }
 
 impl Table {
-    /// Writes all of these items or none.
+    /// Writes all parts or none.
     ///
     /// The token is the same in every send, so that DynamoDB itself recognizes a transaction that was committed before
     /// its reply was lost (for ten minutes). The callers recognize their own items as well, which has no such limit.
-    pub(crate) async fn transact(
+    pub(crate) async fn transact<P: Copy + PartialEq>(
         &self,
         call: &Call,
-        items: Vec<TransactWriteItem>,
+        transaction: Transaction<P>,
         on_contention: OnContention,
-    ) -> Result<Transacted, StoreError> {
+    ) -> Result<Transacted<P>, StoreError> {
+        let (parts, items): (Vec<_>, Vec<_>) = transaction.parts.into_iter().unzip();
         let token = Uuid::new_v4().to_string();
         let mut waits = backoff();
         let mut doubt = Doubt::None;
@@ -93,7 +147,8 @@ impl Table {
             let decided = reasons.iter().any(Reason::is_failed);
             let throttled = reasons.contains(&Reason::Throttled);
             if decided || (on_contention == OnContention::Tell && doubt == Doubt::None && !throttled) {
-                return Ok(Transacted::Cancelled(reasons));
+                // DynamoDB gives one reason per item, in their order.
+                return Ok(Transacted::Cancelled(Cancelled(parts.into_iter().zip(reasons).collect())));
             }
             wait(call, &mut waits, "throttling, or another transaction on the same items").await?;
             call.count(|meter| meter.retries += 1);

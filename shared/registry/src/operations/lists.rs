@@ -1,0 +1,63 @@
+//! Lists of claims.
+
+use super::{Error, Listed, Registry};
+use crate::Call;
+use crate::store::Filter;
+use portmaster_domain::{Claim, Port, PortRange, ServiceId, StateKind};
+
+/// How many items a page of a list looks at, at least: claims of the other state are filtered out by DynamoDB.
+const PAGE: usize = 100;
+
+/// How many items one request looks at, at most, before it answers with what it has: some 80 read units, or 160 where
+/// names are as long as they may be. Whoever asks for a thousand of what is not there pays no more than that.
+const LOOKED_AT: usize = 16 * PAGE;
+
+impl Registry {
+    /// The live claims of a service in one state, by port, from a port onwards. A page comes up short where
+    /// 1,600 items, which is what one request looks at, did not fill it.
+    ///
+    /// # Errors
+    /// [`Error::ServiceNotFound`], [`Error::Store`].
+    pub async fn list_claims(
+        &self,
+        call: &Call,
+        service: &ServiceId,
+        state: StateKind,
+        from: Option<Port>,
+        limit: usize,
+    ) -> Result<Listed<Claim, Port>, Error> {
+        let Some(found) = self.table.service(call, service).await? else {
+            return Err(Error::ServiceNotFound { service: service.clone() });
+        };
+        let now = self.clock.now();
+        let mut rest = rest_of(found.range, from);
+        let filter = Filter { service: &service.name, state, now };
+        let mut items = Vec::new();
+        let mut left = LOOKED_AT;
+        while left > 0 {
+            let Some(part) = rest else { break };
+            let look = limit.max(PAGE).min(left);
+            left -= look;
+            let page = self.table.live_claims(call, &service.namespace, part, look, &filter).await?;
+            items.extend(page.items);
+            rest = page.next.and_then(|next| part.starting_at(next));
+            if items.len() > limit || (items.len() == limit && rest.is_some()) {
+                items.truncate(limit);
+                rest = items
+                    .last()
+                    .and_then(|last: &Claim| last.port.next())
+                    .and_then(|next| found.range.starting_at(next));
+                break;
+            }
+        }
+        Ok(Listed { items, next: rest.map(PortRange::start) })
+    }
+}
+
+/// The part of a range that a cursor has not passed; a cursor may be older than the range.
+fn rest_of(range: PortRange, from: Option<Port>) -> Option<PortRange> {
+    match from {
+        None => Some(range),
+        Some(port) => PortRange::new(port, Port::MAX).ok().and_then(|rest| rest.intersection(range)),
+    }
+}

@@ -1,0 +1,122 @@
+//! A condition as a request carries it: rules, the names that stand in them, and the values.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::operation::delete_item::builders::DeleteItemFluentBuilder;
+use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::builders::{ConditionCheckBuilder, DeleteBuilder, PutBuilder};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
+
+use super::rules::Rule;
+
+/// A name for a value in an expression, and the value.
+pub(crate) type Value = (&'static str, AttributeValue);
+
+/// Rules that must all hold for a write to be done.
+#[derive(Clone, Debug)]
+pub(crate) struct Condition {
+    expression: String,
+    names: HashMap<String, String>,
+    values: HashMap<String, AttributeValue>,
+}
+
+impl Condition {
+    /// All of these rules, over these values. DynamoDB refuses a value that no rule uses.
+    pub(crate) fn all<const N: usize>(rules: &[Rule], values: [Value; N]) -> Self {
+        let one_of_many = |rule: &Rule| match rule.0 {
+            either if rules.len() > 1 && either.contains(" OR ") => format!("({either})"),
+            text => text.to_owned(),
+        };
+        let expression = rules.iter().map(one_of_many).collect::<Vec<_>>().join(" AND ");
+        let values = values.map(|(name, value)| (name.to_owned(), value)).into();
+        Self { names: names(&expression), expression, values }
+    }
+
+    /// The same, for an update that these values are for as well.
+    fn with_update<const N: usize>(mut self, update: &str, values: [Value; N]) -> Self {
+        self.names.extend(names(update));
+        self.values.extend(values.map(|(name, value)| (name.to_owned(), value)));
+        self
+    }
+}
+
+/// What the `#` names in an expression stand for: `#secret` for the attribute `secret`.
+pub(crate) fn names(expression: &str) -> HashMap<String, String> {
+    let mut names = HashMap::new();
+    for rest in expression.split('#').skip(1) {
+        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
+        let attribute = &rest[..end];
+        names.insert(format!("#{attribute}"), attribute.to_owned());
+    }
+    names
+}
+
+/// A write that can be made conditional. A loser is shown the item as it was, so that it learns why without another read.
+pub(crate) trait Conditional: Sized {
+    /// The write, if the condition holds.
+    fn only_if(self, condition: Condition) -> Self;
+}
+
+macro_rules! conditional {
+    ($($builder:ty),+) => {$(
+        impl Conditional for $builder {
+            fn only_if(self, Condition { expression, names, values }: Condition) -> Self {
+                self.condition_expression(expression)
+                    .set_expression_attribute_names(Some(names).filter(|names| !names.is_empty()))
+                    .set_expression_attribute_values(Some(values).filter(|values| !values.is_empty()))
+                    .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            }
+        }
+    )+};
+}
+
+conditional!(
+    PutBuilder,
+    DeleteBuilder,
+    ConditionCheckBuilder,
+    PutItemFluentBuilder,
+    DeleteItemFluentBuilder,
+    UpdateItemFluentBuilder
+);
+
+/// An update of an item, if the condition holds; `values` are those of the update.
+pub(crate) fn update_only_if<const N: usize>(
+    request: UpdateItemFluentBuilder,
+    update: &'static str,
+    values: [Value; N],
+    condition: Condition,
+) -> UpdateItemFluentBuilder {
+    request.update_expression(update).only_if(condition.with_update(update, values))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::item::number;
+    use super::super::rules::{self, Rule};
+    use super::*;
+
+    #[test]
+    fn an_expression_brings_its_own_names() {
+        let condition = Condition::all(&[rules::PORT_IF_DEAD, rules::ACCEPT_SECRET], [(":now", number(1))]);
+        let expected = "(attribute_not_exists(#pk) OR #expires_at <= :now) AND #secret = :secret";
+        assert_eq!(condition.expression, expected);
+        let mut names: Vec<_> = condition.names.into_iter().collect();
+        names.sort();
+        let expected = [("#expires_at", "expires_at"), ("#pk", "pk"), ("#secret", "secret")];
+        assert_eq!(names, expected.map(|(name, attribute)| (name.to_owned(), attribute.to_owned())));
+        assert!(super::names("attribute_not_exists(pk)").is_empty());
+    }
+
+    /// A bare word could be one that DynamoDB reserves.
+    #[test]
+    fn every_rule_names_attributes_with_a_hash() {
+        for Rule(text) in rules::ALL {
+            let bare = text.replace("attribute_not_exists", "").replace(" OR ", " ");
+            let words = bare.split(|c: char| !c.is_ascii_alphanumeric() && !"#:_".contains(c));
+            for word in words.filter(|word| !word.is_empty()) {
+                assert!(word.starts_with(['#', ':']), "{word} in {text}");
+            }
+        }
+    }
+}

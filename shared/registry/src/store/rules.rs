@@ -1,0 +1,109 @@
+//! Every rule that DynamoDB evaluates when it writes: one constant each.
+//!
+//! A constant has the name that the model has for it (`model/src/conditions.rs`), in capitals; a test of the model holds
+//! the two lists against each other, and `docs/model.md` says which world breaks without which rule. Rules of the same
+//! text have a constant each, so that one can be taken out without the other. `#x` stands for the attribute `x`, always:
+//! hundreds of plain words, `name` and `state` among them, are reserved in DynamoDB.
+
+/// A rule, as a condition expression.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rule(pub(super) &'static str);
+
+macro_rules! rules {
+    ($($(#[$doc:meta])* $name:ident: $text:literal;)+) => {
+        $($(#[$doc])* pub(crate) const $name: Rule = Rule($text);)+
+
+        /// All of them.
+        #[cfg(test)]
+        pub(super) const ALL: &[Rule] = &[$($name),+];
+    };
+}
+
+rules! {
+    // A claim. An absent attribute is neither smaller nor greater than anything, so what has no expiry is never dead.
+
+    /// Nobody holds the port: there is no item, or a dead one.
+    PORT_IF_DEAD: "attribute_not_exists(#pk) OR #expires_at <= :now";
+    /// The name was never used, or its last claim was on this very port, which [`PORT_IF_DEAD`] shows to be dead.
+    NAME_FREE: "attribute_not_exists(#pk) OR #port = :port";
+    /// The name's last claim is the one that was judged.
+    NAME_AS_JUDGED: "attribute_not_exists(#pk) OR #secret = :was";
+    /// The claim that is removed to make way is still dead.
+    DEAD_STILL: "#expires_at <= :now";
+    /// The key is not in use.
+    KEY_NEW: "attribute_not_exists(#pk) OR #expires_at <= :now";
+    /// The key is not in use, or is by the claim that was judged dead.
+    KEY_AS_JUDGED: "attribute_not_exists(#pk) OR #expires_at <= :now OR #secret = :was";
+
+    // An accept.
+
+    /// Only the holder of the secret passes, and nobody else ever has that secret.
+    ACCEPT_SECRET: "#secret = :secret";
+    /// The offer is the service's in whose name it is accepted.
+    ACCEPT_SERVICE: "#service = :service";
+    /// It is an offer. Today [`ACCEPT_LIVE`] implies it, since only offers have an expiry; an allocation with a lease will
+    /// have one too.
+    ACCEPT_OFFERED: "#state = :offered";
+    /// Its time is not over.
+    ACCEPT_LIVE: "#expires_at > :now";
+
+    // A rejection, by the holder or by the call that made the offer and takes it back.
+
+    /// Only the holder of the secret passes.
+    REJECT_SECRET: "#secret = :secret";
+    /// The offer is the service's in whose name it is rejected.
+    REJECT_SERVICE: "#service = :service";
+    /// It is an offer still; see [`ACCEPT_OFFERED`].
+    REJECT_OFFERED: "#state = :offered";
+    /// Its time is not over.
+    REJECT_LIVE: "#expires_at > :now";
+
+    // The end of a claim whose holder is not asked.
+
+    /// What is removed as dead is dead.
+    REMOVE_STILL: "#expires_at <= :now";
+    /// The allocation is the one that was meant.
+    RELEASE_SECRET: "#secret = :secret";
+    /// It began no later than the release was sent, or than it was seen to have begun. Only allocations have an `accepted`.
+    RELEASE_SENT: "#accepted <= :sent";
+    /// The allocation is the service's.
+    RELEASE_PORT_SERVICE: "#service = :service";
+    /// It began no later than the release was sent.
+    RELEASE_PORT_SENT: "#accepted <= :sent";
+
+    // A service and its range.
+
+    /// There is no service of this name.
+    CREATE_ABSENT: "attribute_not_exists(#pk)";
+    /// A new content: the service is as it was read.
+    CONTENT_AS_READ: "#revision = :revision";
+    /// A mark: the service is as it was read.
+    MARK_AS_READ: "#revision = :revision";
+    /// A mark is taken off: it is that very mark.
+    UNMARK_AS_READ: "#revision = :revision";
+    /// A new range: the service is as it was read or marked.
+    RESIZE_AS_READ: "#revision = :revision";
+    /// A deletion: the mark is the very one that was set.
+    DELETE_AS_READ: "#revision = :revision";
+    /// Nobody has written Ranges since it was read.
+    RANGES_VERSION: "#version = :version";
+    /// The same, where there was no Ranges.
+    RANGES_ABSENT: "attribute_not_exists(#version)";
+
+    // The reconciler.
+
+    /// The Instance is the one whose claim is gone.
+    NOTE_SECRET: "#secret = :secret";
+    /// The Instance still is the one whose claim is gone.
+    INSTANCE_SECRET: "#secret = :secret";
+    /// The key's time is over.
+    REQUEST_OVER: "#expires_at <= :now";
+    /// There is no service of the allocation's.
+    ORPHAN_SERVICE: "attribute_not_exists(#pk)";
+    /// The allocation is the one that was seen.
+    ORPHAN_SECRET: "#secret = :secret";
+    /// Nobody has written Ranges since before the services were read.
+    REBUILD_VERSION: "#version = :version";
+    /// The same, where there was no Ranges.
+    REBUILD_ABSENT: "attribute_not_exists(#version)";
+}
