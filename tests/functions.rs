@@ -8,6 +8,8 @@
 mod endpoints;
 #[path = "functions/events.rs"]
 mod events;
+#[path = "functions/generated.rs"]
+mod generated;
 #[path = "functions/hostile.rs"]
 mod hostile;
 #[path = "functions/observability.rs"]

@@ -76,7 +76,7 @@ fi
 
 # The database, where the containers find it. SAM calls the template's table by its logical name, Table.
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])')
-target/release/portmaster --in-memory --table Table --listen 127.0.0.1:0 --database-listen "$host:$port" > "$work/greeting" 2> "$work/log" &
+target/release/portmasterd --in-memory --table Table --listen 127.0.0.1:0 --database-listen "$host:$port" > "$work/greeting" 2> "$work/log" &
 pids+=($!)
 
 PATH=$(.ci/venv aws):$PATH

@@ -40,7 +40,7 @@ def pipeline(title):
 @contextlib.contextmanager
 def registry(folder):
     """The local server; gives its URL."""
-    binary = sys.argv[1] if len(sys.argv) > 1 else ROOT / "target" / "release" / "portmaster"
+    binary = sys.argv[1] if len(sys.argv) > 1 else ROOT / "target" / "release" / "portmasterd"
     with open(folder / "greeting", "w") as out, open(folder / "log", "w") as log:
         server = subprocess.Popen([binary, "--listen", "127.0.0.1:0", "--in-memory"], stdout=out, stderr=log)
     try:

@@ -3,11 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use portmaster_http::{ENDPOINTS, document};
+use portmaster_http::{ENDPOINTS, Endpoint, document};
 use portmaster_registry::metrics::METRICS;
 use serde_json::Value;
 
-fn file(name: &str) -> String {
+/// A file of the repository.
+pub fn file(name: &str) -> String {
     std::fs::read_to_string(format!("{}/../{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
 
@@ -67,12 +68,34 @@ fn catch_all() -> BTreeSet<String> {
     methods.iter().flat_map(|method| [format!("{method} /"), format!("{method} /{{proxy+}}")]).collect()
 }
 
+/// A method on a path, and the tag that it has in the OpenAPI document.
+pub struct Operation {
+    pub method: String,
+    pub path: String,
+    pub tag: String,
+}
+
+/// What an endpoint serves.
+pub fn operations(endpoint: &Endpoint) -> Vec<Operation> {
+    let (_, own) = (endpoint.routes)().split_for_parts();
+    let paths = serde_json::to_value(&own.paths).unwrap();
+    let operation = |path: &str, method: &str, operation: &Value| Operation {
+        method: method.to_uppercase(),
+        path: path.to_owned(),
+        tag: operation["tags"][0].as_str().unwrap().to_owned(),
+    };
+    let of = |(path, item): (&String, &Value)| {
+        item.as_object().unwrap().iter().map(|(method, found)| operation(path, method, found)).collect::<Vec<_>>()
+    };
+    paths.as_object().unwrap().iter().flat_map(of).collect()
+}
+
 fn documented() -> BTreeSet<String> {
     routes(&serde_json::from_str::<Value>(document()).unwrap()["paths"])
 }
 
 /// `create-offer` is CreateOfferFunction.
-fn logical_id(binary: &str) -> String {
+pub fn logical_id(binary: &str) -> String {
     let word = |word: &str| format!("{}{}", word[..1].to_uppercase(), &word[1..]);
     binary.split('-').map(word).collect::<String>() + "Function"
 }
@@ -82,8 +105,8 @@ fn template_routers_and_document_have_the_same_routes() {
     let template = Template::read();
     let mut all = BTreeSet::new();
     for endpoint in ENDPOINTS {
-        let (_, own) = (endpoint.routes)().split_for_parts();
-        let mut own = routes(&serde_json::to_value(&own.paths).unwrap());
+        let served = operations(endpoint).into_iter();
+        let mut own: BTreeSet<_> = served.map(|operation| format!("{} {}", operation.method, operation.path)).collect();
         if endpoint.function == "pages" {
             own.extend(catch_all());
         }
@@ -147,9 +170,10 @@ fn the_api_is_closed_and_its_log_keeps_secrets() {
     }
 }
 
-/// The two policies allow their calls by method and path, one line each, and nothing else.
+/// A user's policy allows its calls by method and path, one line each, and nothing else; an admin's allows every call, in
+/// as few lines as that takes, so that it does not repeat the user's.
 #[test]
-fn the_policies_name_every_call_and_no_other() {
+fn the_policies_allow_every_call_that_is_theirs() {
     let template = Template::read();
     let policies: BTreeMap<_, _> = template.resources("AWS::IAM::ManagedPolicy").collect();
     let allowed = |policy: &str| -> BTreeSet<String> {
@@ -160,23 +184,33 @@ fn the_policies_name_every_call_and_no_other() {
         });
         resources.map(|arn| arn.as_str().unwrap().split_once("/$default/").unwrap().1.to_owned()).collect()
     };
-    // A parameter of a path is a star in an ARN.
+    // A parameter of a path is a star in an ARN, and a star in an ARN stands for slashes too.
     let braces = regex::Regex::new(r"\{\w+\}").unwrap();
-    let pattern = |route: &String| braces.replace_all(&route.replace(' ', ""), "*").into_owned();
-    let everything: BTreeSet<_> = documented().iter().map(pattern).collect();
+    let named = |route: &String| braces.replace_all(&route.replace(' ', ""), "*").into_owned();
+    let matched = |pattern: &String, routes: &BTreeSet<String>| -> BTreeSet<String> {
+        let wild = regex::Regex::new(&format!("^{}$", regex::escape(pattern).replace("\\*", ".*"))).unwrap();
+        // What a route looks like with something in the place of its parameters.
+        let call = |route: &&String| wild.is_match(&route.replace('*', "x"));
+        routes.iter().filter(call).cloned().collect()
+    };
+    let everything: BTreeSet<_> = documented().iter().map(named).collect();
     let services: BTreeSet<_> = ["POST", "GET"]
         .map(|method| format!("{method}/v1/services"))
         .into_iter()
         .chain(["GET", "PUT", "PATCH", "DELETE"].map(|method| format!("{method}/v1/services/*")))
         .collect();
-    assert_eq!(allowed("AdminPolicy"), everything);
     assert_eq!(allowed("UserPolicy"), &everything - &services);
-    // A star in an ARN stands for slashes too: still none of the user's patterns reaches a service.
     for pattern in allowed("UserPolicy") {
-        let wild = regex::Regex::new(&format!("^{}$", regex::escape(&pattern).replace("\\*", ".*"))).unwrap();
-        for service in ["POST/v1/services", "GET/v1/services", "PUT/v1/services/django", "DELETE/v1/services/django"] {
-            assert!(!wild.is_match(service), "{pattern} reaches {service}");
-        }
+        assert!(matched(&pattern, &services).is_empty(), "{pattern} reaches {:?}", matched(&pattern, &services));
+    }
+    let admins = allowed("AdminPolicy");
+    let reached = |patterns: &BTreeSet<String>| -> BTreeSet<String> {
+        patterns.iter().flat_map(|pattern| matched(pattern, &everything)).collect()
+    };
+    assert_eq!(reached(&admins), everything);
+    for pattern in &admins {
+        let others = &admins - &[pattern.clone()].into();
+        assert_ne!(reached(&others), everything, "{pattern} allows nothing that the others do not");
     }
 }
 
@@ -225,8 +259,16 @@ fn alarms_watch_every_function_and_what_there_is() {
         assert!(ours.contains(alarm["Properties"]["MetricName"].as_str().unwrap()), "{id}");
     }
     let (_, dashboard) = template.resources("AWS::CloudWatch::Dashboard").next().unwrap();
-    let body: Value = serde_json::from_str(dashboard["Properties"]["DashboardBody"].as_str().unwrap()).unwrap();
+    // `!Sub`: a text, and what takes the place of its variables.
+    let [body, variables] = dashboard["Properties"]["DashboardBody"].as_array().unwrap().as_slice() else { panic!() };
+    let mut text = body.as_str().unwrap().to_owned();
+    for (name, value) in variables.as_object().unwrap() {
+        assert!(text.contains(&format!("${{{name}}}")), "the dashboard has no place for {name}");
+        text = text.replace(&format!("${{{name}}}"), value.as_str().unwrap());
+    }
+    let body: Value = serde_json::from_str(&text).unwrap();
     let mut shown = 0;
+    let mut functions = BTreeSet::new();
     for widget in body["widgets"].as_array().unwrap() {
         let mut namespace = "";
         for metric in widget["properties"]["metrics"].as_array().into_iter().flatten() {
@@ -239,9 +281,15 @@ fn alarms_watch_every_function_and_what_there_is() {
                 assert!(ours.contains(metric[1].as_str().unwrap()), "{metric}");
                 shown += 1;
             }
+            if metric[2] == "FunctionName" {
+                assert_eq!(namespace, "AWS/Lambda");
+                functions.insert((metric[1].as_str().unwrap(), metric[3].as_str().unwrap().to_owned()));
+            }
         }
     }
     assert!(shown >= 12, "{shown}");
+    let ids = template.functions().map(|(id, _)| format!("${{{id}}}"));
+    assert_eq!(functions, ids.flat_map(|id| [("Errors", id.clone()), ("Throttles", id)]).collect());
 }
 
 /// Throttles are per route: the open route and the lists, which read the most, have limits of their own, far below the
@@ -342,6 +390,16 @@ fn the_table_alone_is_the_templates() {
     let referred = regex::Regex::new(r"!(?:Ref|If \[|Condition) ?(\w+)(?:$|[\],\s])").unwrap();
     let found: BTreeSet<_> = referred.captures_iter(&alone).map(|found| found[1].to_owned()).collect();
     assert_eq!(&found - &["AWS".to_owned()].into(), &known - &["HasMaxUnits".to_owned()].into());
+}
+
+/// Whoever reads the template sees whole lines: only an ARN may be as long as this.
+#[test]
+fn the_template_has_readable_lines() {
+    for name in ["template.yaml", "table.yaml"] {
+        for (number, line) in (1..).zip(file(name).lines()) {
+            assert!(line.chars().count() <= 140, "{name}:{number} has {} columns", line.chars().count());
+        }
+    }
 }
 
 /// What an idle stack costs is counted from what there is.
