@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::Stage;
+use portmaster_testkit::Stage;
 
 /// P1, P5.
 #[tokio::test]

@@ -197,7 +197,7 @@ def suite(deployment, credentials, checks):
         "AWS_REGION": REGION,
         "RUST_BACKTRACE": "0",
     }
-    command = ["cargo", "test", "--locked", "-p", "portmaster", "--test", "api", "--", "--test-threads=1"]
+    command = ["cargo", "test", "--locked", "-p", "portmaster-tests", "--test", "api", "--", "--test-threads=1"]
     run = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
     print("\n".join(line for line in run.stdout.splitlines() if line.startswith("test ")))
     checks.check("the tests of the API pass", run.returncode == 0, run.stdout[-12_000:] + run.stderr[-1_000:])

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::network::Network;
-use crate::support::TABLE;
+use portmaster_testkit::TABLE;
 
 const EPOCH: i64 = 1_800_000_000_000;
 const OFFER_SECONDS: u32 = 3_600;

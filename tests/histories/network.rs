@@ -18,14 +18,14 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 use dynoxide::Database;
 use portmaster::{answering, perform};
-use portmaster_simulated::keys;
+use portmaster_testkit::keys;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
-use crate::support::{conflict, error};
+use portmaster_testkit::{conflict, error};
 
 /// What a caller meets on its way. One for each operation in progress; the requests find it by the task they are in.
 #[derive(Debug, Default)]
@@ -475,7 +475,7 @@ impl Inner {
 
     fn partition(&mut self, pk: &str) -> Vec<Value> {
         let query = json!({
-            "TableName": crate::support::TABLE, "KeyConditionExpression": "pk = :pk",
+            "TableName": portmaster_testkit::TABLE, "KeyConditionExpression": "pk = :pk",
             "ExpressionAttributeValues": { ":pk": { "S": pk } },
         });
         let found = self.perform("Query", query.to_string().as_bytes()).unwrap();

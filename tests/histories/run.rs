@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep};
 use super::linearize::{Entry, Stamp, linearize};
 use super::network::{Fault, Network, TRIP, Trip};
 use super::slot::{Accepted, Asked, Claim, Ghost, Op, Rejected, Released, Slot};
-use crate::support::TABLE;
+use portmaster_testkit::TABLE;
 
 /// When a history begins, in milliseconds since the epoch; of no importance.
 const EPOCH: i64 = 1_800_000_000_000;

@@ -10,7 +10,7 @@ use portmaster_shared::domain::{
 use portmaster_shared::operations::{Content, IfMatch, NewService, PortOrName, Registry};
 use portmaster_shared::store::Call;
 
-use crate::support::{Meter, World, call, default_namespace, embedded_or_skip, fill};
+use portmaster_testkit::{Meter, World, call, default_namespace, embedded_or_skip, fill};
 
 fn service() -> ServiceName {
     ServiceName::try_from("django").unwrap()

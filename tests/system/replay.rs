@@ -1,8 +1,8 @@
-//! `Idempotency-Key`: the same request again (promise P8).
+//! An `Idempotency-Key` and what becomes of its offer: replayed from any process, and new when that is gone (promise P8).
 
 use std::time::Duration;
 
-use crate::support::World;
+use portmaster_testkit::World;
 
 /// P8.
 #[tokio::test]
@@ -18,7 +18,7 @@ async fn the_same_key_gives_the_same_offer() {
     let quoted = world.api.ask_with_key("django", "web-01", "\"build-1\"").await.expect(201);
     assert_eq!(quoted.body, first.body);
     // From another process, too.
-    let elsewhere = crate::support::serve(world.another(0).await).await;
+    let elsewhere = portmaster_testkit::serve(world.another(0).await).await;
     assert_eq!(elsewhere.ask_with_key("django", "web-01", "build-1").await.expect(201).body, first.body);
     // And after it was accepted, as a pipeline that is run again needs it.
     world.api.accept("django", &first.secret()).await.expect(201);
@@ -62,7 +62,7 @@ async fn a_key_is_answered_when_the_range_is_full() {
     world.api.offer("django", "web-02").await;
     world.api.ask_with_key("django", "web-03", "new").await.expect_problem(409, "range-exhausted");
     for registry in [world.registry.clone(), world.another(0).await] {
-        let api = crate::support::serve(registry).await;
+        let api = portmaster_testkit::serve(registry).await;
         let again = api.ask_with_key("django", "web-01", "k").await.expect(201);
         assert_eq!((&again.body, again.header("idempotent-replayed")), (&first.body, "true"));
         api.ask_with_key("django", "web-03", "k").await.expect_problem(422, "idempotency-key-reused");
@@ -77,7 +77,7 @@ async fn a_crowd_with_one_key_gets_one_offer() {
         world.api.service_with(strategy, start, start + 99, strategy).await;
         let mut callers = Vec::new();
         for _ in 0..8 {
-            callers.push(crate::support::serve(world.another(0).await).await);
+            callers.push(portmaster_testkit::serve(world.another(0).await).await);
         }
         let asks = (0..32).map(|i| callers[i % 8].ask_with_key(strategy, "web-01", "k"));
         let answers = futures::future::join_all(asks).await;

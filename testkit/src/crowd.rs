@@ -11,7 +11,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::time::{Instant, sleep};
 
-use super::Distant;
+use crate::Distant;
 
 /// What one asked, within the API's own deadline, and what came of it.
 #[derive(Debug)]

@@ -210,7 +210,7 @@ pub fn error(status: u16, code: &str) -> HttpResponse {
 }
 
 /// The same, with members of its own.
-pub fn error_with(status: u16, code: &str, more: &str) -> HttpResponse {
+fn error_with(status: u16, code: &str, more: &str) -> HttpResponse {
     let body = format!(r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{code}","message":"injected",{more}}}"#);
     HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body))
 }

@@ -6,11 +6,6 @@
 //! DynamoDB does and the embedded one cannot is done here: a write that arrives while a transaction on the same item is
 //! under way is refused with a conflict, and so is, at random, one in so many transactions more.
 
-#![allow(clippy::unwrap_used, reason = "a part of tests and benchmarks, which stop where something is wrong")]
-
-mod crowd;
-mod database;
-
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -27,11 +22,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-pub use crowd::{Offered, create, crowd, offer};
-pub use database::keys;
-
-/// The table's name.
-pub const TABLE: &str = "portmaster";
+use crate::{TABLE, keys};
 
 /// How far away DynamoDB is.
 #[derive(Clone, Copy, Debug)]

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::process::Process;
-use crate::support::{embedded_or_skip, rounds};
+use portmaster_testkit::{embedded_or_skip, rounds};
 
 /// How a good request is spoiled. Places are shares of its length.
 #[derive(Clone, Debug)]

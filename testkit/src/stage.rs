@@ -3,7 +3,7 @@
 use std::ops::Deref;
 use std::time::Duration;
 
-use super::{Caller, World};
+use crate::{Caller, World};
 
 /// A registry without services, and its caller: one of the test's own, or the deployment that `PORTMASTER_TEST_URL` names.
 ///
@@ -15,6 +15,7 @@ pub struct Stage {
 }
 
 impl Stage {
+    /// An empty one.
     pub async fn new() -> Self {
         let Ok(url) = std::env::var("PORTMASTER_TEST_URL") else {
             let world = World::new().await;

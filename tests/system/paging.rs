@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{World, fill};
+use portmaster_testkit::{World, fill};
 
 /// P10: a page that DynamoDB's filter emptied still leads on.
 #[tokio::test]

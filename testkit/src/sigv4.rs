@@ -8,14 +8,14 @@ use aws_smithy_runtime_api::client::identity::Identity;
 
 /// Whoever calls.
 #[derive(Clone)]
-pub struct Signer {
+pub(crate) struct Signer {
     identity: Identity,
     region: String,
 }
 
 impl Signer {
     /// Whoever the usual variables name.
-    pub fn from_environment() -> Self {
+    pub(crate) fn from_environment() -> Self {
         let variable = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is needed to sign requests"));
         let token = std::env::var("AWS_SESSION_TOKEN").ok();
         let credentials = aws_sdk_dynamodb::config::Credentials::new(
@@ -28,7 +28,7 @@ impl Signer {
         Self { identity: credentials.into(), region: variable("AWS_REGION") }
     }
 
-    pub fn sign(&self, request: &mut reqwest::Request) {
+    pub(crate) fn sign(&self, request: &mut reqwest::Request) {
         let mut settings = SigningSettings::default();
         settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
         let params = v4::SigningParams::builder()

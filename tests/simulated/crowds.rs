@@ -1,18 +1,14 @@
 //! Crowds in simulated time: how many tries an offer takes where its callers share no memory, 15 ms away from the table
 //! and with conflicts (promises P1, P17). A *try* is a claim transaction that was sent.
 //!
-//! A program of its own, since it keeps a processor busy, and the other tests have deadlines in real time.
-//!
 //! Counts and never times, so that they hold on any machine. More seeds than the usual few: `CROWD_SEEDS=50`.
-
-#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use portmaster_shared::domain::Strategy;
 use portmaster_shared::operations::Error;
-use portmaster_simulated::{Distant, Network, Offered, create, crowd, offer};
+use portmaster_testkit::{Distant, Network, Offered, create, crowd, offer};
 use tokio::time::sleep;
 
 const START: u16 = 5000;

@@ -6,17 +6,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub)]
 
-#[path = "histories/damage.rs"]
 mod damage;
-#[path = "histories/linearize.rs"]
 mod linearize;
-#[path = "histories/network.rs"]
 mod network;
-#[path = "histories/run.rs"]
 mod run;
-#[path = "histories/slot.rs"]
 mod slot;
-mod support;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -86,7 +80,7 @@ fn play<T: Send>(test: &str, count: u64, one: impl Fn(u64) -> Result<T, String> 
         let so_far = played.len();
         panic!(
             "seed {seed}: {why}\n{so_far} others went as they should. This one again:\n  PORTMASTER_SEED={seed} cargo \
-             test -p portmaster --test histories {test}"
+             test -p portmaster-tests --test histories {test}"
         );
     }
     played

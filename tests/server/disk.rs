@@ -8,7 +8,7 @@ use tokio::process::Command;
 use tokio::time::sleep;
 
 use crate::process::Process;
-use crate::support::{Answer, Caller};
+use portmaster_testkit::{Answer, Caller};
 
 /// The local server, started by a shell that prepares something first: `$0` is the server, `$@` its arguments.
 fn prepared(mut shell: Command, preparation: &str, data: &Path) -> Command {

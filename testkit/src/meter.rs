@@ -20,7 +20,9 @@ pub struct Counts {
     pub transacted: usize,
     /// Of the reads, how many were consistent.
     pub consistent: u32,
+    /// What the reads consumed.
     pub read_units: f64,
+    /// What the writes consumed.
     pub write_units: f64,
 }
 

@@ -1,10 +1,10 @@
-//! Bad input: every kind of it gets its problem document and changes nothing (promise P13).
+//! Bad input, invented: whatever the body is, the answer says what is wrong with it, and nothing changes (promise P13).
 
 use proptest::prelude::*;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, World};
+use portmaster_testkit::{Answer, World};
 
 async fn raw(world: &World, method: Method, path: &str, body: impl Into<Vec<u8>>, content_type: &str) -> Answer {
     world.api.send_bytes(method, path, Some(body.into()), &[("content-type", content_type)]).await

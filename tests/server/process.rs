@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::support::{Caller, TABLE, World, call, default_namespace};
+use portmaster_testkit::{Caller, TABLE, World, call, default_namespace};
 
 fn portmaster() -> Command {
     alone(Command::new(env!("CARGO_BIN_EXE_portmaster")))

@@ -5,8 +5,8 @@
 use serde_json::{Value, json};
 
 use crate::process::Process;
-use crate::support::{Caller, embedded_or_skip};
 use crate::wire::{exchange, status};
+use portmaster_testkit::{Caller, embedded_or_skip};
 
 /// Sends a request as it stands; gives status and body.
 async fn send(api: &Caller, head: &str, body: &str) -> (u16, Value) {

@@ -4,15 +4,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub)]
 
-#[path = "functions/endpoints.rs"]
+mod deployment;
 mod endpoints;
-#[path = "functions/events.rs"]
 mod events;
-#[path = "functions/hostile.rs"]
 mod hostile;
-#[path = "functions/observability.rs"]
 mod observability;
-#[path = "functions/runtime.rs"]
-mod runtime;
-#[path = "functions/template.rs"]
 mod template;

@@ -1,8 +1,8 @@
-//! Services: every call and every error.
+//! The ranges of services: they never overlap, and what is in use is not cut off.
 
 use serde_json::{Value, json};
 
-use crate::support::World;
+use portmaster_testkit::World;
 
 fn body(name: &str, start: u16, end: u16) -> Value {
     json!({ "name": name, "start": start, "end": end })
@@ -168,7 +168,7 @@ async fn namespaces_do_not_meet() {
     use portmaster_shared::operations::{Content, IfMatch, NewService, PortOrName};
 
     let world = World::new().await;
-    let (registry, call) = (&world.registry, crate::support::call());
+    let (registry, call) = (&world.registry, portmaster_testkit::call());
     let service = ServiceName::try_from("django").unwrap();
     let name = InstanceName::try_from("web-01").unwrap();
     let port = |number| Port::new(number).unwrap();

@@ -1,10 +1,9 @@
-//! Offers: every call and every error.
+//! Which port an offer gets, and when there is none for it; whatever other processes did before.
 
 use std::time::Duration;
 
+use portmaster_testkit::{Answer, World, fill};
 use serde_json::json;
-
-use crate::support::{Answer, World, fill};
 
 /// Seconds of the day; the tests do not run for that long.
 fn chrono_seconds(text: &str) -> i64 {
@@ -95,7 +94,7 @@ async fn an_offer_of_no_service_is_refused() {
     world.api.service("django", 5000, 5099).await;
     let (_, secret) = world.api.offer("django", "web-01").await;
     world.api.reject("django", &secret).await.expect(204);
-    let elsewhere = crate::support::serve(world.another(0).await).await;
+    let elsewhere = portmaster_testkit::serve(world.another(0).await).await;
     elsewhere.delete("/v1/services/django").await.expect(204);
     world.api.ask("django", "web-02").await.expect_problem(404, "service-not-found");
     // And where it was made anew somewhere else: the memory is of no consequence.
@@ -111,7 +110,7 @@ async fn an_offer_lies_in_the_present_range() {
     world.api.service("django", 5000, 5099).await;
     let (_, secret) = world.api.offer("django", "web-01").await;
     world.api.reject("django", &secret).await.expect(204);
-    let elsewhere = crate::support::serve(world.another(0).await).await;
+    let elsewhere = portmaster_testkit::serve(world.another(0).await).await;
     elsewhere.put("/v1/services/django", json!({ "start": 5050, "end": 5052 })).await.expect(200);
     for (name, port) in [("web-02", 5050), ("web-01", 5051), ("web-03", 5052)] {
         assert_eq!(world.api.offer("django", name).await.0, port);
@@ -127,7 +126,7 @@ async fn an_offer_lies_in_the_present_range() {
 #[tokio::test]
 async fn every_process_sees_what_was_answered() {
     let world = World::new().await;
-    let elsewhere = crate::support::serve(world.another(0).await).await;
+    let elsewhere = portmaster_testkit::serve(world.another(0).await).await;
     world.api.service("django", 5000, 5099).await;
     for i in 0..20 {
         let (here, there) = if i % 2 == 0 { (&world.api, &elsewhere) } else { (&elsewhere, &world.api) };
@@ -147,7 +146,7 @@ async fn every_process_sees_what_was_answered() {
 
 #[tokio::test]
 async fn the_announced_lifetime_is_the_configured_one() {
-    let world = World::with(crate::support::Setup { offer_seconds: 90, sweep: None }).await;
+    let world = World::with(portmaster_testkit::Setup { offer_seconds: 90, sweep: None }).await;
     world.api.service("django", 5000, 5099).await;
     let offer = world.api.ask("django", "web-01").await.expect(201);
     let time = |member: &str| chrono_seconds(offer.body[member].as_str().unwrap());
@@ -165,7 +164,7 @@ async fn a_large_range_is_not_read_again_at_once() {
     fill(&world, "django", 5000, 198).await;
     let (_, first) = world.api.offer("django", "mine").await;
     let keyed = world.api.ask_with_key("django", "keyed", "key").await.expect(201);
-    let elsewhere = crate::support::serve(world.forgetful().await).await;
+    let elsewhere = portmaster_testkit::serve(world.forgetful().await).await;
     let full = || async { world.api.ask("django", "one-more").await.expect_problem(409, "range-exhausted") };
     // On a machine with much else to do, a second may pass between any two of them.
     let says = |answer: &Answer, what: &str| answer.body["detail"].as_str().unwrap().contains(what);
@@ -222,11 +221,33 @@ async fn a_small_range_is_read_each_time() {
     let world = World::new().await;
     world.api.service("django", 5000, 5099).await;
     fill(&world, "django", 5000, 100).await;
-    let elsewhere = crate::support::serve(world.forgetful().await).await;
+    let elsewhere = portmaster_testkit::serve(world.forgetful().await).await;
     for _ in 0..2 {
         let full = world.api.ask("django", "more").await.expect_problem(409, "range-exhausted");
         assert!(full.header("retry-after").is_empty());
     }
     elsewhere.delete("/v1/services/django/ports/5050").await.expect(204);
     assert_eq!(world.api.offer("django", "more").await.0, 5050);
+}
+
+#[tokio::test]
+async fn a_released_port_is_free() {
+    let world = World::new().await;
+    world.api.service("django", 5000, 5001).await;
+    for by in ["5000", "web-01"] {
+        let (_, secret) = world.api.offer("django", "web-01").await;
+        world.api.accept("django", &secret).await.expect(201);
+        world.api.delete(&format!("/v1/services/django/ports/{by}")).await.expect(204);
+        for path in ["/v1/ports/5000", "/v1/services/django/ports/web-01", "/v1/services/django/ports/5000"] {
+            world.api.get(path).await.expect_problem(404, "port-not-found");
+        }
+        world.api.delete(&format!("/v1/services/django/ports/{by}")).await.expect_problem(404, "port-not-found");
+        // The secret died with the allocation.
+        world.api.accept("django", &secret).await.expect_problem(404, "offer-not-found");
+    }
+    assert_eq!(world.api.allocate("django", "web-02").await, 5000);
+    // A stale name does not release its successor.
+    world.api.delete("/v1/services/django/ports/web-01").await.expect_problem(404, "port-not-found");
+    assert_eq!(world.api.get("/v1/ports/5000").await.expect(200).body["name"], json!("web-02"));
+    world.assert_healthy().await;
 }

@@ -1,11 +1,11 @@
-//! Crowds: as many callers as there are ports, all at the same moment.
+//! As many callers as there are ports, or more, or all for one name, at the same moment.
 
 use std::collections::BTreeSet;
 
 use futures::future::join_all;
 
-use crate::support::{World, call, default_namespace, serve};
 use portmaster_shared::domain::{InstanceName, ServiceName};
+use portmaster_testkit::{World, call, default_namespace, serve};
 
 const CROWD: usize = 64;
 

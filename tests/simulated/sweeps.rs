@@ -4,15 +4,13 @@
 //! Counts requests and units, and time as it passes 6 ms away from the table. `SWEEP_NAMES=100000` sweeps a table of so
 //! many names and 0.48 times as many ports; with `-- --nocapture` the figures are told.
 
-#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
-
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use portmaster_shared::domain::{Namespace, Port, ServiceName, Strategy};
 use portmaster_shared::operations::{Findings, Registry};
 use portmaster_shared::store::{Call, Meter};
-use portmaster_simulated::{Distant, Network, TABLE, create};
+use portmaster_testkit::{Distant, Network, TABLE, create};
 use tokio::time::{Instant, sleep};
 
 const SERVICE: &str = "django";

@@ -1,0 +1,8 @@
+//! What is counted in simulated time: the tries of crowds, and what the reconciler costs on a large table.
+//!
+//! A program of its own, since it keeps a processor busy, and the other tests have deadlines in real time.
+
+#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
+
+mod crowds;
+mod sweeps;

@@ -1,0 +1,17 @@
+//! The registry seen from outside: over HTTP, and over the SDK. What the tests check are the numbered
+//! promises of `docs/semantics.md`; each names its own.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub)]
+
+mod allocation;
+mod bad_input;
+mod clocks;
+mod contention;
+mod cost;
+mod faults;
+mod fuzz;
+mod paging;
+mod races;
+mod ranges;
+mod reconciler;
+mod replay;
