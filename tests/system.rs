@@ -13,6 +13,8 @@ mod clocks;
 mod cost;
 #[path = "system/crowd.rs"]
 mod crowd;
+#[path = "system/deadlines.rs"]
+mod deadlines;
 #[path = "system/disk.rs"]
 mod disk;
 #[path = "system/errors.rs"]
@@ -21,6 +23,14 @@ mod errors;
 mod faults;
 #[path = "system/fuzz.rs"]
 mod fuzz;
+#[path = "system/half_seen.rs"]
+mod half_seen;
+#[path = "system/held_changes.rs"]
+mod held_changes;
+#[path = "system/held_claims.rs"]
+mod held_claims;
+#[path = "system/held_sweeps.rs"]
+mod held_sweeps;
 #[path = "system/idempotency.rs"]
 mod idempotency;
 #[path = "system/lists.rs"]
