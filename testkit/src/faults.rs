@@ -3,12 +3,14 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use aws_sdk_dynamodb::config::SharedHttpClient;
 use aws_sdk_dynamodb::config::http::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::http::{HttpConnector as _, HttpConnectorFuture, SharedHttpConnector};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::byte_stream::ByteStream;
 use portmaster::{Request, answering_over};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -35,9 +37,22 @@ pub enum Fault {
     Wait,
     /// It is not done: throttled, and not told so before [`Plan::open`].
     WaitAndThrottle,
+    /// It is a read that arrives and is answered, and whose answer is kept for [`Fault::Stale`] and [`Fault::Half`].
+    Keep,
+    /// It is a read that shows what was kept, unless it was to be consistent.
+    Stale,
+    /// A transaction is being committed, and its items become visible one by one. A single read, consistent or not, shows
+    /// what was kept, or nothing if nothing was; a read in a transaction is a conflict.
+    Half,
 }
 
+/// How long a test waits for a request that its script holds back: where the code never sends it, the test fails.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Which requests meet which fault.
+///
+/// A script names each request by its operation, and where that is not enough by words that its body contains:
+/// `"PutItem"`, `"DeleteItem INSTANCE#django"`, or `"GetItem|TransactGetItems 05000"` where either operation is meant.
 #[derive(Clone, Debug, Default)]
 pub struct Plan(Arc<Mutex<Faults>>, Arc<Gate>);
 
@@ -56,20 +71,38 @@ impl Default for Gate {
 
 #[derive(Debug, Default)]
 struct Faults {
-    /// For the next requests of an operation, in order.
+    /// For the next requests that are named so, in order.
     scripted: VecDeque<(&'static str, Fault)>,
     /// For all others: how many in a hundred, and from what.
     random: Option<(u32, SmallRng)>,
     met: usize,
     /// What is on its way, and where to.
     held: Vec<(SharedHttpConnector, HttpRequest)>,
+    /// What a read was answered in the past.
+    kept: Option<Vec<u8>>,
+}
+
+/// Whether a script's name of a request fits this one.
+fn names(name: &str, operation: &str, body: &[u8]) -> bool {
+    let mut words = name.split(' ');
+    words.next().is_some_and(|operations| operations.split('|').any(|one| one == operation))
+        && words.all(|word| contains(body, word))
+}
+
+fn contains(body: &[u8], word: &str) -> bool {
+    body.windows(word.len()).any(|window| window == word.as_bytes())
 }
 
 impl Plan {
-    /// These faults for the next requests of these operations, in order; nothing else.
+    /// These faults for the next requests that are named so, in order; nothing else.
     pub fn script(faults: &[(&'static str, Fault)]) -> Self {
         let faults = Faults { scripted: faults.iter().copied().collect(), ..Faults::default() };
         Self(Arc::new(Mutex::new(faults)), Arc::default())
+    }
+
+    /// These as well, after those that are left: for a process that has been warmed up meanwhile.
+    pub fn add(&self, faults: &[(&'static str, Fault)]) {
+        self.0.lock().unwrap().scripted.extend(faults);
     }
 
     /// So many in a hundred, from a seed.
@@ -80,7 +113,12 @@ impl Plan {
 
     /// Until a request waits.
     pub async fn waiting(&self) {
-        self.1.arrivals.acquire().await.unwrap().forget();
+        let arrival = tokio::time::timeout(PATIENCE, self.1.arrivals.acquire()).await;
+        arrival.unwrap_or_else(|_| panic!("no request waits; still to come: {:?}", self.left())).unwrap().forget();
+    }
+
+    fn left(&self) -> Vec<(&'static str, Fault)> {
+        self.0.lock().unwrap().scripted.iter().copied().collect()
     }
 
     /// Lets one request that waits go.
@@ -107,10 +145,10 @@ impl Plan {
         self.0.lock().unwrap().scripted.is_empty()
     }
 
-    fn next(&self, operation: &str) -> Fault {
+    fn next(&self, operation: &str, body: &[u8]) -> Fault {
         let mut faults = self.0.lock().unwrap();
         let fault = match faults.scripted.front().copied() {
-            Some((scripted, fault)) if scripted == operation => {
+            Some((scripted, fault)) if names(scripted, operation, body) => {
                 faults.scripted.pop_front();
                 fault
             }
@@ -138,8 +176,15 @@ impl Plan {
         answering_over(wire, move |wire, request| plan.send(wire.clone(), request))
     }
 
+    /// What a read shows that sees nothing of what has happened since something was kept, or of anything at all.
+    fn past(&self, operation: &str) -> HttpResponse {
+        let nothing = if operation == "GetItem" { "{}" } else { r#"{"Items":[],"Count":0,"ScannedCount":0}"# };
+        let kept = self.0.lock().unwrap().kept.clone();
+        HttpResponse::new(200.try_into().unwrap(), kept.map_or_else(|| SdkBody::from(nothing), SdkBody::from))
+    }
+
     fn send(&self, answer: SharedHttpConnector, request: Request) -> HttpConnectorFuture {
-        let fault = self.next(request.operation());
+        let fault = self.next(request.operation(), request.body());
         let (operation, request) = (request.operation().to_owned(), request.http);
         match fault {
             Fault::None => answer.call(request),
@@ -171,6 +216,24 @@ impl Plan {
                     Ok(error(400, "ThrottlingException"))
                 })
             }
+            Fault::Keep => {
+                let plan = self.clone();
+                HttpConnectorFuture::new(async move {
+                    let mut response = answer.call(request).await?;
+                    let body = ByteStream::new(response.take_body()).collect().await;
+                    let body = body.map_err(|error| ConnectorError::other(error.into(), None))?.to_vec();
+                    *response.body_mut() = SdkBody::from(body.clone());
+                    plan.0.lock().unwrap().kept = Some(body);
+                    Ok(response)
+                })
+            }
+            Fault::Stale if contains(request.body().bytes().unwrap_or_default(), r#""ConsistentRead":true"#) => {
+                answer.call(request)
+            }
+            Fault::Half if operation.starts_with("Transact") => {
+                HttpConnectorFuture::ready(Ok(conflict(&operation, &request).unwrap()))
+            }
+            Fault::Stale | Fault::Half => HttpConnectorFuture::ready(Ok(self.past(&operation))),
             Fault::InternalError => HttpConnectorFuture::ready(Ok(error(500, "InternalServerError"))),
             Fault::Throttle => HttpConnectorFuture::ready(Ok(error(400, "ThrottlingException"))),
             Fault::Conflict => match conflict(&operation, &request) {

@@ -124,7 +124,7 @@ pub fn call() -> Call {
 }
 
 /// What a test waits for an operation of its own; and of the API, where another DynamoDB is slow under many callers.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The namespace of every call of the API.
 pub fn default_namespace() -> Namespace {

@@ -104,6 +104,26 @@ async fn every_mistake_in_a_body_is_named() {
     world.assert_healthy().await;
 }
 
+/// P13: a URL resolves segments that are dots before it is sent, so what is asked for is another path than the one that was
+/// written. It is the one that was sent whose answer the document announces.
+#[tokio::test]
+async fn a_path_with_dots_is_answered_as_what_it_is_sent_as() {
+    let world = World::new().await;
+    for (written, sent) in [
+        ("/problems/./offers", "/problems/offers"),
+        ("/problems/%2E/offers", "/problems/offers"),
+        ("/v1/../v1/./services", "/v1/services"),
+        ("/v1/services/a/%2e%2e/%2e%2E", "/v1/"),
+    ] {
+        for method in [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+            let send = async |path| world.api.send_bytes(method.clone(), path, None, &[]).await;
+            let answers = [send(written).await, send(sent).await];
+            assert_eq!((answers[0].status, answers[0].kind()), (answers[1].status, answers[1].kind()), "{written}");
+        }
+    }
+    world.assert_healthy().await;
+}
+
 /// P13: no input whatever makes a 500. The client checks that every answer is one the OpenAPI document announces.
 #[test]
 fn no_input_makes_a_500() {

@@ -28,6 +28,21 @@ async fn the_same_key_gives_the_same_offer() {
     world.assert_healthy().await;
 }
 
+/// P8: a key is remembered for a day, also where its offer was accepted and would have expired long ago.
+#[tokio::test]
+async fn a_key_outlives_its_offer_that_was_accepted() {
+    let world = World::new().await;
+    world.api.service("django", 5000, 5099).await;
+    let first = world.api.ask_with_key("django", "web-01", "k").await.expect(201);
+    world.api.accept("django", &first.secret()).await.expect(201);
+    for hours in [0, 22] {
+        world.pass(Duration::from_secs(hours * 3600 + 31 * 60));
+        let again = world.api.ask_with_key("django", "web-01", "k").await.expect(201);
+        assert_eq!((&again.body, again.header("idempotent-replayed")), (&first.body, "true"));
+    }
+    world.assert_healthy().await;
+}
+
 /// P8: a key whose claim is dead is as good as new.
 #[tokio::test]
 async fn a_key_can_be_used_again_once_its_offer_is_gone() {
