@@ -11,9 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_smithy_runtime_api::client::http::HttpConnectorFuture;
 use dynoxide::{AttributeValue, Database};
-use portmaster::{Request, answering, perform, response, without_tokens};
+use portmaster::{Request, perform, response, without_tokens};
 use portmaster_shared::domain::{Clock, Given, Timestamp};
 use portmaster_shared::operations::Registry;
 use portmaster_shared::store::{Call, Table, in_process};
@@ -22,7 +21,9 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use crate::{TABLE, keys};
+use crate::connector::{Answer, Profile, client};
+use crate::words::conflict_on;
+use crate::{Fault, TABLE, keys};
 
 /// How far away DynamoDB is.
 #[derive(Clone, Copy, Debug)]
@@ -113,12 +114,7 @@ impl Distant {
 
     /// A client of it.
     pub async fn client(&self) -> Client {
-        let this = self.clone();
-        let http = answering(move |request| {
-            let this = this.clone();
-            HttpConnectorFuture::new(async move { response(this.answer(request).await) })
-        });
-        Client::from_conf(in_process(http).interceptor(without_tokens()).build())
+        Client::from_conf(in_process(client(self.clone())).interceptor(without_tokens()).build())
     }
 
     /// A process of its own, which remembers nothing and whose clock is the simulated one.
@@ -164,36 +160,6 @@ impl Distant {
         of.mul_f64(factor)
     }
 
-    async fn answer(self, request: Request) -> Result<String, (u16, String)> {
-        let (operation, body) = (request.operation(), request.body());
-        self.count(|traffic| traffic.requests += 1);
-        let is_transaction = operation == "TransactWriteItems";
-        let third = if is_transaction { self.network.transaction } else { self.network.request } / 3;
-        sleep(self.part(third)).await;
-        let written = written(operation, body);
-        let answer = match self.begin(&written, is_transaction) {
-            Err(reasons) => {
-                self.count(|traffic| traffic.conflicts += 1);
-                Err(conflict(operation, &reasons))
-            }
-            Ok(()) if is_transaction => {
-                self.count(|traffic| traffic.transactions += 1);
-                sleep(self.part(third)).await;
-                let answer = perform(&self.database, operation, body);
-                self.end(&written);
-                answer
-            }
-            Ok(()) => {
-                sleep(self.part(third)).await;
-                perform(&self.database, operation, body)
-            }
-        };
-        let bytes = answer.as_ref().map_or_else(|(_, error)| error.len(), String::len) as u64;
-        self.count(|traffic| traffic.bytes += bytes);
-        sleep(self.part(third)).await;
-        answer
-    }
-
     /// A transaction begins on these items, or another write arrives at them; which of them have another under way?
     fn begin(&self, items: &[(String, String)], is_transaction: bool) -> Result<(), Vec<bool>> {
         let mut state = self.state.lock().unwrap();
@@ -232,25 +198,60 @@ fn written(operation: &str, body: &[u8]) -> Vec<(String, String)> {
     }
 }
 
-/// The words for a conflict: a transaction gives them item by item, a single write as an exception.
-fn conflict(operation: &str, in_conflict: &[bool]) -> (u16, String) {
-    let body = if operation.starts_with("Transact") {
-        let reasons: Vec<_> = in_conflict
-            .iter()
-            .map(|conflict| json!({ "Code": if *conflict { "TransactionConflict" } else { "None" } }))
-            .collect();
-        json!({
-            "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
-            "Message": "Transaction cancelled",
-            "CancellationReasons": reasons,
-        })
-    } else {
-        json!({
-            "__type": "com.amazonaws.dynamodb.v20120810#TransactionConflictException",
-            "message": "Transaction is ongoing for the item",
-        })
-    };
-    (400, body.to_string())
+impl Profile for Distant {
+    /// A third of its round trip, before it strays.
+    type Passage = Duration;
+
+    fn leaves(&self, request: &Request) -> (Fault, Duration) {
+        self.count(|traffic| traffic.requests += 1);
+        let round_trip = if is_transaction(request) { self.network.transaction } else { self.network.request };
+        (Fault::None, round_trip / 3)
+    }
+
+    async fn there(&self, _: &Request, third: &Duration) {
+        sleep(self.part(*third)).await;
+    }
+
+    async fn done(&self, request: Request, third: &Duration) -> Answer {
+        let (operation, body) = (request.operation(), request.body());
+        let written = written(operation, body);
+        let answer = match self.begin(&written, is_transaction(&request)) {
+            Err(in_conflict) => {
+                self.count(|traffic| traffic.conflicts += 1);
+                Ok(conflict_on(operation, &in_conflict).unwrap())
+            }
+            Ok(()) if is_transaction(&request) => {
+                self.count(|traffic| traffic.transactions += 1);
+                sleep(self.part(*third)).await;
+                let answer = perform(&self.database, operation, body);
+                self.end(&written);
+                response(answer)
+            }
+            Ok(()) => {
+                sleep(self.part(*third)).await;
+                response(perform(&self.database, operation, body))
+            }
+        }?;
+        let bytes = answer.body().bytes().map_or(0, <[u8]>::len) as u64;
+        self.count(|traffic| traffic.bytes += bytes);
+        Ok(answer)
+    }
+
+    fn later(&self, request: Request, third: Duration) {
+        let this = self.clone();
+        tokio::spawn(async move {
+            sleep(third * 20).await;
+            let _ = this.done(request, &third).await;
+        });
+    }
+
+    async fn back(&self, third: Duration) {
+        sleep(self.part(third)).await;
+    }
+}
+
+fn is_transaction(request: &Request) -> bool {
+    request.operation() == "TransactWriteItems"
 }
 
 /// The simulated time as a clock.

@@ -1,5 +1,5 @@
-//! What real DynamoDB does and the embedded one does not: conflicts, throttling, internal errors, replies that are lost
-//! after the commit. A layer under the SDK, where the wire would be.
+//! The exact network: what real DynamoDB does and the embedded one does not (conflicts, throttling, internal errors,
+//! replies that are lost after the commit), for exactly the requests that a script names.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -7,44 +7,18 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::config::SharedHttpClient;
 use aws_sdk_dynamodb::config::http::{HttpRequest, HttpResponse};
-use aws_smithy_runtime_api::client::http::{HttpConnector as _, HttpConnectorFuture, SharedHttpConnector};
+use aws_smithy_runtime_api::client::http::{HttpConnector as _, SharedHttpConnector};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::byte_stream::ByteStream;
-use portmaster::{Request, answering_over};
+use portmaster::Request;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::sync::Semaphore;
 
-/// What happens to one request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// It arrives and is answered.
-    None,
-    /// It is done, and the connection breaks before the answer.
-    LoseReply,
-    /// It is done, and answered with an internal error.
-    DoneButError,
-    /// It is not done, and answered with an internal error.
-    InternalError,
-    /// It is not done: throttled.
-    Throttle,
-    /// It is not done: somebody else is writing to an item of it.
-    Conflict,
-    /// It is answered with an internal error, and is on its way still: [`Plan::deliver`] lets it arrive.
-    Hold,
-    /// It does not leave before [`Plan::open`].
-    Wait,
-    /// It is not done: throttled, and not told so before [`Plan::open`].
-    WaitAndThrottle,
-    /// It is a read that arrives and is answered, and whose answer is kept for [`Fault::Stale`] and [`Fault::Half`].
-    Keep,
-    /// It is a read that shows what was kept, unless it was to be consistent.
-    Stale,
-    /// A transaction is being committed, and its items become visible one by one. A single read, consistent or not, shows
-    /// what was kept, or nothing if nothing was; a read in a transaction is a conflict.
-    Half,
-}
+use crate::Fault;
+use crate::connector::{Answer, Profile, client_over};
+use crate::words::answer;
 
 /// How long a test waits for a request that its script holds back: where the code never sends it, the test fails.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -173,107 +147,69 @@ impl Plan {
     pub fn client(&self) -> SharedHttpClient {
         let plan = self.clone();
         let wire = aws_smithy_http_client::Builder::new().build_http();
-        answering_over(wire, move |wire, request| plan.send(wire.clone(), request))
+        client_over(wire, move |wire| Exact { plan: plan.clone(), wire })
     }
 
     /// What a read shows that sees nothing of what has happened since something was kept, or of anything at all.
     fn past(&self, operation: &str) -> HttpResponse {
         let nothing = if operation == "GetItem" { "{}" } else { r#"{"Items":[],"Count":0,"ScannedCount":0}"# };
         let kept = self.0.lock().unwrap().kept.clone();
-        HttpResponse::new(200.try_into().unwrap(), kept.map_or_else(|| SdkBody::from(nothing), SdkBody::from))
+        answer(200, kept.map_or_else(|| SdkBody::from(nothing), SdkBody::from))
+    }
+}
+
+impl Gate {
+    /// Waits until it is opened for one.
+    async fn pass(&self) {
+        self.arrivals.add_permits(1);
+        self.passes.acquire().await.unwrap().forget();
+    }
+}
+
+/// A network on which each request meets what a plan says, over the real wire.
+#[derive(Clone)]
+struct Exact {
+    plan: Plan,
+    wire: SharedHttpConnector,
+}
+
+impl Profile for Exact {
+    type Passage = Fault;
+
+    fn leaves(&self, request: &Request) -> (Fault, Fault) {
+        let fault = self.plan.next(request.operation(), request.body());
+        (fault, fault)
     }
 
-    fn send(&self, answer: SharedHttpConnector, request: Request) -> HttpConnectorFuture {
-        let fault = self.next(request.operation(), request.body());
-        let (operation, request) = (request.operation().to_owned(), request.http);
-        match fault {
-            Fault::None => answer.call(request),
-            Fault::LoseReply => HttpConnectorFuture::new(async move {
-                answer.call(request).await?;
-                Err(ConnectorError::io("the connection broke before the answer".into()))
-            }),
-            Fault::DoneButError => HttpConnectorFuture::new(async move {
-                answer.call(request).await?;
-                Ok(error(500, "InternalServerError"))
-            }),
-            Fault::Hold => {
-                self.0.lock().unwrap().held.push((answer, request));
-                HttpConnectorFuture::ready(Ok(error(500, "InternalServerError")))
-            }
-            Fault::Wait => {
-                let gate = Arc::clone(&self.1);
-                HttpConnectorFuture::new(async move {
-                    gate.arrivals.add_permits(1);
-                    gate.passes.acquire().await.unwrap().forget();
-                    answer.call(request).await
-                })
-            }
-            Fault::WaitAndThrottle => {
-                let gate = Arc::clone(&self.1);
-                HttpConnectorFuture::new(async move {
-                    gate.arrivals.add_permits(1);
-                    gate.passes.acquire().await.unwrap().forget();
-                    Ok(error(400, "ThrottlingException"))
-                })
-            }
-            Fault::Keep => {
-                let plan = self.clone();
-                HttpConnectorFuture::new(async move {
-                    let mut response = answer.call(request).await?;
-                    let body = ByteStream::new(response.take_body()).collect().await;
-                    let body = body.map_err(|error| ConnectorError::other(error.into(), None))?.to_vec();
-                    *response.body_mut() = SdkBody::from(body.clone());
-                    plan.0.lock().unwrap().kept = Some(body);
-                    Ok(response)
-                })
-            }
-            Fault::Stale if contains(request.body().bytes().unwrap_or_default(), r#""ConsistentRead":true"#) => {
-                answer.call(request)
-            }
-            Fault::Half if operation.starts_with("Transact") => {
-                HttpConnectorFuture::ready(Ok(conflict(&operation, &request).unwrap()))
-            }
-            Fault::Stale | Fault::Half => HttpConnectorFuture::ready(Ok(self.past(&operation))),
-            Fault::InternalError => HttpConnectorFuture::ready(Ok(error(500, "InternalServerError"))),
-            Fault::Throttle => HttpConnectorFuture::ready(Ok(error(400, "ThrottlingException"))),
-            Fault::Conflict => match conflict(&operation, &request) {
-                Some(response) => HttpConnectorFuture::ready(Ok(response)),
-                None => answer.call(request),
-            },
+    async fn there(&self, _: &Request, fault: &Fault) {
+        if matches!(fault, Fault::Wait | Fault::WaitAndThrottle) {
+            self.plan.1.pass().await;
         }
     }
-}
 
-/// How DynamoDB says that another transaction is writing to the same items. A transaction says it in its reasons, item
-/// by item; a single write as an exception; a read has none.
-pub fn conflict(operation: &str, request: &HttpRequest) -> Option<HttpResponse> {
-    match operation {
-        "TransactWriteItems" => Some(cancelled(request)),
-        "TransactGetItems" => Some(error_with(
-            400,
-            "TransactionCanceledException",
-            r#""CancellationReasons":[{"Code":"TransactionConflict"}]"#,
-        )),
-        "PutItem" | "UpdateItem" | "DeleteItem" => Some(error(400, "TransactionConflictException")),
-        _ => None,
+    async fn done(&self, request: Request, fault: &Fault) -> Answer {
+        match fault {
+            Fault::Keep => {
+                let mut answer = self.wire.call(request.http).await?;
+                let body = ByteStream::new(answer.take_body()).collect().await;
+                let body = body.map_err(|error| ConnectorError::other(error.into(), None))?.to_vec();
+                *answer.body_mut() = SdkBody::from(body.clone());
+                self.plan.0.lock().unwrap().kept = Some(body);
+                Ok(answer)
+            }
+            Fault::Stale if contains(request.body(), r#""ConsistentRead":true"#) => self.wire.call(request.http).await,
+            Fault::Stale | Fault::Half => Ok(self.plan.past(request.operation())),
+            _ => self.wire.call(request.http).await,
+        }
     }
-}
 
-/// All of a transaction's items in conflict.
-fn cancelled(request: &HttpRequest) -> HttpResponse {
-    let body: serde_json::Value = serde_json::from_slice(request.body().bytes().unwrap_or_default()).unwrap();
-    let items = body["TransactItems"].as_array().map_or(0, Vec::len);
-    let reasons = vec![r#"{"Code":"TransactionConflict","Message":"Transaction is ongoing for the item"}"#; items];
-    error_with(400, "TransactionCanceledException", &format!(r#""CancellationReasons":[{}]"#, reasons.join(",")))
-}
+    fn later(&self, request: Request, _: Fault) {
+        self.plan.0.lock().unwrap().held.push((self.wire.clone(), request.http));
+    }
 
-/// An error in DynamoDB's words.
-pub fn error(status: u16, code: &str) -> HttpResponse {
-    error_with(status, code, r#""x":0"#)
-}
-
-/// The same, with members of its own.
-fn error_with(status: u16, code: &str, more: &str) -> HttpResponse {
-    let body = format!(r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{code}","message":"injected",{more}}}"#);
-    HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body))
+    async fn back(&self, fault: Fault) {
+        if fault == Fault::DoneAndWait {
+            self.plan.1.pass().await;
+        }
+    }
 }

@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | [`World`] | real; its clock can be moved | over the real wire protocol, with the faults of a [`Plan`] where a test wants them |
 //! | [`Distant`] | simulated | takes its time, and transactions that meet are in conflict |
+//! | [`Faulty`] | simulated, and repeated by a seed | anything may happen |
 
 #![allow(
     clippy::unwrap_used,
@@ -13,20 +14,25 @@
 )]
 
 mod caller;
+mod connector;
 mod crowd;
 mod distant;
 mod faults;
+mod faulty;
 mod keys;
 mod lambda;
 mod meter;
 mod sigv4;
 mod stage;
+mod words;
 mod world;
 
 pub use caller::{Answer, Caller};
+pub use connector::Fault;
 pub use crowd::{Offered, create, crowd, offer};
 pub use distant::{Distant, Network, Traffic, clock, filler};
-pub use faults::{Fault, Plan, conflict, error};
+pub use faults::Plan;
+pub use faulty::{Faulty, TRIP, Trip};
 pub use keys::keys;
 pub use lambda::{Function, INVOCATION, Lines, TRACE};
 pub use meter::{Counts, Meter};

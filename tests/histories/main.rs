@@ -7,8 +7,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub)]
 
 mod damage;
+mod invariants;
 mod linearize;
-mod network;
 mod run;
 mod slot;
 
@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use portmaster_shared::domain::{InstanceName, Namespace, ServiceName, Strategy};
 use portmaster_shared::operations::{Error, NewService, PortOrName};
 use portmaster_shared::store::{Call, StoreError};
+use portmaster_testkit::{Fault, Faulty};
 use run::Figures;
 
 /// How many histories are played where nothing is said.
@@ -102,7 +103,7 @@ fn a_seed_repeats_its_history() {
 fn a_late_release_does_not_hit_what_was_accepted_since() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        let network = network::Network::new(0, 0, true);
+        let network = Faulty::new(0, 0, true);
         let (slow, fast) = (run::registry(&network, 0).await, run::registry(&network, 60_000).await);
         slow.table().create(&call()).await.unwrap();
         let (namespace, service) = (Namespace::default(), ServiceName::try_from("django").unwrap());
@@ -110,7 +111,7 @@ fn a_late_release_does_not_hit_what_was_accepted_since() {
         slow.create_service(&call(), &namespace, NewService { name: service.clone(), content }).await.unwrap();
         let instance = InstanceName::try_from("web-0").unwrap();
         let holding = slow.offer(&call(), &namespace, &service, &instance, None).await.unwrap().holding;
-        network.script("DeleteItem", network::Fault::Late);
+        network.script("DeleteItem", Fault::Late);
         let name = PortOrName::Name(instance.clone());
         let released = slow.release(&call(), &namespace, &service, &name).await;
         assert!(matches!(released, Err(Error::PortNotFound { .. })), "{released:?}");
@@ -124,7 +125,7 @@ fn a_late_release_does_not_hit_what_was_accepted_since() {
         let port = PortOrName::Port(holding.claim.port);
         let holding = slow.offer(&call(), &namespace, &service, &instance, None).await.unwrap().holding;
         slow.accept(&call(), &namespace, &service, holding.secret).await.unwrap();
-        network.script("DeleteItem", network::Fault::Late);
+        network.script("DeleteItem", Fault::Late);
         let released = slow.release(&call(), &namespace, &service, &port).await;
         assert!(matches!(released, Err(Error::Store(StoreError::Unknown { .. }))), "{released:?}");
         slow.release(&call(), &namespace, &service, &name).await.unwrap();

@@ -21,10 +21,10 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
+use super::invariants::Invariants;
 use super::linearize::{Entry, Stamp, linearize};
-use super::network::{Fault, Network, TRIP, Trip};
 use super::slot::{Accepted, Asked, Claim, Ghost, Op, Rejected, Released, Slot};
-use portmaster_testkit::TABLE;
+use portmaster_testkit::{Fault, Faulty, TABLE, TRIP, Trip};
 
 /// When a history begins, in milliseconds since the epoch; of no importance.
 const EPOCH: i64 = 1_800_000_000_000;
@@ -197,7 +197,8 @@ pub fn run(seed: u64) -> Result<Figures, String> {
 struct History {
     plan: Plan,
     seed: u64,
-    network: Network,
+    network: Faulty,
+    invariants: Invariants,
     started: Instant,
     table: Table,
     processes: RefCell<Vec<Registry>>,
@@ -214,10 +215,11 @@ impl History {
     async fn new(seed: u64) -> Rc<Self> {
         let mut random = SmallRng::seed_from_u64(seed);
         let plan = Plan::draw(&mut random);
-        let network = Network::new(random.random(), 0, !plan.is_skewed());
+        let network = Faulty::new(random.random(), 0, !plan.is_skewed());
         let table = table(&network);
         let history = Self {
             seed,
+            invariants: Invariants::of(&network),
             network,
             started: Instant::now(),
             table,
@@ -505,7 +507,7 @@ impl History {
             }
             return *known;
         }
-        self.network.told(claim.secret.clone(), service, claim.port);
+        self.invariants.told(claim.secret.clone(), service, claim.port);
         self.by_secret.borrow_mut().insert(claim.secret.clone(), claims.len());
         claims.push(claim);
         claims.len() - 1
@@ -538,7 +540,7 @@ impl History {
         let slots = self.linearize()?;
         self.afterwards().await;
         let mut wrong = self.wrong.borrow().clone();
-        wrong.extend(self.network.violations());
+        wrong.extend(self.invariants.violations());
         if let Some(wrong) = wrong.first() {
             return Err(format!("{wrong}\n{}", self.told(|_| true)));
         }
@@ -935,13 +937,13 @@ fn instance(number: u8) -> String {
 }
 
 /// A process of its own, with a clock so far ahead, on a table that a network leads to.
-pub async fn registry(network: &Network, skew: i64) -> Registry {
+pub async fn registry(network: &Faulty, skew: i64) -> Registry {
     let started = Instant::now();
     let now = move || Timestamp::from_millis(EPOCH + skew + millis_since(started));
     Registry::new(table(network), Clock::Given(Given::new(now)), 1_800)
 }
 
-fn table(network: &Network) -> Table {
+fn table(network: &Faulty) -> Table {
     // With its tokens, as on AWS: a request that arrives late is the same request.
     Table::new(Client::from_conf(in_process(network.client()).build()), TABLE)
 }
