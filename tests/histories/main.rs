@@ -7,9 +7,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub)]
 
 mod damage;
+mod event;
 mod invariants;
 mod linearize;
+mod plan;
+mod project;
 mod run;
+mod says;
 mod slot;
 
 use std::sync::Mutex;
