@@ -7,9 +7,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use portmaster_shared::domain::Strategy;
-use portmaster_shared::operations::Error;
 use portmaster_testkit::{Distant, Network, Offered, create, crowd, offer};
-use tokio::time::sleep;
 
 const START: u16 = 5000;
 
@@ -18,9 +16,9 @@ fn seeds(usual: u64) -> std::ops::Range<u64> {
     0..asked.unwrap_or(usual)
 }
 
-const SERVICE: &str = "django";
+pub const SERVICE: &str = "django";
 
-async fn serving(network: Network, seed: u64, start: u16, end: u16, strategy: Strategy) -> Distant {
+pub async fn serving(network: Network, seed: u64, start: u16, end: u16, strategy: Strategy) -> Distant {
     let distant = Distant::new(network, seed).await;
     create(&distant, SERVICE, start, end, strategy).await;
     distant
@@ -28,7 +26,7 @@ async fn serving(network: Network, seed: u64, start: u16, end: u16, strategy: St
 
 /// The tries of so many callers who arrive over so long, each in a process of its own that knows nothing. They all
 /// succeed, and no two get the same port.
-async fn all_served(distant: &Distant, callers: usize, over: Duration, seed: u64) -> Vec<u32> {
+pub async fn all_served(distant: &Distant, callers: usize, over: Duration, seed: u64) -> Vec<u32> {
     let offers = crowd(distant, callers, &[SERVICE], over, seed).await;
     let ports: BTreeSet<_> = offers.iter().map(|offered| *offered.port.as_ref().unwrap()).collect();
     assert_eq!(ports.len(), callers);
@@ -71,50 +69,6 @@ async fn lowest_spreads_a_crowd_that_begins_at_the_same_moment() {
 async fn lowest_sees_a_crowd_that_arrives_over_a_second() {
     let (mean, _) = tries(Strategy::Lowest, 1024, Duration::from_secs(1), 1).await;
     assert!(mean <= 1.2, "mean {mean:.3}");
-}
-
-/// The last 1,024 free ports of a large range, and as many callers at the same moment: the last of them has one port left.
-/// Somebody read the range a second ago, took two ports and left a hint; without it every one of them would read tens of
-/// thousands of items.
-async fn the_last_free_ports(strategy: Strategy, free: &BTreeSet<u16>) {
-    assert_eq!(free.len(), 1026);
-    let distant = serving(Network::USUAL, 1, 1024, 41_023, strategy).await;
-    distant.fill(SERVICE, (1024..=41_023).filter(|port| !free.contains(port)));
-    let reader = distant.process(&distant.client().await);
-    // Its second offer, at the latest, comes with a reading of everything.
-    for name in ["first", "second"] {
-        offer(&reader, SERVICE, name).await.port.unwrap();
-    }
-    let one_reading = distant.take_traffic().bytes;
-    sleep(Duration::from_secs(1)).await;
-    let tries = all_served(&distant, free.len() - 2, Duration::ZERO, 1).await;
-    let (mean, worst) = (f64::from(tries.iter().sum::<u32>()) / tries.len() as f64, tries.iter().max());
-    let readings = distant.take_traffic().bytes / one_reading;
-    println!(
-        "the last {} ports, {}: mean {mean:.2}, worst {worst:?}, {readings} times the bytes of the whole",
-        tries.len(),
-        strategy.as_str()
-    );
-    assert!(readings < tries.len() as u64 / 2, "as many bytes as {readings} readings of the whole range");
-    // Now it is full, and says so after one reading of the range and without a try.
-    let full = offer(&distant.process(&distant.client().await), SERVICE, "one-more").await;
-    assert!(matches!(full.port, Err(Error::RangeExhausted { .. })), "{full:?}");
-    assert_eq!(full.meter.tries, 0);
-}
-
-#[tokio::test(start_paused = true)]
-async fn lowest_finds_the_last_free_ports_at_the_end_of_a_large_range() {
-    the_last_free_ports(Strategy::Lowest, &(39_998..=41_023).collect()).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn hashed_finds_the_last_free_ports_at_the_end_of_a_large_range() {
-    the_last_free_ports(Strategy::Hashed, &(39_998..=41_023).collect()).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn random_finds_the_last_free_ports_here_and_there_in_a_large_range() {
-    the_last_free_ports(Strategy::Random, &(1024..=41_023).filter(|port| port % 39 == 10).collect()).await;
 }
 
 /// Rounds are requests one after another; side by side they are one. Cold: the service, a window, perhaps everything (or,
