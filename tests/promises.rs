@@ -24,7 +24,8 @@ fn every_promise_is_checked() {
         .collect();
     assert_eq!(made, (1..=u32::try_from(made.len()).unwrap()).collect::<BTreeSet<_>>());
     let mut named = BTreeSet::new();
-    let folders = ["tests/api", "tests/system"].map(|folder| std::fs::read_dir(root().join(folder)).unwrap());
+    let folders =
+        ["tests/api", "tests/system", "tests/server"].map(|folder| std::fs::read_dir(root().join(folder)).unwrap());
     for file in folders.into_iter().flatten() {
         for line in std::fs::read_to_string(file.unwrap().path()).unwrap().lines() {
             if line.trim_start().starts_with("//") {

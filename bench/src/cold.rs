@@ -7,21 +7,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::process::Command;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::response::IntoResponse as _;
-use axum::routing::{get, post};
 use dynoxide::{Database, ImportOptions};
 use portmaster_registry::{Endpoint, connect};
-use portmaster_simulated::{TABLE, filler};
+use portmaster_testkit::{Function, TABLE, filler};
 use serde_json::{Value, json};
-use tokio::sync::{Mutex, mpsc};
 
 use crate::report::{Part, machine, target_folder};
 use crate::throughput::{Server, build};
@@ -119,14 +113,17 @@ struct Times {
 async fn one(function: &Path, database: &str, share: f64, name: &str) -> Times {
     let client = connect(&Endpoint::Embedded(database.to_owned())).await;
     forget_hint(&client).await;
-    let mut first = Function::start(function, database).await;
-    let start = first.started;
+    let first = Cold::start(function, database).await;
+    let start = first.started().await;
     first.limit(share);
     let cold = first.offer(&format!("cold-{name}")).await;
     let warm = first.offer(&format!("warm-{name}")).await;
-    let mut second = Function::start(function, database).await;
+    let second = Cold::start(function, database).await;
+    second.started().await;
     second.limit(share);
     let hinted = second.offer(&format!("hinted-{name}")).await;
+    first.stop().await;
+    second.stop().await;
     Times { start, cold, hinted, warm }
 }
 
@@ -137,98 +134,44 @@ async fn forget_hint(client: &Client) {
     delete.send().await.unwrap();
 }
 
-/// A function under a Runtime API of its own (*AWS Lambda Developer Guide*, "Using the Lambda runtime API").
-struct Function {
-    process: Child,
+/// A function and its control group.
+struct Cold {
+    function: Function,
     group: Group,
-    events: mpsc::Sender<Value>,
-    answers: mpsc::Receiver<(Value, Instant)>,
-    started: f64,
 }
 
-struct Runtime {
-    asked: mpsc::Sender<Instant>,
-    events: Mutex<mpsc::Receiver<Value>>,
-    answers: mpsc::Sender<(Value, Instant)>,
-}
-
-impl Function {
+impl Cold {
     async fn start(binary: &Path, database: &str) -> Self {
-        let ((asked, mut asks), (events, receive)) = (mpsc::channel(8), mpsc::channel(1));
-        let (send, answers) = mpsc::channel(1);
-        let runtime = std::sync::Arc::new(Runtime { asked, events: Mutex::new(receive), answers: send });
-        let router = Router::new()
-            .route("/2018-06-01/runtime/invocation/next", get(next))
-            .route("/2018-06-01/runtime/invocation/{id}/response", post(answer))
-            .with_state(runtime);
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        tokio::spawn(axum::serve(listener, router).into_future());
-        let began = Instant::now();
-        let mut command = Command::new(binary);
-        command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        for (name, value) in [
-            ("AWS_LAMBDA_RUNTIME_API", address.as_str()),
-            ("AWS_LAMBDA_FUNCTION_NAME", "create-offer"),
-            ("AWS_LAMBDA_FUNCTION_VERSION", "1"),
-            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"),
-            ("AWS_LAMBDA_LOG_GROUP_NAME", "g"),
-            ("AWS_LAMBDA_LOG_STREAM_NAME", "s"),
-            ("AWS_REGION", "eu-west-1"),
-            ("AWS_ACCESS_KEY_ID", "test"),
-            ("AWS_SECRET_ACCESS_KEY", "test"),
-            ("DYNAMODB_ENDPOINT", database),
-            ("TABLE_NAME", TABLE),
-        ] {
-            command.env(name, value);
-        }
-        let process = command.spawn().unwrap();
-        let started = (asks.recv().await.unwrap() - began).as_secs_f64() * 1e3;
-        let group = Group::new(process.id());
-        Self { process, group, events, answers, started }
+        let function = Function::start(binary, database, &[("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")]).await;
+        let group = Group::new(function.id());
+        Self { function, group }
+    }
+
+    /// How long it took until it waited for its first event, in milliseconds.
+    async fn started(&self) -> f64 {
+        self.function.initialized().await.as_secs_f64() * 1e3
     }
 
     /// From now on it has so much of a processor.
     fn limit(&self, share: f64) {
-        self.group.limit(share, self.process.id());
+        self.group.limit(share, self.function.id());
     }
 
     /// How long an offer takes, in milliseconds.
-    async fn offer(&mut self, name: &str) -> f64 {
+    async fn offer(&self, name: &str) -> f64 {
         let mut event: Value = serde_json::from_str(include_str!("../../events/create-offer.json")).unwrap();
         event["headers"].as_object_mut().unwrap().remove("idempotency-key");
         event["body"] = json!(json!({ "name": name }).to_string());
-        let began = Instant::now();
-        self.events.send(event).await.unwrap();
-        let (answer, at) = self.answers.recv().await.unwrap();
+        let (answer, took) = self.function.time(event).await;
         assert_eq!(answer["statusCode"], 201, "{answer}");
-        (at - began).as_secs_f64() * 1e3
+        took.as_secs_f64() * 1e3
     }
-}
 
-impl Drop for Function {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+    /// Ends it: its group can only be removed once it is gone.
+    async fn stop(self) {
+        self.function.stop().await;
         self.group.remove();
     }
-}
-
-async fn next(State(runtime): State<std::sync::Arc<Runtime>>) -> axum::response::Response {
-    let _ = runtime.asked.try_send(Instant::now());
-    let Some(event) = runtime.events.lock().await.recv().await else { return std::future::pending().await };
-    let deadline = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + Duration::from_secs(30);
-    let headers = [
-        ("lambda-runtime-aws-request-id", "8476a536-e9f4-11e8-9739-2dfe598c3fcd".to_owned()),
-        ("lambda-runtime-deadline-ms", deadline.as_millis().to_string()),
-        ("lambda-runtime-invoked-function-arn", "arn:aws:lambda:eu-west-1:123456789012:function:f".to_owned()),
-    ];
-    (headers, event.to_string()).into_response()
-}
-
-async fn answer(State(runtime): State<std::sync::Arc<Runtime>>, body: Bytes) {
-    let at = Instant::now();
-    runtime.answers.send((serde_json::from_slice(&body).unwrap(), at)).await.unwrap();
 }
 
 /// A control group of one process: of version 2 where that has the processor's controller, else of version 1.

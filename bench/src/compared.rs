@@ -11,7 +11,7 @@ use crate::crowd::{HEAD, row};
 use crate::naive::{Naive, SIZE, START, begin_bitmap};
 use crate::report::Part;
 use crate::world::{Done, create, crowd, network, simulate};
-use portmaster_simulated::Distant;
+use portmaster_testkit::Distant;
 
 pub fn run(quick: bool, seeds: u64) -> Part {
     let crowds: &[usize] = if quick { &[1, 8] } else { &[1, 8, 64, 256, 1024] };

@@ -8,7 +8,7 @@ use portmaster_registry::Call;
 
 use crate::report::Part;
 use crate::world::{Done, create, offer, service, simulate};
-use portmaster_simulated::{Distant, Network, Traffic};
+use portmaster_testkit::{Distant, Network, Traffic};
 
 /// Each third of it is whole milliseconds: Tokio's time has no others.
 const ROUND_TRIP: Duration = Duration::from_millis(12);

@@ -7,7 +7,7 @@ use portmaster_domain::Strategy;
 
 use crate::report::Part;
 use crate::world::{create, crowd, figures, network, simulate};
-use portmaster_simulated::Distant;
+use portmaster_testkit::Distant;
 
 pub fn run(quick: bool, seeds: u64) -> Part {
     let crowds: &[usize] = if quick { &[1, 8, 64] } else { &[1, 8, 64, 256, 1024] };

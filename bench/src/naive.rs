@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use rand::RngExt as _;
 use tokio::time::{Instant, sleep};
 
-use portmaster_simulated::TABLE;
+use portmaster_testkit::TABLE;
 
 /// The range they all hand out.
 pub const START: u16 = 1024;

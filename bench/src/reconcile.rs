@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use portmaster_domain::Strategy;
 use portmaster_registry::Call;
-use portmaster_simulated::{Distant, Network};
+use portmaster_testkit::{Distant, Network};
 use tokio::time::sleep;
 
 use crate::report::{Part, machine};

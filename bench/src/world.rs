@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 use portmaster_domain::{ServiceId, ServiceName, Strategy};
 use portmaster_registry::Meter;
 use portmaster_registry::Registry;
-use portmaster_simulated::{Distant, Network, Offered};
+use portmaster_testkit::{Distant, Network, Offered};
 
 /// Runs in simulated time.
 pub fn simulate<T>(future: impl Future<Output = T>) -> T {
@@ -28,7 +28,7 @@ fn name(number: usize) -> String {
 }
 
 pub async fn create(distant: &Distant, number: usize, start: u16, end: u16, strategy: Strategy) {
-    portmaster_simulated::create(distant, &name(number), start, end, strategy).await;
+    portmaster_testkit::create(distant, &name(number), start, end, strategy).await;
 }
 
 /// One offer: whether there was one, what it cost, and how long it took.
@@ -46,14 +46,14 @@ impl From<Offered> for Done {
 }
 
 pub async fn offer(registry: &Registry, number: usize, instance: &str) -> Done {
-    portmaster_simulated::offer(registry, &name(number), instance).await.into()
+    portmaster_testkit::offer(registry, &name(number), instance).await.into()
 }
 
 /// So many callers, each a process of its own that knows nothing, arrive over so long, one after another on so many
 /// services.
 pub async fn crowd(distant: &Distant, callers: usize, services: usize, over: Duration, seed: u64) -> Vec<Done> {
     let services: Vec<_> = (0..services).map(name).collect();
-    let offers = portmaster_simulated::crowd(distant, callers, &services, over, seed).await;
+    let offers = portmaster_testkit::crowd(distant, callers, &services, over, seed).await;
     offers.into_iter().map(Done::from).collect()
 }
 

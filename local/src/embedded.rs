@@ -28,11 +28,12 @@ use portmaster_registry::in_process;
 use serde_json::value::RawValue;
 use tokio::sync::{Notify, oneshot};
 
-pub use connector::{Request, answering, answering_over, response};
+pub use connector::{Request, response};
 pub use perform::perform;
 
 use crate::StartError;
 use crate::connections::serve;
+use connector::answering;
 
 /// How often expired items are deleted. In the cloud it takes hours to days; nothing may depend on it.
 pub(crate) const SWEEP: Duration = Duration::from_secs(60);

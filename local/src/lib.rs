@@ -8,7 +8,7 @@ mod log;
 mod options;
 mod server;
 
-pub use embedded::{Embedded, Request, answering, answering_over, perform, response, without_tokens};
+pub use embedded::{Embedded, Request, perform, response, without_tokens};
 pub use log::Log;
 pub use options::Options;
 pub use server::{Server, StartError};

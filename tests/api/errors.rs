@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Caller, Stage};
+use portmaster_testkit::{Answer, Caller, Stage};
 
 async fn raw(api: &Caller, method: Method, path: &str, body: impl Into<Vec<u8>>, content_type: &str) -> Answer {
     api.send_bytes(method, path, Some(body.into()), &[("content-type", content_type)]).await

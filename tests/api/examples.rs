@@ -7,7 +7,7 @@ use regex::Regex;
 use reqwest::Method;
 use serde_json::Value;
 
-use crate::support::Stage;
+use portmaster_testkit::Stage;
 
 fn page() -> String {
     std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/api.md")).unwrap()

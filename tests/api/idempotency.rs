@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::Stage;
+use portmaster_testkit::Stage;
 
 /// P8.
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::Stage;
+use portmaster_testkit::Stage;
 
 /// P10.
 #[tokio::test]

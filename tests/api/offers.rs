@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::Stage;
+use portmaster_testkit::Stage;
 
 /// P1, P5.
 #[tokio::test]
@@ -65,6 +65,7 @@ async fn a_wrong_secret_opens_nothing() {
     // The right secret under the wrong service.
     api.accept("flask", &secret).await.expect_problem(404, "offer-not-found");
     api.reject("flask", &secret).await.expect_problem(404, "offer-not-found");
+    api.get(&format!("/v1/services/flask/offers/{secret}")).await.expect_problem(404, "offer-not-found");
     api.accept("nobody", &secret).await.expect_problem(404, "offer-not-found");
     api.accept("django", &secret).await.expect(201);
 }

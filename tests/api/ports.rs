@@ -1,6 +1,6 @@
 //! Allocations: found by number and by name, listed, released.
 
-use crate::support::Stage;
+use portmaster_testkit::Stage;
 
 #[tokio::test]
 async fn a_port_is_found_by_number_and_by_name() {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::Stage;
+use portmaster_testkit::Stage;
 
 fn body(name: &str, start: u16, end: u16) -> Value {
     json!({ "name": name, "start": start, "end": end })

@@ -8,7 +8,9 @@ use portmaster_local::Embedded;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::runtime::{Deployment, Function, binary, event};
+use portmaster_testkit::Function;
+
+use crate::deployment::{Deployment, binary, event, start};
 
 /// The whole tour, each call to the function that has it, and a wrong one to each.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -146,7 +148,7 @@ async fn wrong_settings_are_told_in_one_line() {
 async fn a_missing_table_is_a_503() {
     let mut database = Embedded::start(None, None).unwrap();
     database.listen("127.0.0.1:0").unwrap();
-    let function = Function::start("create-offer", &database).await;
+    let function = start("create-offer", &database).await;
     let body = json!({ "name": "web-01" });
     let answer = function.invoke(event("POST", "/v1/services/django/offers", Some(&body))).await;
     assert_eq!(answer["statusCode"], 503);
@@ -164,7 +166,7 @@ async fn an_answer_comes_before_lambda_kills_the_function() {
             connections.push(connection);
         }
     });
-    let function = Function::start_at("create-offer", &url).await;
+    let function = Function::start(&binary("create-offer"), &url, &[]).await;
     // The first event waits for the initialisation, and so for the request that opens the connection.
     function.invoke_within(event("GET", "/", None), Duration::from_secs(9)).await;
     let (started, lambda) = (Instant::now(), Duration::from_secs(4));

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::runtime::Deployment;
+use crate::deployment::Deployment;
 use crate::template::Template;
 
 /// The secret in the events. Nobody has it; where an offer was made before, the test puts the offer's in its place.

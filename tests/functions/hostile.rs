@@ -3,7 +3,9 @@
 use portmaster_http::ENDPOINTS;
 use serde_json::{Value, json};
 
-use crate::runtime::{Deployment, Function, event};
+use portmaster_testkit::Function;
+
+use crate::deployment::{Deployment, binary, event, start};
 use crate::template::Template;
 
 const SECRET: &str = "138886c0-5d3e-8b2a-9f04-2a1b0c3d4e5f";
@@ -118,7 +120,7 @@ async fn every_function_serves_the_path_that_was_authorized() {
     let template = Template::read();
     let mut count = 0;
     for endpoint in ENDPOINTS {
-        let function = Function::start(endpoint.function, &cloud.database).await;
+        let function = start(endpoint.function, &cloud.database).await;
         for key in template.routes_of(endpoint.function) {
             let catches_all = key.ends_with(" /") || key.ends_with("{proxy+}");
             let names = names(&key);
@@ -185,7 +187,7 @@ async fn no_query_and_no_header_ends_a_function() {
     let before = victims(&mut cloud).await;
     let template = Template::read();
     for endpoint in ENDPOINTS {
-        let function = Function::start(endpoint.function, &cloud.database).await;
+        let function = start(endpoint.function, &cloud.database).await;
         let keys = template.routes_of(endpoint.function);
         for key in keys.iter().filter(|key| !key.contains('+') && !key.starts_with("HEAD")) {
             let good = to_route(key, &names(key));
@@ -243,9 +245,9 @@ async fn links_honour_an_api_mapping() {
     let url = cloud.database.url().unwrap().to_owned();
     let mapped = [("API_MAPPING", "registry")];
     let (create, offer, list) = (
-        Function::start_with("create-service", &url, &mapped).await,
-        Function::start_with("create-offer", &url, &mapped).await,
-        Function::start_with("list-services", &url, &mapped).await,
+        Function::start(&binary("create-service"), &url, &mapped).await,
+        Function::start(&binary("create-offer"), &url, &mapped).await,
+        Function::start(&binary("list-services"), &url, &mapped).await,
     );
     let behind = |domain: &str, mut event: Value| {
         event["requestContext"]["domainName"] = json!(domain);
@@ -295,7 +297,7 @@ async fn the_default_route_is_served_only_where_it_is_asked_for() {
     request["routeKey"] = json!("$default");
     request["pathParameters"] = Value::Null;
     for (more, status) in [(&[][..], 404), (&[("SERVE_DEFAULT_ROUTE", "true")][..], 200)] {
-        let function = Function::start_with("list-services", cloud.database.url().unwrap(), more).await;
+        let function = Function::start(&binary("list-services"), cloud.database.url().unwrap(), more).await;
         assert_eq!(function.invoke(request.clone()).await["statusCode"], status);
     }
 }

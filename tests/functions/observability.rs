@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::runtime::{Deployment, INVOCATION, TRACE, event};
+use portmaster_testkit::{INVOCATION, TRACE};
+
+use crate::deployment::{Deployment, event};
 
 /// The names in a line of CloudWatch's embedded metric format, which must be what its specification says.
 fn metrics(line: &Value) -> BTreeSet<String> {

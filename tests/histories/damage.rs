@@ -15,8 +15,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::network::Network;
-use crate::support::TABLE;
+use portmaster_testkit::{Faulty, TABLE};
 
 const EPOCH: i64 = 1_800_000_000_000;
 const OFFER_SECONDS: u32 = 3_600;
@@ -63,7 +62,7 @@ const DAMAGES: [Damage; 11] = [
 ];
 
 struct Ruin {
-    network: Network,
+    network: Faulty,
     random: SmallRng,
     started: Instant,
     /// Where the next damage goes: nothing is damaged twice.
@@ -215,7 +214,7 @@ pub fn run(seed: u64) -> Result<usize, String> {
 
 async fn damage_and_repair(seed: u64) -> Result<usize, String> {
     let mut random = SmallRng::seed_from_u64(seed);
-    let network = Network::new(seed, 0, false);
+    let network = Faulty::new(seed, 0, false);
     let table = Table::new(Client::from_conf(in_process(network.client()).build()), TABLE);
     let started = Instant::now();
     let now = move || Timestamp::from_millis(EPOCH + i64::try_from(started.elapsed().as_millis()).unwrap());

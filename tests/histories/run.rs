@@ -3,7 +3,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
-use std::fmt::Write as _;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,144 +15,18 @@ use portmaster_domain::{
 };
 use portmaster_registry::{Call, StoreError, Table, in_process};
 use portmaster_registry::{Content, Error, Findings, IfMatch, NewService, PortOrName, Registry, Written};
+use portmaster_testkit::{Fault, Faulty, TABLE, TRIP, Trip};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use super::linearize::{Entry, Stamp, linearize};
-use super::network::{Fault, Network, TRIP, Trip};
-use super::slot::{Accepted, Asked, Claim, Ghost, Op, Rejected, Released, Slot};
-use crate::support::TABLE;
-
-/// When a history begins, in milliseconds since the epoch; of no importance.
-const EPOCH: i64 = 1_800_000_000_000;
-
-/// The service that never changes, and those that do. Their ranges may meet.
-const STILL: &str = "still";
-const MOVING: [&str; 2] = ["moving", "rival"];
-
-/// What differs from history to history.
-#[derive(Clone, Debug)]
-struct Plan {
-    processes: Vec<i64>,
-    offer_seconds: u32,
-    ports: u16,
-    names: u8,
-    callers: usize,
-    operations: usize,
-    percent: u32,
-    /// How many callers in a hundred stop in the middle.
-    stops: u32,
-    /// How long a call may take, in milliseconds.
-    deadline: u64,
-    /// How often in a hundred a caller waits for a while, and not for an instant, before what it does next.
-    leisure: usize,
-    strategy: Strategy,
-    moving: bool,
-}
-
-impl Plan {
-    fn draw(random: &mut SmallRng) -> Self {
-        let processes = random.random_range(2..=4);
-        let skews: &[i64] = match random.random_range(0..10) {
-            0..5 => &[0],
-            5..8 => &[-2_500, -900, -300, 0, 300, 900, 2_500],
-            8 => &[-60_000, 0, 60_000],
-            _ => &[-3_600_000, 0, 0, 3_600_000],
-        };
-        Self {
-            processes: (0..processes).map(|_| skews[random.random_range(0..skews.len())]).collect(),
-            offer_seconds: random.random_range(1..=4),
-            ports: random.random_range(2..=4),
-            names: random.random_range(1..=4),
-            callers: random.random_range(3..=5),
-            operations: random.random_range(3..=8),
-            percent: [0, 5, 12, 25, 40][random.random_range(0..5)],
-            stops: [0, 0, 10, 30][random.random_range(0..4)],
-            deadline: [150, 800, 3_000, 10_000][random.random_range(0..4)],
-            leisure: [0, 15, 40][random.random_range(0..3)],
-            strategy: [Strategy::Lowest, Strategy::Hashed, Strategy::Random][random.random_range(0..3)],
-            moving: random.random_range(0..2) == 0,
-        }
-    }
-
-    fn is_skewed(&self) -> bool {
-        self.processes.iter().any(|skew| *skew != self.processes[0])
-    }
-
-    fn fastest(&self) -> i64 {
-        // TTL deletes by the table's own clock.
-        self.processes.iter().copied().max().unwrap_or(0).max(0)
-    }
-}
-
-/// What a caller does.
-#[derive(Clone, Debug)]
-enum Act {
-    Offer {
-        service: &'static str,
-        name: String,
-        key: Option<String>,
-    },
-    Accept(usize),
-    Reject(usize),
-    ReadOffer(usize),
-    ReleasePort(&'static str, u16),
-    ReleaseName(&'static str, String),
-    Find(u16),
-    Get(&'static str, String),
-    Offers(&'static str),
-    Ports(&'static str),
-    Reconcile,
-    /// DynamoDB's TTL.
-    Expire,
-    Create(&'static str, u16, u16),
-    Put(&'static str, u16, u16),
-    Describe(&'static str),
-    Delete(&'static str),
-    Look(&'static str),
-}
-
-/// What it was answered.
-#[derive(Clone, Debug)]
-enum Answer {
-    Offered {
-        claim: usize,
-        replayed: bool,
-    },
-    Accepted {
-        first: bool,
-    },
-    Done,
-    Created,
-    Allocation {
-        name: String,
-        port: u16,
-    },
-    List(Vec<(u16, String)>),
-    Service,
-    Reconciled(Findings),
-    Refused(Error),
-    /// The table did not say, in time or at all.
-    Unknown(#[allow(dead_code, reason = "for who reads a failure")] String),
-    /// The caller was not there any more.
-    Stopped,
-}
-
-/// One operation as it went.
-#[derive(Clone, Debug)]
-struct Event {
-    act: Act,
-    process: usize,
-    began: Stamp,
-    /// When it was answered, or its caller stopped.
-    ended: Stamp,
-    answer: Answer,
-    doubt: bool,
-    /// When the first and the last of its writes were sent that were done, or may have been.
-    sent: Option<(i64, i64)>,
-}
+use super::event::{Act, Answer, Event, tell};
+use super::invariants::Invariants;
+use super::linearize::Stamp;
+use super::plan::{EPOCH, MOVING, Plan, STILL};
+use super::project::Projection;
+use super::slot::Claim;
 
 /// The figures of a history.
 #[derive(Clone, Debug, Default)]
@@ -197,7 +70,8 @@ pub fn run(seed: u64) -> Result<Figures, String> {
 struct History {
     plan: Plan,
     seed: u64,
-    network: Network,
+    network: Faulty,
+    invariants: Invariants,
     started: Instant,
     table: Table,
     processes: RefCell<Vec<Registry>>,
@@ -214,10 +88,11 @@ impl History {
     async fn new(seed: u64) -> Rc<Self> {
         let mut random = SmallRng::seed_from_u64(seed);
         let plan = Plan::draw(&mut random);
-        let network = Network::new(random.random(), 0, !plan.is_skewed());
+        let network = Faulty::new(random.random(), 0, !plan.is_skewed());
         let table = table(&network);
         let history = Self {
             seed,
+            invariants: Invariants::of(&network),
             network,
             started: Instant::now(),
             table,
@@ -507,7 +382,7 @@ impl History {
             }
             return *known;
         }
-        self.network.told(claim.secret.clone(), service, claim.port);
+        self.invariants.told(claim.secret.clone(), service, claim.port);
         self.by_secret.borrow_mut().insert(claim.secret.clone(), claims.len());
         claims.push(claim);
         claims.len() - 1
@@ -537,12 +412,14 @@ impl History {
     }
 
     async fn judge(self: &Rc<Self>) -> Result<Figures, String> {
-        let slots = self.linearize()?;
+        let told = || tell(&self.plan, &self.claims.borrow(), &self.events.borrow());
+        let orders = Projection::new(&self.plan, &self.events.borrow(), &self.claims.borrow()).orders();
+        let slots = orders.map_err(|why| format!("{why}\nThe history:\n{}", told()))?;
         self.afterwards().await;
         let mut wrong = self.wrong.borrow().clone();
-        wrong.extend(self.network.violations());
+        wrong.extend(self.invariants.violations());
         if let Some(wrong) = wrong.first() {
-            return Err(format!("{wrong}\n{}", self.told(|_| true)));
+            return Err(format!("{wrong}\n{}", told()));
         }
         let events = self.events.borrow();
         Ok(Figures {
@@ -605,323 +482,6 @@ impl History {
         let ports = items.filter(|item| item["pk"]["S"] == "N#default#PORT" && which(item));
         ports.map(|item| (item["sk"]["S"].as_str().unwrap().parse().unwrap(), item)).collect()
     }
-
-    /// Projects the history on every port, name and key, and looks for an order for each.
-    fn linearize(&self) -> Result<usize, String> {
-        let events = self.events.borrow();
-        let mut claims = self.claims.borrow().clone();
-        for event in events.iter() {
-            let may_have_accepted =
-                matches!(event.answer, Answer::Accepted { first: true }) || event.is_open() || event.doubt;
-            if let (Act::Accept(claim), true, Some((from, _))) = (&event.act, may_have_accepted, event.sent) {
-                let shown = from + self.plan.processes[event.process];
-                let (old, old_shown) = claims[*claim].accepted_from.unwrap_or((i64::MAX, i64::MAX));
-                claims[*claim].accepted_from = Some((from.min(old), shown.min(old_shown)));
-            }
-        }
-        let ghosts = self.ghosts(&events);
-        let mut slots: BTreeMap<Place, Vec<Entry<Asked>>> = BTreeMap::new();
-        for (number, event) in events.iter().enumerate() {
-            self.project(number, event, &claims, &mut slots);
-        }
-        self.project_claims(&events, &claims, &mut slots);
-        for (place, entries) in &slots {
-            let here = |ghost: &&(Ghost, Option<String>)| match place {
-                Place::Port(port) => (ghost.0.service == STILL) == (*port < 6000),
-                Place::Name(service, name) => ghost.0.service == *service && ghost.0.name == *name,
-                Place::Key(key) => ghost.1.as_ref() == Some(key),
-            };
-            let ghosts = ghosts.iter().filter(here).map(|(ghost, _)| ghost).collect();
-            let slot = Slot { claims: &claims, ghosts, fastest: self.plan.fastest() };
-            if let Err((order, state)) = linearize(&slot, entries) {
-                let mut text = format!("{place:?} has no order that explains it; the longest begins\n");
-                for i in &order {
-                    writeln!(text, "  {}", show(&entries[*i])).unwrap();
-                }
-                writeln!(text, "then it is {state:?}, and left are").unwrap();
-                for (i, entry) in entries.iter().enumerate().filter(|(i, _)| !order.contains(i)) {
-                    writeln!(
-                        text,
-                        "  {}",
-                        if entry.certain { show(&entries[i]) } else { format!("({})", show(entry)) }
-                    )
-                    .unwrap();
-                }
-                return Err(format!("{text}\nThe history:\n{}", self.told(|_| true)));
-            }
-        }
-        Ok(slots.len())
-    }
-
-    /// Offers that may have made a claim that nobody was told of.
-    fn ghosts(&self, events: &[Event]) -> Vec<(Ghost, Option<String>)> {
-        let offers = events.iter().enumerate().filter_map(|(of, event)| match &event.act {
-            Act::Offer { service, name, key } => Some((of, event, *service, name, key)),
-            _ => None,
-        });
-        offers
-            .map(|(of, event, service, name, key)| {
-                // Answered, nothing of it is left, unless a copy of its claim is still on its way. But where a range
-                // changes, a claim may be made and taken back on the way to any answer, and a withdrawal under an answer
-                // of 404 is not waited for.
-                let leaves = event.is_open()
-                    || event.doubt
-                    || (service != STILL && matches!(event.answer, Answer::Refused(Error::ServiceNotFound { .. })));
-                let clock = event.ended.millis + self.plan.processes[event.process];
-                let ghost = Ghost {
-                    of,
-                    service,
-                    name: name.clone(),
-                    from: event.began.millis,
-                    until_clock: clock + 1000 * (i64::from(self.plan.offer_seconds) + 1),
-                    until: (!leaves).then_some(event.ended.millis),
-                };
-                (ghost, key.clone())
-            })
-            .filter(|(ghost, _)| ghost.until.is_none() || ghost.service != STILL)
-            .collect()
-    }
-
-    /// One operation, on every slot that it is about.
-    fn project(&self, of: usize, event: &Event, claims: &[Claim], slots: &mut BTreeMap<Place, Vec<Entry<Asked>>>) {
-        let skew = self.plan.processes[event.process];
-        let mut put = |place: Place, op: Op, certain: bool, open: bool| {
-            let op = Asked { of, op, skew, doubt: event.doubt, sent: event.sent.map(|(first, _)| first) };
-            let ended = (!open).then_some(event.ended);
-            slots.entry(place).or_default().push(Entry { began: event.began, ended, certain, op });
-        };
-        // A claim is on three slots at once. Its key is that of whoever was shown it.
-        let places = |claim: usize| {
-            let Claim { service, name, port, .. } = &claims[claim];
-            let key = self.keys_of(claim);
-            [Place::Port(*port), Place::Name(service, name.clone())].into_iter().chain(key.map(Place::Key))
-        };
-        let open = event.is_open();
-        match &event.act {
-            Act::Accept(claim) => {
-                let answer = match &event.answer {
-                    Answer::Accepted { first: true } => Some(Accepted::First),
-                    Answer::Accepted { first: false } => Some(Accepted::Again),
-                    Answer::Refused(Error::OfferExpired { .. }) => Some(Accepted::Expired),
-                    Answer::Refused(Error::OfferNotFound { .. }) => Some(Accepted::NotFound),
-                    _ => None,
-                };
-                for place in places(*claim) {
-                    if let Some(answer) = answer {
-                        put(place.clone(), Op::Accept(*claim, answer), true, false);
-                    }
-                    if open || (event.doubt && answer != Some(Accepted::First)) {
-                        put(place, Op::Accept(*claim, Accepted::Perhaps), false, open);
-                    }
-                }
-            }
-            Act::Reject(claim) => {
-                let answer = match &event.answer {
-                    Answer::Done => Some(Rejected::Done),
-                    Answer::Refused(Error::OfferAccepted { .. }) => Some(Rejected::WasAccepted),
-                    Answer::Refused(Error::OfferNotFound { .. }) => Some(Rejected::NotFound),
-                    _ => None,
-                };
-                for place in places(*claim) {
-                    if let Some(answer) = answer {
-                        put(place.clone(), Op::Reject(*claim, answer), true, false);
-                    }
-                    if open || event.doubt {
-                        put(place, Op::Reject(*claim, Rejected::Perhaps), false, open);
-                    }
-                }
-            }
-            Act::ReleasePort(..) | Act::ReleaseName(..) => {
-                let (service, port, name) = match &event.act {
-                    Act::ReleasePort(service, port) => (*service, Some(*port), None),
-                    Act::ReleaseName(service, name) => (*service, None, Some(name.clone())),
-                    _ => unreachable!("one of the two"),
-                };
-                let answer = match &event.answer {
-                    Answer::Done => Some(Released::Done),
-                    Answer::Refused(Error::PortNotFound { .. }) => Some(Released::NotFound),
-                    _ => None,
-                };
-                let own = match (&port, &name) {
-                    (Some(port), _) => Place::Port(*port),
-                    (_, name) => Place::Name(service, name.clone().unwrap_or_default()),
-                };
-                if let Some(answer) = answer {
-                    put(own.clone(), Op::Release(service, name.clone(), answer), true, false);
-                }
-                let Some((_, last)) = event.sent.or(answer.map(|_| (0, 0))) else { return };
-                let perhaps = Released::Perhaps(last, last + skew);
-                if open || event.doubt {
-                    put(own.clone(), Op::Release(service, name.clone(), perhaps), false, open);
-                }
-                // On the other slots of what it may have released, it may have happened.
-                if open || event.doubt || answer == Some(Released::Done) {
-                    let mut others: Vec<_> = (0..claims.len())
-                        .filter(|claim| {
-                            let claim = &claims[*claim];
-                            claim.service == service
-                                && port.is_none_or(|port| claim.port == port)
-                                && name.as_ref().is_none_or(|name| claim.name == *name)
-                        })
-                        .flat_map(places)
-                        .filter(|place| *place != own)
-                        .collect();
-                    others.sort();
-                    others.dedup();
-                    for other in others {
-                        put(other, Op::Release(service, name.clone(), perhaps), false, open);
-                    }
-                }
-            }
-            Act::ReadOffer(claim) => {
-                let found = match &event.answer {
-                    Answer::Done => true,
-                    Answer::Refused(Error::OfferNotFound { .. }) => false,
-                    _ => return,
-                };
-                for place in places(*claim) {
-                    put(place, Op::Read(*claim, found), true, false);
-                }
-            }
-            Act::Find(port) => {
-                let found = match &event.answer {
-                    Answer::Allocation { name, port } => Some((name.clone(), *port)),
-                    Answer::Refused(Error::PortNotFound { .. }) => None,
-                    _ => return,
-                };
-                put(Place::Port(*port), Op::Allocation(None, found), true, false);
-            }
-            Act::Get(service, name) => {
-                let found = match &event.answer {
-                    Answer::Allocation { name, port } => Some((name.clone(), *port)),
-                    Answer::Refused(Error::PortNotFound { .. }) => None,
-                    _ => return,
-                };
-                put(Place::Name(service, name.clone()), Op::Allocation(Some(service), found), true, false);
-            }
-            // Of a service whose range changes, a list says nothing of what is not in it.
-            Act::Offers(service) | Act::Ports(service) => {
-                let Answer::List(items) = &event.answer else { return };
-                let range = if *service == STILL { 5000..5000 + self.plan.ports } else { 0..0 };
-                let ports = range.chain(items.iter().map(|(port, _)| *port));
-                for port in ports.collect::<std::collections::BTreeSet<_>>() {
-                    let name = items.iter().find(|(at, _)| *at == port).map(|(_, name)| name.clone());
-                    let op = match event.act {
-                        Act::Offers(_) => Op::Offer(service, name),
-                        _ => Op::Allocation(Some(service), name.map(|name| (name, port))),
-                    };
-                    put(Place::Port(port), op, true, false);
-                }
-            }
-            Act::Offer { service, name, key } => match &event.answer {
-                Answer::Refused(Error::NameTaken { claim, .. }) => {
-                    let place = Place::Name(service, name.clone());
-                    put(place, Op::NameTaken(claim.port.get()), true, false);
-                }
-                Answer::Refused(Error::RangeExhausted { .. }) if *service == STILL => {
-                    for port in 5000..5000 + self.plan.ports {
-                        put(Place::Port(port), Op::Taken(service), true, false);
-                    }
-                }
-                Answer::Refused(Error::IdempotencyKeyReused) => {
-                    put(Place::Key(key.clone().unwrap()), Op::KeyReused(name.clone()), true, false);
-                }
-                Answer::Offered { claim, replayed: true } => {
-                    for place in places(*claim) {
-                        put(place, Op::Shown(*claim), true, false);
-                    }
-                }
-                _ => {}
-            },
-            _ => {}
-        }
-    }
-
-    /// The key under which somebody was shown a claim.
-    fn keys_of(&self, claim: usize) -> Option<String> {
-        self.events.borrow().iter().find_map(|event| match (&event.act, &event.answer) {
-            (Act::Offer { key, .. }, Answer::Offered { claim: shown, .. }) if *shown == claim => key.clone(),
-            _ => None,
-        })
-    }
-
-    /// Each claim was made once: by the one that was told of it first-hand, or, where that one was never answered, by
-    /// any that was sent with its key; and before anybody was shown it.
-    fn project_claims(&self, events: &[Event], claims: &[Claim], slots: &mut BTreeMap<Place, Vec<Entry<Asked>>>) {
-        for (number, claim) in claims.iter().enumerate() {
-            let shown = |event: &&Event| matches!(event.answer, Answer::Offered { claim, .. } if claim == number);
-            let first = events.iter().filter(shown).min_by_key(|event| event.ended).unwrap();
-            let key = self.keys_of(number);
-            let may_have_made = |event: &&Event| match &event.act {
-                Act::Offer { service, name, key: its } => {
-                    *service == claim.service && *name == claim.name && key.is_some() && *its == key
-                }
-                _ => false,
-            };
-            let made = |event: &&Event| matches!(event.answer, Answer::Offered { replayed: false, .. });
-            let maker = events.iter().find(|event| shown(event) && made(event));
-            let began = match maker {
-                Some(maker) => maker.began,
-                None => events.iter().filter(may_have_made).map(|event| event.began).min().unwrap_or(first.began),
-            };
-            let of = events.iter().position(|event| event.began == first.began).unwrap();
-            let op =
-                Asked { of, op: Op::Claim(number), skew: self.plan.processes[first.process], doubt: false, sent: None };
-            let entry = Entry { began, ended: Some(first.ended), certain: true, op };
-            for place in [Place::Port(claim.port), Place::Name(claim.service, claim.name.clone())]
-                .into_iter()
-                .chain(key.map(Place::Key))
-            {
-                slots.entry(place).or_default().push(entry.clone());
-            }
-        }
-    }
-
-    /// The history in words.
-    fn told(&self, which: impl Fn(&Event) -> bool) -> String {
-        let mut events = self.events.borrow().clone();
-        events.retain(which);
-        events.sort_by_key(|event| event.began);
-        let mut text = format!("{:?}\n", self.plan);
-        for (i, claim) in self.claims.borrow().iter().enumerate() {
-            let Claim { service, name, port, expires_at, .. } = claim;
-            writeln!(text, "claim {i}: {service} {name} {port}, until {}", expires_at * 1000 - EPOCH).unwrap();
-        }
-        for Event { act, process, began, ended, answer, doubt, sent: _ } in events {
-            writeln!(
-                text,
-                "{:>4}-{:<4} {:>6}-{:<6} process {process}{}: {act:?} -> {answer:?}",
-                began.order,
-                ended.order,
-                began.millis - EPOCH,
-                ended.millis - EPOCH,
-                if doubt { ", in doubt" } else { "" }
-            )
-            .unwrap();
-        }
-        text
-    }
-}
-
-/// What at most one live claim can have.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Place {
-    Port(u16),
-    Name(&'static str, String),
-    Key(String),
-}
-
-impl Event {
-    /// Whether nobody knows what became of it.
-    fn is_open(&self) -> bool {
-        matches!(self.answer, Answer::Unknown(_) | Answer::Stopped)
-            || matches!(self.answer, Answer::Refused(Error::ServiceClosing { .. }))
-    }
-}
-
-fn show(entry: &Entry<Asked>) -> String {
-    let end = entry.ended.map_or("-".to_owned(), |end| end.order.to_string());
-    format!("{}-{end} {:?}{}", entry.began.order, entry.op.op, if entry.op.doubt { ", in doubt" } else { "" })
 }
 
 fn millis_since(started: Instant) -> i64 {
@@ -937,13 +497,13 @@ fn instance(number: u8) -> String {
 }
 
 /// A process of its own, with a clock so far ahead, on a table that a network leads to.
-pub async fn registry(network: &Network, skew: i64) -> Registry {
+pub async fn registry(network: &Faulty, skew: i64) -> Registry {
     let started = Instant::now();
     let now = move || Timestamp::from_millis(EPOCH + skew + millis_since(started));
     Registry::new(table(network), Clock::Given(Given::new(now)), 1_800)
 }
 
-fn table(network: &Network) -> Table {
+fn table(network: &Faulty) -> Table {
     // With its tokens, as on AWS: a request that arrives late is the same request.
     Table::new(Client::from_conf(in_process(network.client()).build()), TABLE)
 }

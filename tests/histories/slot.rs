@@ -42,7 +42,7 @@ pub struct Ghost {
 }
 
 /// What was asked of a slot, and answered.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Op {
     /// A claim was made.
     Claim(usize),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Setup, World, embedded_or_skip, serve};
+use portmaster_testkit::{Setup, World, embedded_or_skip, serve};
 
 const AN_OFFER: Duration = Duration::from_secs(1800);
 
@@ -20,7 +20,7 @@ async fn an_expired_offer_is_as_if_it_had_never_been() {
         world.pass(AN_OFFER + Duration::from_secs(1));
 
         let items =
-            world.dynamodb().await.scan().table_name(crate::support::TABLE).send().await.unwrap().items.unwrap();
+            world.dynamodb().await.scan().table_name(portmaster_testkit::TABLE).send().await.unwrap().items.unwrap();
         let there = items.iter().filter(|item| item["pk"].as_s().unwrap().ends_with("#PORT")).count();
         assert!(there >= 2, "nothing has swept");
         world.api.accept(strategy, &secret).await.expect_problem(410, "offer-expired");
@@ -148,7 +148,7 @@ async fn a_dead_claim_outside_the_range_goes_when_its_name_moves() {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs().cast_signed();
     let dynamodb = world.dynamodb().await;
     let put = |item: Vec<(&str, AttributeValue)>| {
-        let put = dynamodb.put_item().table_name(crate::support::TABLE);
+        let put = dynamodb.put_item().table_name(portmaster_testkit::TABLE);
         item.into_iter().fold(put, |put, (name, value)| put.item(name, value)).send()
     };
     let claim = vec![

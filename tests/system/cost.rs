@@ -8,7 +8,7 @@ use portmaster_domain::{Description, InstanceName, Port, PortRange, Secret, Serv
 use portmaster_registry::Call;
 use portmaster_registry::{Content, IfMatch, NewService, PortOrName, Registry};
 
-use crate::support::{Meter, World, call, embedded_or_skip, fill, service_id};
+use portmaster_testkit::{Meter, World, call, embedded_or_skip, fill, service_id};
 
 fn name(text: &str) -> InstanceName {
     InstanceName::try_from(text).unwrap()

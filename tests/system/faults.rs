@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use serde_json::json;
 
-use crate::support::{Fault, Plan, World, embedded_or_skip, serve};
+use portmaster_testkit::{Fault, Plan, World, embedded_or_skip, serve};
 
 const IN_DOUBT: [Fault; 2] = [Fault::LoseReply, Fault::DoneButError];
 const REFUSED: [Fault; 3] = [Fault::InternalError, Fault::Throttle, Fault::Conflict];

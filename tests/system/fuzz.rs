@@ -8,7 +8,7 @@ use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
-use crate::support::{World, rounds};
+use portmaster_testkit::{World, rounds};
 
 const TEMPLATES: [&str; 16] = [
     "/v1/services",

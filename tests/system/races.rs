@@ -8,7 +8,7 @@ use futures::future::{join, join_all};
 use proptest::prelude::*;
 use serde_json::json;
 
-use crate::support::{Caller, World, rounds, serve};
+use portmaster_testkit::{Caller, World, rounds, serve};
 
 async fn processes(world: &World, count: usize) -> Vec<Caller> {
     let mut callers = Vec::new();

@@ -7,7 +7,7 @@ use portmaster_domain::{Description, Port, PortRange, ServiceId, Strategy};
 use portmaster_registry::{Content, Findings, IfMatch, NewService};
 use serde_json::json;
 
-use crate::support::{Fault, Plan, TABLE, World, call, fill};
+use portmaster_testkit::{Fault, Plan, TABLE, World, call, fill};
 
 fn text(value: &str) -> AttributeValue {
     AttributeValue::S(value.to_owned())

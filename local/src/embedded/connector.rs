@@ -37,21 +37,9 @@ pub(crate) fn operation_of(target: &str) -> &str {
 }
 
 /// An HTTP client that has every request answered by this function.
-pub fn answering(answer: impl Fn(Request) -> HttpConnectorFuture + Send + Sync + 'static) -> SharedHttpClient {
+pub(super) fn answering(answer: impl Fn(Request) -> HttpConnectorFuture + Send + Sync + 'static) -> SharedHttpClient {
     let connector = SharedHttpConnector::new(Connector(answer));
     http_client_fn(move |_, _| connector.clone())
-}
-
-/// The same over another client, which the function may hand requests on to.
-pub fn answering_over(
-    inner: SharedHttpClient,
-    answer: impl Fn(&SharedHttpConnector, Request) -> HttpConnectorFuture + Clone + Send + Sync + 'static,
-) -> SharedHttpClient {
-    use aws_smithy_runtime_api::client::http::HttpClient as _;
-    http_client_fn(move |settings, components| {
-        let (inner, answer) = (inner.http_connector(settings, components), answer.clone());
-        SharedHttpConnector::new(Connector(move |request| answer(&inner, request)))
-    })
 }
 
 struct Connector<A>(A);

@@ -1,0 +1,283 @@
+//! A caller of the API, which holds every answer against the OpenAPI document.
+
+use std::sync::Arc;
+
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Method, StatusCode, Url};
+use serde_json::{Value, json};
+
+use crate::sigv4::Signer;
+use crate::world::PATIENCE;
+
+/// A caller of the API at some URL.
+#[derive(Clone)]
+pub struct Caller {
+    /// Where the API is, without a slash at its end.
+    pub url: String,
+    client: reqwest::Client,
+    document: Arc<Value>,
+    signer: Option<Signer>,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Null if there was no body; a string if it was not JSON.
+    pub body: Value,
+}
+
+impl Caller {
+    /// A caller of the API at this URL.
+    pub fn new(url: String) -> Self {
+        let document = serde_json::from_str(portmaster_http::document()).unwrap();
+        // Of the client, so that a call that never ends fails its test.
+        let client = reqwest::Client::builder().timeout(4 * PATIENCE).build().unwrap();
+        Self { url, client, document: Arc::new(document), signer: None }
+    }
+
+    /// A caller that signs its requests with the credentials of the environment.
+    pub fn signing(url: String) -> Self {
+        Self { signer: Some(Signer::from_environment()), ..Self::new(url) }
+    }
+
+    /// Reads.
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(Method::GET, path, None, &[]).await
+    }
+
+    /// Posts a body.
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        self.send(Method::POST, path, Some(body), &[]).await
+    }
+
+    /// Puts a body.
+    pub async fn put(&self, path: &str, body: Value) -> Answer {
+        self.send(Method::PUT, path, Some(body), &[]).await
+    }
+
+    /// Patches with a body.
+    pub async fn patch(&self, path: &str, body: Value) -> Answer {
+        self.send(Method::PATCH, path, Some(body), &[]).await
+    }
+
+    /// Deletes.
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.send(Method::DELETE, path, None, &[]).await
+    }
+
+    /// Sends a request, with a body in JSON if there is one, and more headers.
+    pub async fn send(&self, method: Method, path: &str, body: Option<Value>, headers: &[(&str, &str)]) -> Answer {
+        let bytes = body.map(|body| body.to_string().into_bytes());
+        let json = [("content-type", "application/json")];
+        let headers: Vec<_> = headers.iter().chain(bytes.iter().flat_map(|_| &json)).copied().collect();
+        self.send_bytes(method, path, bytes, &headers).await
+    }
+
+    /// Sends a request whose body may be anything, with exactly these headers.
+    pub async fn send_bytes(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Vec<u8>>,
+        headers: &[(&str, &str)],
+    ) -> Answer {
+        let headers = headers.iter().map(|(name, value)| {
+            (HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap())
+        });
+        let mut all = HeaderMap::new();
+        for (name, value) in headers {
+            all.append(name, value);
+        }
+        self.send_anything(method, path, body, all).await
+    }
+
+    /// Sends whatever an HTTP client can send.
+    pub async fn send_anything(&self, method: Method, path: &str, body: Option<Vec<u8>>, headers: HeaderMap) -> Answer {
+        let mut request = self.client.request(method.clone(), format!("{}{path}", self.url)).headers(headers);
+        if let Some(body) = body {
+            request = request.body(body);
+        }
+        let mut request = request.build().unwrap();
+        if let Some(signer) = &self.signer {
+            signer.sign(&mut request);
+        }
+        let asked = self.path_of(request.url());
+        let response = self.client.execute(request).await.unwrap();
+        let (status, headers) = (response.status(), response.headers().clone());
+        let text = response.text().await.unwrap();
+        let body = match text.as_str() {
+            "" => Value::Null,
+            text => serde_json::from_str(text).unwrap_or_else(|_| json!(text)),
+        };
+        let answer = Answer { status, headers, body };
+        self.hold_against_document(&method, &asked, &answer);
+        answer
+    }
+
+    /// The path that a URL asks for. It is not always the one that it was made of: a URL resolves `.` and `..`, also where
+    /// they are percent-encoded, before it is sent.
+    fn path_of(&self, url: &Url) -> String {
+        let base = Url::parse(&self.url).unwrap();
+        let asked = url.path().strip_prefix(base.path().trim_end_matches('/'));
+        asked.unwrap_or(url.path()).to_owned()
+    }
+
+    /// Every answer is one that the OpenAPI document announces for its path and method, and every error is a problem.
+    fn hold_against_document(&self, method: &Method, path: &str, answer: &Answer) {
+        let context = || format!("{method} {path}: {answer:?}");
+        if answer.status.as_u16() >= 400 && method != Method::HEAD {
+            assert_eq!(answer.header("content-type"), "application/problem+json", "{}", context());
+            for member in ["type", "title", "status", "detail", "instance"] {
+                assert!(!answer.body[member].is_null(), "no {member}: {}", context());
+            }
+            assert_eq!(answer.body["status"], answer.status.as_u16(), "{}", context());
+            assert_eq!(answer.body["instance"], answer.header("x-request-id"), "{}", context());
+        }
+        let operation = self.operation(path).map(|item| &item[method.as_str().to_lowercase()]);
+        match operation {
+            // Too large a body is refused before anybody looks at what it is for.
+            None | Some(Value::Null) if answer.kind() == "payload-too-large" => {}
+            // Without a body, the status says it.
+            None if method == Method::HEAD => assert!([404, 413].contains(&answer.status.as_u16()), "{}", context()),
+            None => assert_eq!(answer.kind(), "not-found", "{}", context()),
+            Some(Value::Null) if method == Method::HEAD => {}
+            Some(Value::Null) => {
+                assert_eq!(answer.kind(), "method-not-allowed", "{}", context());
+                assert!(answer.headers.contains_key("allow"), "{}", context());
+            }
+            Some(operation) => {
+                let announced = &operation["responses"][answer.status.as_str()];
+                assert!(announced.is_object(), "not announced: {}", context());
+                if answer.status.as_u16() >= 400 {
+                    let description = announced["description"].as_str().unwrap();
+                    assert!(description.contains(&format!("`{}`", answer.kind())), "{description}; {}", context());
+                }
+            }
+        }
+    }
+
+    fn operation(&self, path: &str) -> Option<&Value> {
+        let segments: Vec<_> = path.split('/').collect();
+        self.document["paths"].as_object().unwrap().iter().find_map(|(template, item)| {
+            let template: Vec<_> = template.split('/').collect();
+            let matches = template.len() == segments.len()
+                && template.iter().zip(&segments).all(|(t, s)| (t.starts_with('{') && !s.is_empty()) || t == s);
+            matches.then_some(item)
+        })
+    }
+
+    /// Follows the links to the end: what is listed, and on how many pages.
+    pub async fn pages(&self, path: &str) -> (Vec<Value>, usize) {
+        let (mut items, mut pages, mut next) = (Vec::new(), 0, Some(path.to_owned()));
+        while let Some(path) = next {
+            let page = self.get(&path).await.expect(200);
+            items.extend(page.body.as_array().unwrap().iter().cloned());
+            pages += 1;
+            next = page.next();
+            assert!(pages < 1_000, "the links go round in circles");
+        }
+        (items, pages)
+    }
+
+    /// Creates a service.
+    pub async fn service(&self, name: &str, start: u16, end: u16) {
+        self.service_with(name, start, end, "lowest").await;
+    }
+
+    /// Creates a service with a strategy.
+    pub async fn service_with(&self, name: &str, start: u16, end: u16, strategy: &str) {
+        let body = json!({ "name": name, "start": start, "end": end, "strategy": strategy });
+        self.post("/v1/services", body).await.expect(201);
+    }
+
+    /// Asks for an offer, whatever comes.
+    pub async fn ask(&self, service: &str, name: &str) -> Answer {
+        self.post(&format!("/v1/services/{service}/offers"), json!({ "name": name })).await
+    }
+
+    /// Asks with a key.
+    pub async fn ask_with_key(&self, service: &str, name: &str, key: &str) -> Answer {
+        let path = format!("/v1/services/{service}/offers");
+        self.send(Method::POST, &path, Some(json!({ "name": name })), &[("idempotency-key", key)]).await
+    }
+
+    /// An offer: port and secret.
+    pub async fn offer(&self, service: &str, name: &str) -> (u16, String) {
+        let answer = self.ask(service, name).await.expect(201);
+        (answer.port(), answer.secret())
+    }
+
+    /// Accepts an offer.
+    pub async fn accept(&self, service: &str, secret: &str) -> Answer {
+        self.send(Method::POST, &format!("/v1/services/{service}/offers/{secret}/accept"), None, &[]).await
+    }
+
+    /// Rejects an offer.
+    pub async fn reject(&self, service: &str, secret: &str) -> Answer {
+        self.send(Method::POST, &format!("/v1/services/{service}/offers/{secret}/reject"), None, &[]).await
+    }
+
+    /// An allocation: its port.
+    pub async fn allocate(&self, service: &str, name: &str) -> u16 {
+        let (port, secret) = self.offer(service, name).await;
+        self.accept(service, &secret).await.expect(201);
+        port
+    }
+}
+
+impl Answer {
+    /// The answer, if it has this status.
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status.as_u16(), status, "{self:?}");
+        self
+    }
+
+    /// The answer, if it is this problem.
+    #[track_caller]
+    pub fn expect_problem(self, status: u16, kind: &str) -> Self {
+        assert_eq!((self.status.as_u16(), self.kind()), (status, kind), "{self:?}");
+        self
+    }
+
+    /// The problem's kind; empty if it is none.
+    pub fn kind(&self) -> &str {
+        self.body["type"].as_str().and_then(|kind| kind.strip_prefix("/problems/")).unwrap_or_default()
+    }
+
+    /// A header; empty if there is none.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// The port in the body.
+    #[track_caller]
+    pub fn port(&self) -> u16 {
+        self.body["port"].as_u64().and_then(|port| port.try_into().ok()).unwrap_or_else(|| panic!("no port: {self:?}"))
+    }
+
+    /// The offer's secret in the body.
+    #[track_caller]
+    pub fn secret(&self) -> String {
+        self.body["secret"].as_str().unwrap_or_else(|| panic!("no secret: {self:?}")).to_owned()
+    }
+
+    /// The pointers, parameters and headers at fault.
+    pub fn faults(&self) -> Vec<&str> {
+        let faults = self.body["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let at = |fault: &'_ Value| ["pointer", "parameter", "header"].into_iter().find(|at| !fault[at].is_null());
+        faults.iter().map(|fault| fault[at(fault).unwrap()].as_str().unwrap()).collect()
+    }
+
+    /// The path of the next page.
+    pub fn next(&self) -> Option<String> {
+        let link = self.headers.get("link")?.to_str().ok()?;
+        let (target, relation) = link.split_once(">; ")?;
+        assert_eq!(relation, "rel=\"next\"");
+        Some(target.trim_start_matches('<').to_owned())
+    }
+}

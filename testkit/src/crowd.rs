@@ -1,0 +1,69 @@
+//! Callers of a registry at a distance: one, and crowds that share no memory.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use portmaster_domain::{Description, InstanceName, Port, PortRange, ServiceId, ServiceName, Strategy};
+use portmaster_http::TIMEOUT;
+use portmaster_registry::{Call, Meter};
+use portmaster_registry::{Content, Error, NewService, Registry};
+use rand::rngs::SmallRng;
+use rand::{RngExt as _, SeedableRng as _};
+use tokio::time::{Instant, sleep};
+
+use crate::Distant;
+
+/// What one asked, within the API's own deadline, and what came of it.
+#[derive(Debug)]
+pub struct Offered {
+    /// The port.
+    pub port: Result<u16, Error>,
+    /// What it cost.
+    pub meter: Meter,
+    /// How long it took, in simulated time.
+    pub took: Duration,
+}
+
+/// Creates a service; its traffic is not counted.
+pub async fn create(distant: &Distant, service: &str, start: u16, end: u16, strategy: Strategy) {
+    let range = PortRange::of_service(Port::new(start).unwrap(), Port::new(end).unwrap()).unwrap();
+    let content = Content { description: Description::default(), range, strategy };
+    let new = NewService { id: id(service), content };
+    let registry = distant.process(&distant.client().await);
+    registry.create_service(&Call::within(TIMEOUT), new).await.unwrap();
+    distant.take_traffic();
+}
+
+/// Asks for a port.
+pub async fn offer(registry: &Registry, service: &str, name: &str) -> Offered {
+    let (service, name) = (id(service), InstanceName::try_from(name).unwrap());
+    let (call, began) = (Call::within(TIMEOUT), Instant::now());
+    let offered = registry.offer(&call, &service, &name, None).await;
+    let port = offered.map(|offered| offered.holding.claim.port.get());
+    Offered { port, meter: call.meter(), took: began.elapsed() }
+}
+
+/// So many callers, each a process of its own that knows nothing, arrive over so long, one after another on these
+/// services. When each comes follows from the seed.
+pub async fn crowd<S: AsRef<str>>(
+    distant: &Distant,
+    callers: usize,
+    services: &[S],
+    over: Duration,
+    seed: u64,
+) -> Vec<Offered> {
+    let client = distant.client().await;
+    let mut random = SmallRng::seed_from_u64(seed);
+    join_all((0..callers).map(|i| {
+        let (registry, wait) = (distant.process(&client), over.mul_f64(random.random_range(0.0..1.0)));
+        async move {
+            sleep(wait).await;
+            offer(&registry, services[i % services.len()].as_ref(), &format!("web-{i}")).await
+        }
+    }))
+    .await
+}
+
+fn id(service: &str) -> ServiceId {
+    ServiceName::try_from(service).unwrap().into()
+}

@@ -1,0 +1,267 @@
+//! DynamoDB at a distance, in simulated time: the embedded one, called in this process behind a network that takes time
+//! and where transactions meet.
+//!
+//! For runtimes whose time is paused (`start_paused`): nothing waits for a wall clock, so a crowd of a thousand is as
+//! crowded on a slow machine as on a fast one. The SDK's own path is real, down to the bytes of each request. What real
+//! DynamoDB does and the embedded one cannot is done here: a write that arrives while a transaction on the same item is
+//! under way is refused with a conflict, and so is, at random, one in so many transactions more.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use dynoxide::{AttributeValue, Database};
+use portmaster_domain::{Clock, Given, Timestamp};
+use portmaster_local::{Request, perform, response, without_tokens};
+use portmaster_registry::Registry;
+use portmaster_registry::{Call, Table, in_process};
+use rand::rngs::SmallRng;
+use rand::{RngExt as _, SeedableRng as _};
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+
+use crate::connector::{Answer, Profile, client};
+use crate::words::conflict_on;
+use crate::{Fault, TABLE, keys};
+
+/// How far away DynamoDB is.
+#[derive(Clone, Copy, Debug)]
+pub struct Network {
+    /// A round trip of a read or of a single write.
+    pub request: Duration,
+    /// A round trip of a transaction: a third on its way, a third under way on its items, a third back.
+    pub transaction: Duration,
+    /// How far each part of a round trip may stray, as a share of it.
+    pub jitter: f64,
+    /// How many transactions in a thousand are in conflict with somebody who is not seen otherwise.
+    pub conflicts: u32,
+}
+
+impl Network {
+    /// Reads of 5 ms and transactions of 15 ms, each part of them up to a half longer or shorter; 1 in 100 conflicts.
+    pub const USUAL: Self =
+        Self { request: Duration::from_millis(5), transaction: Duration::from_millis(15), jitter: 0.5, conflicts: 10 };
+
+    /// Every round trip takes the same time and nobody is in the way: for counting rounds.
+    pub const fn exact(round_trip: Duration) -> Self {
+        Self { request: round_trip, transaction: round_trip, jitter: 0.0, conflicts: 0 }
+    }
+}
+
+/// What was sent over the network, and what it consumed.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Traffic {
+    /// Requests of any kind.
+    pub requests: u64,
+    /// Of these, transactions that write.
+    pub transactions: u64,
+    /// Of these, how many met a conflict.
+    pub conflicts: u64,
+    /// Bytes of answers.
+    pub bytes: u64,
+}
+
+/// The item of an allocation, as if an instance `filler-<port>` of the service had accepted it long ago.
+pub fn filler(service: &str, port: u16) -> HashMap<String, AttributeValue> {
+    let item = json!({
+        "pk": { "S": "N#default#PORT" },
+        "sk": { "S": format!("{port:05}") },
+        "service": { "S": service },
+        "name": { "S": format!("filler-{port}") },
+        "state": { "S": "allocated" },
+        "secret": { "S": format!("{port:04x}ffff-ffff-8fff-bfff-ffffffffffff") },
+        "created": { "N": "1700000000000" },
+        "accepted": { "N": "1700000000001" },
+    });
+    serde_json::from_value(item).unwrap()
+}
+
+/// A table at a distance. Clones share it.
+#[derive(Clone)]
+pub struct Distant {
+    database: Database,
+    network: Network,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug)]
+struct State {
+    random: SmallRng,
+    /// How many transactions are under way on an item.
+    under_way: HashMap<(String, String), u32>,
+    traffic: Traffic,
+}
+
+impl std::fmt::Debug for Distant {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Distant({:?})", self.network)
+    }
+}
+
+impl Distant {
+    /// An empty table, so far away. What happens on the way follows from the seed; what callers draw does not.
+    pub async fn new(network: Network, seed: u64) -> Self {
+        let state =
+            State { random: SmallRng::seed_from_u64(seed), under_way: HashMap::new(), traffic: Traffic::default() };
+        let database = Database::memory().unwrap();
+        let distant = Self { database, network, state: Arc::new(Mutex::new(state)) };
+        let table = Table::new(distant.client().await, TABLE);
+        table.create(&Call::within(Duration::from_secs(60))).await.unwrap();
+        distant.take_traffic();
+        distant
+    }
+
+    /// A client of it.
+    pub async fn client(&self) -> Client {
+        Client::from_conf(in_process(client(self.clone())).interceptor(without_tokens()).build())
+    }
+
+    /// A process of its own, which remembers nothing and whose clock is the simulated one.
+    #[must_use]
+    pub fn process(&self, client: &Client) -> Registry {
+        Registry::new(Table::new(client.clone(), TABLE), clock(), Registry::OFFER_SECONDS)
+    }
+
+    /// What was sent since the last time.
+    pub fn take_traffic(&self) -> Traffic {
+        std::mem::take(&mut self.state.lock().unwrap().traffic)
+    }
+
+    /// Writes allocations of a service, as [`filler`] makes them.
+    pub fn fill(&self, service: &str, ports: impl Iterator<Item = u16>) {
+        let items = ports.map(|port| filler(service, port)).collect();
+        self.database.import_items(TABLE, items, dynoxide::ImportOptions::default()).unwrap();
+    }
+
+    /// Writes the pointers of so many names of a service: first those of the allocations that [`Distant::fill`] makes on
+    /// these ports, then as many as are left whose claims are gone, on the same ports.
+    pub fn fill_names(&self, service: &str, ports: impl Iterator<Item = u16> + Clone, names: usize) {
+        let live = ports.clone().map(|port| (format!("filler-{port}"), port, "ffff-ffff-8fff-bfff-ffffffffffff"));
+        let gone = ports.cycle().enumerate();
+        let gone = gone.map(|(i, port)| (format!("gone-{i}"), port, "eeee-eeee-8eee-beee-eeeeeeeeeeee"));
+        let item = |(name, port, secret): (String, u16, &str)| {
+            let item = json!({
+                "pk": { "S": format!("N#default#INSTANCE#{service}") },
+                "sk": { "S": name },
+                "port": { "N": port.to_string() },
+                "secret": { "S": format!("{port:04x}{secret}") },
+            });
+            serde_json::from_value(item).unwrap()
+        };
+        let items = live.chain(gone).take(names).map(item).collect();
+        self.database.import_items(TABLE, items, dynoxide::ImportOptions::default()).unwrap();
+    }
+
+    /// How long a part of a round trip takes this time.
+    fn part(&self, of: Duration) -> Duration {
+        let stray = self.network.jitter;
+        let factor = 1.0 + self.state.lock().unwrap().random.random_range(-stray..=stray);
+        of.mul_f64(factor)
+    }
+
+    /// A transaction begins on these items, or another write arrives at them; which of them have another under way?
+    fn begin(&self, items: &[(String, String)], is_transaction: bool) -> Result<(), Vec<bool>> {
+        let mut state = self.state.lock().unwrap();
+        let in_conflict: Vec<_> = items.iter().map(|item| state.under_way.contains_key(item)).collect();
+        if in_conflict.contains(&true) {
+            return Err(in_conflict);
+        }
+        if is_transaction {
+            if state.random.random_range(0..1000) < self.network.conflicts {
+                return Err(items.iter().enumerate().map(|(i, _)| i == 0).collect());
+            }
+            for item in items {
+                *state.under_way.entry(item.clone()).or_default() += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&self, items: &[(String, String)]) {
+        let mut state = self.state.lock().unwrap();
+        for item in items {
+            state.under_way.remove(item);
+        }
+    }
+
+    fn count(&self, change: impl FnOnce(&mut Traffic)) {
+        change(&mut self.state.lock().unwrap().traffic);
+    }
+}
+
+/// The items that a request writes, or reads as a transaction.
+fn written(operation: &str, body: &[u8]) -> Vec<(String, String)> {
+    match operation {
+        "PutItem" | "UpdateItem" | "DeleteItem" | "TransactWriteItems" | "TransactGetItems" => keys(body),
+        _ => Vec::new(),
+    }
+}
+
+impl Profile for Distant {
+    /// A third of its round trip, before it strays.
+    type Passage = Duration;
+
+    fn leaves(&self, request: &Request) -> (Fault, Duration) {
+        self.count(|traffic| traffic.requests += 1);
+        let round_trip = if is_transaction(request) { self.network.transaction } else { self.network.request };
+        (Fault::None, round_trip / 3)
+    }
+
+    async fn there(&self, _: &Request, third: &Duration) {
+        sleep(self.part(*third)).await;
+    }
+
+    async fn done(&self, request: Request, third: &Duration) -> Answer {
+        let (operation, body) = (request.operation(), request.body());
+        let written = written(operation, body);
+        let answer = match self.begin(&written, is_transaction(&request)) {
+            Err(in_conflict) => {
+                self.count(|traffic| traffic.conflicts += 1);
+                Ok(conflict_on(operation, &in_conflict).unwrap())
+            }
+            Ok(()) if is_transaction(&request) => {
+                self.count(|traffic| traffic.transactions += 1);
+                sleep(self.part(*third)).await;
+                let answer = perform(&self.database, operation, body);
+                self.end(&written);
+                response(answer)
+            }
+            Ok(()) => {
+                sleep(self.part(*third)).await;
+                response(perform(&self.database, operation, body))
+            }
+        }?;
+        let bytes = answer.body().bytes().map_or(0, <[u8]>::len) as u64;
+        self.count(|traffic| traffic.bytes += bytes);
+        Ok(answer)
+    }
+
+    fn later(&self, request: Request, third: Duration) {
+        let this = self.clone();
+        tokio::spawn(async move {
+            sleep(third * 20).await;
+            let _ = this.done(request, &third).await;
+        });
+    }
+
+    async fn back(&self, third: Duration) {
+        sleep(self.part(third)).await;
+    }
+}
+
+fn is_transaction(request: &Request) -> bool {
+    request.operation() == "TransactWriteItems"
+}
+
+/// The simulated time as a clock.
+pub fn clock() -> Clock {
+    thread_local! {
+        /// Paused time is one thread's, and moves on from when its runtime was made.
+        static START: Instant = Instant::now();
+    }
+    Clock::Given(Given::new(|| {
+        let elapsed = START.with(|start| Instant::now().saturating_duration_since(*start));
+        Timestamp::from_millis(1_800_000_000_000 + i64::try_from(elapsed.as_millis()).unwrap())
+    }))
+}

@@ -1,0 +1,45 @@
+//! What Portmaster's tests and benchmarks share: a registry with a table of its own and a caller of it, meters, and a
+//! network between a process and its table on which a test decides what happens.
+//!
+//! | | time | the way to the table |
+//! |---|---|---|
+//! | [`World`] | real; its clock can be moved | over the real wire protocol, with the faults of a [`Plan`] where a test wants them |
+//! | [`Distant`] | simulated | takes its time, and transactions that meet are in conflict |
+//! | [`Faulty`] | simulated, and repeated by a seed | anything may happen |
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a part of tests and benchmarks, which stop where something is wrong"
+)]
+
+mod caller;
+mod connector;
+mod crowd;
+mod distant;
+mod faults;
+mod faulty;
+mod keys;
+mod lambda;
+mod meter;
+mod sigv4;
+mod stage;
+mod words;
+mod world;
+
+pub use caller::{Answer, Caller};
+pub use connector::Fault;
+pub use crowd::{Offered, create, crowd, offer};
+pub use distant::{Distant, Network, Traffic, clock, filler};
+pub use faults::Plan;
+pub use faulty::{Faulty, TRIP, Trip};
+pub use keys::keys;
+pub use lambda::{Function, INVOCATION, Lines, TRACE};
+pub use meter::{Counts, Meter};
+pub use stage::Stage;
+pub use world::{
+    Database, OTHER_DYNAMODB, SCALE, Setup, World, call, embedded_or_skip, fill, rounds, serve, service_id,
+};
+
+/// The name of every table here.
+pub const TABLE: &str = "portmaster";

@@ -1,0 +1,53 @@
+//! Where the tests of the API run.
+
+use std::ops::Deref;
+use std::time::Duration;
+
+use crate::{Caller, World};
+
+/// A registry without services, and its caller: one of the test's own, or the deployment that `PORTMASTER_TEST_URL` names.
+///
+/// A deployment is emptied before each test by a POST to `PORTMASTER_TEST_RESET_URL`, which is whoever deployed it. It
+/// must also see to it that `create-offer` starts anew: what a process remembers of a service does not end with the table.
+pub struct Stage {
+    api: Caller,
+    world: Option<World>,
+}
+
+impl Stage {
+    /// An empty one.
+    pub async fn new() -> Self {
+        let Ok(url) = std::env::var("PORTMASTER_TEST_URL") else {
+            let world = World::new().await;
+            return Self { api: world.api.clone(), world: Some(world) };
+        };
+        let reset =
+            std::env::var("PORTMASTER_TEST_RESET_URL").expect("PORTMASTER_TEST_RESET_URL empties the deployment");
+        let answer = reqwest::Client::new().post(reset).send().await.unwrap();
+        assert!(answer.status().is_success(), "{answer:?}");
+        Self { api: Caller::signing(url), world: None }
+    }
+}
+
+impl Stage {
+    /// Whether something stands between, which may read a request differently before it sends it on (API Gateway).
+    pub fn is_deployed(&self) -> bool {
+        self.world.is_none()
+    }
+
+    /// Waits until every process knows what others gave back. In a deployment rejecting is another function than offering,
+    /// and that one looks at the table anew after five seconds.
+    pub async fn settle(&self) {
+        if self.is_deployed() {
+            tokio::time::sleep(Duration::from_secs(6)).await;
+        }
+    }
+}
+
+impl Deref for Stage {
+    type Target = Caller;
+
+    fn deref(&self) -> &Caller {
+        &self.api
+    }
+}

@@ -1,0 +1,47 @@
+//! DynamoDB's words for what goes wrong.
+
+use aws_sdk_dynamodb::config::http::HttpResponse;
+use aws_smithy_types::body::SdkBody;
+use portmaster_local::Request;
+
+use crate::keys;
+
+/// That another transaction is writing to the same items: to all that a request writes, and to the first of those that it
+/// reads in a transaction. Nothing if the request cannot meet one.
+pub(crate) fn conflict(request: &Request) -> Option<HttpResponse> {
+    let is_read = request.operation() == "TransactGetItems";
+    let in_conflict: Vec<_> = keys(request.body()).iter().enumerate().map(|(i, _)| i == 0 || !is_read).collect();
+    conflict_on(request.operation(), &in_conflict)
+}
+
+/// The same, on some of a request's items. A transaction says it in its reasons, item by item; a single write as an
+/// exception; a single read meets none.
+pub(crate) fn conflict_on(operation: &str, in_conflict: &[bool]) -> Option<HttpResponse> {
+    match operation {
+        "TransactWriteItems" | "TransactGetItems" => {
+            let reasons = in_conflict.iter().map(|conflict| match conflict {
+                true => r#"{"Code":"TransactionConflict","Message":"Transaction is ongoing for the item"}"#,
+                false => r#"{"Code":"None"}"#,
+            });
+            let reasons = reasons.collect::<Vec<_>>().join(",");
+            Some(error_with(400, "TransactionCanceledException", &format!(r#""CancellationReasons":[{reasons}]"#)))
+        }
+        "PutItem" | "UpdateItem" | "DeleteItem" => Some(error(400, "TransactionConflictException")),
+        _ => None,
+    }
+}
+
+/// An error.
+pub(crate) fn error(status: u16, code: &str) -> HttpResponse {
+    error_with(status, code, r#""x":0"#)
+}
+
+/// The same, with members of its own.
+fn error_with(status: u16, code: &str, more: &str) -> HttpResponse {
+    answer(status, format!(r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{code}","message":"injected",{more}}}"#))
+}
+
+/// An answer with a body.
+pub(crate) fn answer(status: u16, body: impl Into<SdkBody>) -> HttpResponse {
+    HttpResponse::new(status.try_into().unwrap(), body.into())
+}

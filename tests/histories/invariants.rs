@@ -1,0 +1,101 @@
+//! What no table may look like, at no moment and by nobody's clock; looked at after every write.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use dynoxide::Database;
+use portmaster_local::perform;
+use portmaster_testkit::{Faulty, TABLE, keys};
+use serde_json::{Value, json};
+
+/// Looks at a table. Clones share what they know.
+#[derive(Clone, Debug)]
+pub struct Invariants {
+    network: Faulty,
+    seen: Arc<Mutex<Seen>>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// Claims that somebody was told of: secret, service, port.
+    told: Vec<(String, String, u16)>,
+    violations: Vec<String>,
+}
+
+impl Invariants {
+    /// From now on, every write to this table is looked at.
+    pub fn of(network: &Faulty) -> Self {
+        let seen = Arc::<Mutex<Seen>>::default();
+        let watching = Arc::clone(&seen);
+        network.watch(move |database, body| watching.lock().unwrap().look(database, body));
+        Self { network: network.clone(), seen }
+    }
+
+    /// A claim that somebody was told of. From now on its service must cover it, as long as it is there.
+    pub fn told(&self, secret: String, service: &str, port: u16) {
+        let mut seen = self.seen.lock().unwrap();
+        seen.told.push((secret, service.to_owned(), port));
+        seen.look_at_services(&self.network.database());
+    }
+
+    /// What no table may ever look like, and did.
+    pub fn violations(&self) -> Vec<String> {
+        self.seen.lock().unwrap().violations.clone()
+    }
+}
+
+impl Seen {
+    /// After every write: what no table may look like, at no moment and by nobody's clock.
+    fn look(&mut self, database: &Database, body: &[u8]) {
+        let written = keys(body);
+        if written.iter().any(|(pk, _)| pk.ends_with("#PORT")) {
+            let mut names = HashMap::new();
+            for item in partition(database, "N#default#PORT") {
+                let holder = (item["service"]["S"].to_string(), item["name"]["S"].to_string());
+                let port = item["sk"]["S"].to_string();
+                if let Some(other) = names.insert(holder.clone(), port.clone()) {
+                    // Who takes a name over removes or overwrites its last claim in the same transaction.
+                    self.violations.push(format!("P2: {holder:?} has the Port items {other} and {port} at once"));
+                }
+            }
+        }
+        if written.iter().any(|(_, sk)| sk.starts_with("SERVICE#")) {
+            self.look_at_services(database);
+        }
+    }
+
+    /// P3 and P4: ranges do not overlap, and what somebody was told of, and is there still, lies in its service's range.
+    fn look_at_services(&mut self, database: &Database) {
+        let mut ranges: HashMap<String, (u16, u16)> = HashMap::new();
+        for item in partition(database, "N#default") {
+            let Some(name) = item["name"]["S"].as_str() else { continue };
+            let bound = |name: &str| item["range"]["M"][name]["N"].as_str().unwrap().parse::<u16>().unwrap();
+            let (start, end) = (bound("start"), bound("end"));
+            for (other, (first, last)) in &ranges {
+                if start <= *last && *first <= end {
+                    self.violations.push(format!("P3: {name} {start}-{end} overlaps {other} {first}-{last}"));
+                }
+            }
+            ranges.insert(name.to_owned(), (start, end));
+        }
+        let there: HashMap<_, _> = partition(database, "N#default#PORT")
+            .into_iter()
+            .map(|item| (item["secret"]["S"].as_str().unwrap_or_default().to_owned(), item))
+            .collect();
+        for (secret, service, port) in self.told.clone() {
+            let covered = ranges.get(&service).is_some_and(|(first, last)| (*first..=*last).contains(&port));
+            if !covered && let Some(item) = there.get(&secret) {
+                self.violations.push(format!("P4: {service} does not cover {item}, now {:?}", ranges.get(&service)));
+            }
+        }
+    }
+}
+
+fn partition(database: &Database, pk: &str) -> Vec<Value> {
+    let query = json!({
+        "TableName": TABLE, "KeyConditionExpression": "pk = :pk",
+        "ExpressionAttributeValues": { ":pk": { "S": pk } },
+    });
+    let found = perform(database, "Query", query.to_string().as_bytes()).unwrap();
+    serde_json::from_str::<Value>(&found).unwrap()["Items"].as_array().cloned().unwrap_or_default()
+}

@@ -1,0 +1,113 @@
+//! The reconciler on a large table, in simulated time: what a sweep costs, and what a run finds that cannot finish one
+//! (promise P16).
+//!
+//! Counts requests and units, and time as it passes 6 ms away from the table. `SWEEP_NAMES=100000` sweeps a table of so
+//! many names and 0.48 times as many ports; with `-- --nocapture` the figures are told.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use portmaster_domain::{Namespace, Port, ServiceId, Strategy};
+use portmaster_registry::{Call, Meter};
+use portmaster_registry::{Findings, Registry};
+use portmaster_testkit::{Distant, Network, TABLE, create};
+use tokio::time::{Instant, sleep};
+
+const SERVICE: &str = "django";
+
+/// What the function and the local server give a run.
+const RUN: Duration = Duration::from_secs(110);
+
+/// A table of so many names and ports: each port is allocated to a name, the claims of the other names are gone.
+async fn table(network: Network, names: usize, ports: u16) -> (Distant, Registry) {
+    let distant = Distant::new(network, 1).await;
+    create(&distant, SERVICE, 1024, 1023 + ports, Strategy::Lowest).await;
+    distant.fill(SERVICE, 1024..1024 + ports);
+    distant.fill_names(SERVICE, 1024..1024 + ports, names);
+    let registry = distant.process(&distant.client().await);
+    (distant, registry)
+}
+
+async fn run(what: &str, registry: &Registry, within: Duration) -> (Findings, Meter, Duration) {
+    let (call, began, really) = (Call::within(within), Instant::now(), std::time::Instant::now());
+    let found = registry.reconcile(&call).await.unwrap();
+    assert!(found.unreadable_items + found.allocations_out_of_range + found.rebuilt_ranges == 0, "{found:?}");
+    let (meter, took) = (call.meter(), began.elapsed());
+    println!(
+        "{what}: {} items, {} requests, {} R, {} W, {took:.1?} at 6 ms a request, {:.1?} on this machine{}",
+        found.items,
+        meter.requests,
+        meter.read_units,
+        meter.write_units,
+        really.elapsed(),
+        if found.finished { "" } else { ", not finished" }
+    );
+    (found, meter, took)
+}
+
+/// P16: a name costs its share of the scan; the first time that its claim is found gone, a hundredth of a request, and a
+/// write. One run is enough for 100,000 names and 48,000 ports.
+#[tokio::test(start_paused = true)]
+async fn a_sweep_takes_a_request_for_hundreds_of_names() {
+    let names = std::env::var("SWEEP_NAMES").map_or(4_000, |names| names.parse::<usize>().unwrap());
+    let ports = u16::try_from(names * 48 / 100).unwrap();
+    let (_distant, registry) = table(Network::exact(Duration::from_millis(6)), names, ports).await;
+    let gone = (names - usize::from(ports)) as u32;
+    let items = (names + usize::from(ports)) as u64 + 2;
+    // A page of the scan and one of the ports at most begin anew at a partition's end.
+    let pages = u32::try_from(items / 500).unwrap() + 12;
+    let read = items as f64 * 0.5 / 10.0;
+
+    // Each name that is gone is noted, after its port has been read in a transaction, a hundred at a time.
+    let (found, meter, took) = run("the first sweep", &registry, RUN).await;
+    assert!(found.finished && found.items == items, "{found:?}");
+    assert!(meter.requests <= pages + gone + gone / 100 + pages, "{meter:?}");
+    assert!(f64::from(gone) <= meter.write_units && meter.write_units <= f64::from(gone) + 2.0, "{meter:?}");
+    assert!(meter.read_units <= read + 2.0 * f64::from(gone), "{meter:?}");
+    assert!(took < RUN, "{took:?}");
+
+    let (found, meter, _) = run("every other", &registry, RUN).await;
+    assert!(found.finished && found.items == items, "{found:?}");
+    assert!(meter.requests <= pages, "{meter:?}");
+    assert!(meter.write_units == 0.0 && meter.read_units <= read, "{meter:?}");
+
+    // A week later they are forgotten, by the note alone.
+    sleep(Duration::from_secs(7 * 24 * 3600)).await;
+    let (found, meter, took) = run("a week later", &registry, RUN).await;
+    assert_eq!((found.stale_pointers, found.finished), (u64::from(gone), true));
+    assert!(meter.requests <= pages + gone && meter.read_units <= read, "{meter:?}");
+    assert!(took < RUN, "{took:?}");
+    let (found, ..) = run("after that", &registry, RUN).await;
+    assert_eq!((found.items, found.stale_pointers), (2 * u64::from(ports) + 2, 0));
+}
+
+/// P16: a mark that was left behind is found by the next run, though a sweep takes many.
+#[tokio::test(start_paused = true)]
+async fn a_mark_is_found_in_the_middle_of_a_sweep() {
+    let (distant, registry) = table(Network::exact(Duration::from_millis(6)), 3_000, 2_000).await;
+    // Two seconds are its reserve.
+    let short = Duration::from_millis(2_100);
+    let (found, ..) = run("the first run", &registry, short).await;
+    assert!(!found.finished && found.items > 0, "{found:?}");
+    let mark = AttributeValue::M(std::collections::HashMap::from([
+        ("change".to_owned(), AttributeValue::S("delete".to_owned())),
+        ("since".to_owned(), AttributeValue::N("1799999000000".to_owned())),
+    ]));
+    let update = distant.client().await.update_item().table_name(TABLE);
+    let update = update.key("pk", AttributeValue::S("N#default".to_owned()));
+    let update = update.key("sk", AttributeValue::S(format!("SERVICE#{SERVICE}")));
+    let update = update.update_expression("SET #mark = :mark").expression_attribute_names("#mark", "mark");
+    update.expression_attribute_values(":mark", mark).send().await.unwrap();
+    let (found, ..) = run("the next one", &registry, short).await;
+    assert_eq!((found.abandoned_marks, found.finished), (1, false));
+    // The sweep goes on from where it stopped, and comes to its end.
+    let mut runs = 2;
+    while !run("another", &registry, short).await.0.finished {
+        runs += 1;
+        assert!(runs < 1_000, "it makes no progress");
+    }
+    assert!(runs > 3);
+    let service = ServiceId::new(Namespace::default(), SERVICE.try_into().unwrap());
+    let found = registry.get_service(&Call::within(RUN), &service).await.unwrap();
+    assert_eq!(found.range.start(), Port::MIN);
+}
