@@ -5,7 +5,7 @@ use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
 
 use super::*;
-use crate::Strategy;
+use crate::{InstanceName, Strategy};
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 const LONG_AGO: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -258,8 +258,11 @@ fn no_more_is_remembered_of_a_port_than_its_last_claim() {
         let again = Holder { expires_at: Some(Expiry::after(now, 86_400 + i)), ..offered(5003) };
         knowledge.learn(again, now);
         let last = (Expiry::after(now, 86_400 + i), port(5003));
-        assert_eq!(knowledge.deadlines.iter().copied().collect::<Vec<_>>(), [last]);
-        assert_eq!(knowledge.ends.iter().map(|(port, expiry)| (*expiry, *port)).collect::<Vec<_>>(), [last]);
+        assert_eq!(knowledge.deadlines.by_time.iter().copied().collect::<Vec<_>>(), [last]);
+        assert_eq!(
+            knowledge.deadlines.by_port.iter().map(|(port, expiry)| (*expiry, *port)).collect::<Vec<_>>(),
+            [last]
+        );
     }
 }
 
