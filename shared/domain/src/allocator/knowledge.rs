@@ -3,7 +3,7 @@
 //! An offer calls [`Knowledge::propose`], reads what that asks for, and calls it again until it has a candidate. Each
 //! call takes three steps:
 //!
-//! 1. The search's [`Phase`](search::Phase) says where to pick: [`Knowledge::scope`].
+//! 1. The search's [`Phase`] says where to pick: [`Knowledge::scope`].
 //! 2. A candidate is picked there, purely from what is known: [`Knowledge::pick`] in `pick.rs`.
 //! 3. If what is known is not good enough for a try, evidence is asked for: [`Knowledge::evidence`] in `evidence.rs`.
 //!
@@ -39,6 +39,7 @@
 mod deadlines;
 mod evidence;
 mod observe;
+mod old_names;
 mod pick;
 mod search;
 
@@ -102,12 +103,12 @@ pub struct Hint {
 /// What to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proposal {
-    /// Claim this port. It is reserved for the asker until [`Knowledge::release`].
+    /// Claim this port. It is reserved for the asker until [`Knowledge::unreserve`].
     Candidate(Port),
     /// Read up to [`WINDOW`] items from the start of this stretch, and of the other one at the same time if there is
-    /// one; tell [`Knowledge::saw`], and ask again.
+    /// one; call [`Knowledge::observe`] with what they show, and ask again.
     Look(PortRange, Option<PortRange>),
-    /// Read the whole range, tell [`Knowledge::saw`], and ask again.
+    /// Read the whole range, call [`Knowledge::observe`] with it, and ask again.
     LookAll,
     /// Every port is believed taken. Only a consistent read of the whole range can say whether that is true.
     Full,
@@ -266,7 +267,7 @@ impl Knowledge {
     }
 
     /// A candidate's claim has been answered, one way or the other.
-    pub fn release(&mut self, port: Port) {
+    pub fn unreserve(&mut self, port: Port) {
         self.reserved.remove(port);
     }
 }

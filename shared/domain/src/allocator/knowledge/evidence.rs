@@ -90,7 +90,7 @@ impl Knowledge {
 
     /// Proposes to read it, and remembers that it was asked for.
     pub(super) fn ask(&mut self, search: &mut Search, evidence: Evidence, now: Timestamp) -> Proposal {
-        search.asks_for(evidence);
+        search.record_asked(evidence);
         // Every one of these ports is in the range.
         let window = |from: Port| self.range.starting_at(from).unwrap_or(self.range);
         match evidence {

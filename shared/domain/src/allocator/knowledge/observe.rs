@@ -7,7 +7,7 @@ use crate::{Expiry, Port, PortRange, Timestamp};
 impl Knowledge {
     /// The table was read, by a request sent at `asked`: in `covered`, exactly these were taken. A claim of this
     /// process that was answered since then may be younger than the read, so it stays.
-    pub fn saw(&mut self, covered: PortRange, holders: &[Holder], asked: Timestamp, now: Timestamp) {
+    pub fn observe(&mut self, covered: PortRange, holders: &[Holder], asked: Timestamp, now: Timestamp) {
         let Some(covered) = covered.intersection(self.range) else { return };
         self.seen.insert_range(covered);
         self.hinted.remove_range(covered);
@@ -25,15 +25,15 @@ impl Knowledge {
         }
         for holder in holders.iter().filter(|holder| covered.contains(holder.port)) {
             // What this process is trying at this moment is its own, though it has not been told so yet.
-            self.believe(*holder, self.reserved.contains(holder.port), now);
+            self.mark_taken(*holder, self.reserved.contains(holder.port), now);
         }
         self.deadlines.retain(|port| !covered.contains(port) || self.taken.contains(port));
         self.used = Some(now);
-        self.note_read(covered, asked, now);
+        self.record_read(covered, asked, now);
     }
 
     /// Remembers what the last read covered, and where the next window goes on.
-    fn note_read(&mut self, covered: PortRange, asked: Timestamp, now: Timestamp) {
+    fn record_read(&mut self, covered: PortRange, asked: Timestamp, now: Timestamp) {
         if covered == self.range {
             self.reads.whole = Some(asked);
         }
@@ -46,7 +46,7 @@ impl Knowledge {
 
     /// Another process saw this. It is believed where this one has seen nothing itself, or found a port free longer
     /// ago; if it is not too old, and not by a clock that disagrees by as much.
-    pub fn told(&mut self, hint: &Hint, now: Timestamp) {
+    pub fn apply_hint(&mut self, hint: &Hint, now: Timestamp) {
         let old = (now.millis() - hint.seen.millis()).abs() >= FORGET_MILLIS;
         if hint.range != self.range || old || self.reads.whole.is_some_and(|whole| whole >= hint.seen) {
             return;
@@ -62,43 +62,44 @@ impl Knowledge {
     }
 
     /// A claim stands on the port.
-    pub fn learn(&mut self, holder: Holder, now: Timestamp) {
+    pub fn observe_holder(&mut self, holder: Holder, now: Timestamp) {
         if self.range.contains(holder.port) {
             self.seen.insert(holder.port);
             self.hinted.remove(holder.port);
-            self.believe(holder, false, now);
+            self.mark_taken(holder, false, now);
         }
     }
 
     /// Another caller is writing to the port at this moment.
-    pub fn contended(&mut self, port: Port, now: Timestamp) {
+    pub fn observe_contention(&mut self, port: Port, now: Timestamp) {
         self.contended.insert(port, now);
-        self.learn(Holder { port, created: now, expires_at: Some(Expiry::after(now, 1)) }, now);
+        self.observe_holder(Holder { port, created: now, expires_at: Some(Expiry::after(now, 1)) }, now);
     }
 
     /// This process has claimed the port.
-    pub fn claimed(&mut self, holder: Holder, round_trip_millis: f64, now: Timestamp) {
+    pub fn record_claim(&mut self, holder: Holder, round_trip_millis: f64, now: Timestamp) {
         self.own.insert(holder.port, (holder.created, now));
-        self.learn(holder, now);
+        self.observe_holder(holder, now);
         self.round_trip += (round_trip_millis - self.round_trip) / 8.0;
     }
 
     /// The claim on the port has become an allocation: it no longer ends by itself.
-    pub fn accepted(&mut self, port: Port) {
+    pub fn record_acceptance(&mut self, port: Port) {
         self.deadlines.set(port, None);
     }
 
     /// Nobody holds the port any more.
-    pub fn freed(&mut self, port: Port) {
+    pub fn record_free(&mut self, port: Port) {
         self.frees += 1;
         self.taken.remove(port);
         self.deadlines.set(port, None);
         self.own.remove(&port);
     }
 
-    fn believe(&mut self, holder: Holder, is_own: bool, now: Timestamp) {
+    /// The port is taken from now on, unless this claim has ended already.
+    fn mark_taken(&mut self, holder: Holder, is_own: bool, now: Timestamp) {
         match holder.expires_at {
-            Some(expiry) if expiry.has_passed(now) => return self.freed(holder.port),
+            Some(expiry) if expiry.has_passed(now) => return self.record_free(holder.port),
             expiry => self.deadlines.set(holder.port, expiry),
         }
         self.taken.insert(holder.port);
@@ -116,7 +117,7 @@ impl Knowledge {
         }
         self.used = Some(now);
         while let Some(port) = self.deadlines.first_passed(now) {
-            self.freed(port);
+            self.record_free(port);
         }
         let horizon = self.horizon();
         self.recent.retain(|_, created| (now.millis() - created.millis()).abs() <= horizon);

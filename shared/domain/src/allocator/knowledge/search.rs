@@ -69,19 +69,19 @@ impl Search {
 
     /// Another caller was faster. What this process knew is out of date, and others are about at this very moment: so a
     /// look comes before the next try. It costs a third of what another lost race would, and shows where they are.
-    pub fn lost(&mut self) {
+    pub fn record_lost_race(&mut self) {
         self.losses += 1;
         self.start = None;
         self.phase = Phase::RaceLost;
     }
 
     /// The whole range was read and has a free port, though perhaps one that a call in this process is trying.
-    pub fn insist(&mut self) {
+    pub fn ignore_reservations(&mut self) {
         self.ignores_reservations = true;
     }
 
     /// The caller is asked to read this.
-    pub(super) fn asks_for(&mut self, evidence: Evidence) {
+    pub(super) fn record_asked(&mut self, evidence: Evidence) {
         let asked = &mut self.asked;
         match evidence {
             Evidence::DueWindow { candidate, .. } => {
