@@ -189,7 +189,7 @@ impl Attempt<'_> {
                 Claimed::Made => {
                     let (holder, now) = (Holder::from(&holding.claim), self.registry.clock.now());
                     let round_trip = sent.elapsed().as_secs_f64() * 1000.0;
-                    self.place.learn(|knowledge| knowledge.claimed(holder, round_trip, now));
+                    self.place.learn(|knowledge| knowledge.record_claim(holder, round_trip, now));
                     Next::Ours(Box::new(holding))
                 }
                 Claimed::Lost(losses) => self.learn(candidate.port, *losses).await?,
@@ -309,10 +309,10 @@ impl Attempt<'_> {
                     self.place.learn(|knowledge| {
                         // The windows are newer.
                         if let Some(hint) = &hint {
-                            knowledge.told(hint, seen);
+                            knowledge.apply_hint(hint, seen);
                         }
                         for (covered, holders) in &windows {
-                            knowledge.saw(*covered, holders, now, seen);
+                            knowledge.observe(*covered, holders, now, seen);
                         }
                     });
                 }
@@ -349,7 +349,7 @@ impl Attempt<'_> {
         let (claims, unreadable) = self.registry.look_everywhere(self.call, &self.service.namespace, range).await?;
         let holders: Vec<_> = claims.iter().map(holder).chain(unreadable.iter().map(|port| unknown(*port))).collect();
         let seen = self.registry.clock.now();
-        self.place.learn(|knowledge| knowledge.saw(range, &holders, asked, seen));
+        self.place.learn(|knowledge| knowledge.observe(range, &holders, asked, seen));
         Ok(Everything { asked: began, claims, unreadable: unreadable.len() })
     }
 
@@ -382,7 +382,7 @@ impl Attempt<'_> {
         }
         // There is a free port; if only ones that other calls here are trying, then after them.
         if let Some(search) = &mut self.search {
-            search.insist();
+            search.ignore_reservations();
         }
         tokio::time::sleep(self.registry.chance.pause(1..20)).await;
         Ok(None)
@@ -472,13 +472,13 @@ impl Attempt<'_> {
         match port_reason {
             Reason::None | Reason::Throttled => {}
             Reason::Contended => {
-                self.lost(|knowledge| knowledge.contended(port, now));
+                self.lost(|knowledge| knowledge.observe_contention(port, now));
                 if self.affinity.is_some() {
                     self.pause().await;
                 }
             }
             Reason::Failed(None) => {
-                self.lost(|knowledge| knowledge.learn(unknown(port), now));
+                self.lost(|knowledge| knowledge.observe_holder(unknown(port), now));
                 if let Some(pointer) = self.affinity.filter(|pointer| pointer.port == port)
                     && let Some(next) = self.judge_old_claim(pointer).await?
                 {
@@ -494,12 +494,12 @@ impl Attempt<'_> {
                 match affinity {
                     // Another holder has the port the name had. That tells nothing of a crowd.
                     Some(pointer) => {
-                        self.place.learn(|knowledge| knowledge.learn(holder, now));
+                        self.place.learn(|knowledge| knowledge.observe_holder(holder, now));
                         if let Some(next) = self.judge_old_claim(pointer).await? {
                             return Ok(next);
                         }
                     }
-                    None => self.lost(|knowledge| knowledge.learn(holder, now)),
+                    None => self.lost(|knowledge| knowledge.observe_holder(holder, now)),
                 }
             }
         }
@@ -565,7 +565,7 @@ impl Attempt<'_> {
         self.call.count(|meter| meter.lost_races += 1);
         self.place.learn(learn);
         if let Some(search) = &mut self.search {
-            search.lost();
+            search.record_lost_race();
         }
     }
 
@@ -629,7 +629,7 @@ impl Attempt<'_> {
             // A claim found by its key that its holder has accepted: not ours to take back.
             return Err(Error::NameTaken { service: self.service.clone(), claim: Box::new(found.claim) });
         }
-        self.place.learn(|knowledge| knowledge.freed(port));
+        self.place.learn(|knowledge| knowledge.record_free(port));
         self.made.retain(|made| made.secret != holding.secret);
         self.affinity = None;
         self.rule = NameRule::Gone(holding.secret);
