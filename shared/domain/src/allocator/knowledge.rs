@@ -39,7 +39,6 @@
 mod deadlines;
 mod evidence;
 mod observe;
-mod old_names;
 mod pick;
 mod search;
 
