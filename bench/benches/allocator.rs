@@ -24,7 +24,7 @@ fn known(size: u16, taken: u32) -> Knowledge {
     let holders: Vec<_> =
         (1024..1024 + size - 1).filter(|_| random.random_range(0..10_000) < taken).map(holder).collect();
     let mut knowledge = Knowledge::new(range);
-    knowledge.saw(range, &holders, NOW, NOW);
+    knowledge.observe(range, &holders, NOW, NOW);
     knowledge
 }
 
@@ -44,7 +44,7 @@ fn choose(c: &mut Criterion) {
                         let mut search = Search::new(strategy, name.clone());
                         let proposal = knowledge.propose(&mut search, &mut random, NOW);
                         let Proposal::Candidate(port) = proposal else { panic!("{proposal:?}") };
-                        knowledge.release(black_box(port));
+                        knowledge.unreserve(black_box(port));
                     });
                 });
             }

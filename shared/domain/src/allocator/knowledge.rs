@@ -1,23 +1,64 @@
 //! What one process knows of one service's ports, and the candidate it proposes from that.
+//!
+//! An offer calls [`Knowledge::propose`], reads what that asks for, and calls it again until it has a candidate. Each
+//! call takes three steps:
+//!
+//! 1. The search's [`Phase`] says where to pick: [`Knowledge::scope`].
+//! 2. A candidate is picked there, purely from what is known: [`Knowledge::pick`] in `pick.rs`.
+//! 3. If what is known is not good enough for a try, evidence is asked for: [`Knowledge::evidence`] in `evidence.rs`.
+//!
+//! ```text
+//!                              Candidate
+//!                                  ▲
+//!   Search::new ─────────────► FromMemory ◄──────────────────────────────────┐
+//!                                  │             the look shows a free port: picked there, this once;
+//!        a race is lost,           │             or LOOKS of them show none: the whole range is read
+//!        in any phase              ▼                                         │
+//!                               RaceLost ────── a look is asked for ─────► FromLook ─┐
+//!                                                                            ▲       │ it shows none:
+//!                                                                            └───────┘ another one is asked for
+//! ```
+//!
+//! Evidence is asked for in this order of precedence, and a search remembers what it has asked for, see
+//! [`Asked`](search::Asked):
+//!
+//! - `DueWindow`: no read within [`REFRESH_MILLIS`]. One window from where the last one ended; in a process that knows
+//!   nothing yet, `hashed` and `random` have another one read from the candidate on. Once in a search, in any phase: it
+//!   takes the place of a look that `FromLook` would ask for, and in `RaceLost` the look still follows.
+//! - `LookAfterLoss`: the phase is `RaceLost`. A window from the lowest free port on for `lowest`, else from the
+//!   candidate.
+//! - `FurtherLook`: the phase is `FromLook`, and the last look shows nothing free. A window from the candidate on.
+//! - `WholeRange`: a part of the range is unknown, and this process has proposed before. Once in a search, and once
+//!   within [`REFRESH_MILLIS`]; never for `lowest`.
+//! - `Unknown`: nothing is known of the candidate. A window from it on; if the search had one, the whole range.
+//! - `OnlyHinted`: it would be the process's first candidate, and only a hint speaks of it. A window from it on; after
+//!   [`LOOKS`] of them, the whole range.
+//!
+//! What is learned, from reads, claims and other processes, and what time undoes, is in `observe.rs`.
 
-use std::collections::{BTreeSet, HashMap};
+mod deadlines;
+mod evidence;
+mod observe;
+mod pick;
+mod search;
 
-use rand::{Rng, RngExt as _};
-use sha2::{Digest as _, Sha256};
+use std::collections::HashMap;
+
+use rand::Rng;
+
+use deadlines::Deadlines;
+use evidence::Evidence;
+use search::Phase;
+pub use search::Search;
 
 use super::PortSet;
-use crate::{Claim, Expiry, InstanceName, Port, PortRange, Strategy, Timestamp};
-
-/// How many ports there are to draw from for each claim that was seen in the last four round trips. About a third as many
-/// are under way and not seen yet, so that one in twenty to thirty draws meets another one. A larger one would leave the ports less
-/// dense, a smaller one would cost tries.
-const SPREAD: usize = 8;
+use crate::{Claim, Expiry, Port, PortRange, Strategy, Timestamp};
 
 /// How many items a window reads at most: about 100 KB, or 12 read units where eventual consistency is enough.
 pub const WINDOW: usize = 512;
 
-/// How many windows an offer reads after a lost race, each where it believes a port to be free, before it reads the whole
-/// range. In a range of tens of thousands of ports that takes as many read units as eighty windows.
+/// How many windows an offer reads after a lost race, each where it believes a port to be free, before it reads the
+/// whole range. In a range of tens of thousands of ports that takes as many read units as eighty windows.
 const LOOKS: u8 = 4;
 
 /// How long a window is believed before the next offer reads another: within seconds, a port that was released
@@ -61,82 +102,15 @@ pub struct Hint {
 /// What to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proposal {
-    /// Claim this port. It is reserved for the asker until [`Knowledge::release`].
+    /// Claim this port. It is reserved for the asker until [`Knowledge::unreserve`].
     Candidate(Port),
-    /// Read up to [`WINDOW`] items from the start of this stretch, and of the other one at the same time if there is one;
-    /// tell [`Knowledge::saw`], and ask again.
+    /// Read up to [`WINDOW`] items from the start of this stretch, and of the other one at the same time if there is
+    /// one; call [`Knowledge::observe`] with what they show, and ask again.
     Look(PortRange, Option<PortRange>),
-    /// Read the whole range, tell [`Knowledge::saw`], and ask again.
+    /// Read the whole range, call [`Knowledge::observe`] with it, and ask again.
     LookAll,
     /// Every port is believed taken. Only a consistent read of the whole range can say whether that is true.
     Full,
-}
-
-/// What a lost race calls for, before the next try.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outrun {
-    /// Nothing: none was lost, or it has been seen to.
-    No,
-    /// A look.
-    Look,
-    /// To try what that look shows, the first or a further one, and nothing that was only believed before.
-    Heed(u8),
-}
-
-/// One offer's search for a port.
-#[derive(Clone, Debug)]
-pub struct Search {
-    strategy: Strategy,
-    name: InstanceName,
-    /// Races lost so far.
-    losses: u32,
-    /// Where `random` starts, drawn once between two losses.
-    drawn: Option<Port>,
-    /// Whether the window that was due has been read.
-    refreshed: bool,
-    /// What a lost race still calls for.
-    outrun: Outrun,
-    /// Whether a window was read at an unknown candidate: one that did not help is followed by the whole range.
-    looked: bool,
-    /// How many candidates that only a hint called free were looked at.
-    verified: u8,
-    /// Whether the whole range was read.
-    saw_all: bool,
-    /// Whether to try even the ports that other calls in this process are trying: set once the table itself has been
-    /// read as a whole and showed nothing else.
-    desperate: bool,
-}
-
-impl Search {
-    /// The search of an offer for this name.
-    #[must_use]
-    pub fn new(strategy: Strategy, name: InstanceName) -> Self {
-        Self {
-            strategy,
-            name,
-            losses: 0,
-            drawn: None,
-            refreshed: false,
-            outrun: Outrun::No,
-            looked: false,
-            verified: 0,
-            saw_all: false,
-            desperate: false,
-        }
-    }
-
-    /// Another caller was faster. What this process knew is out of date, and others are about at this very moment: so a
-    /// look comes before the next try. It costs a third of what another lost race would, and shows where they are.
-    pub fn lost(&mut self) {
-        self.losses += 1;
-        self.drawn = None;
-        self.outrun = Outrun::Look;
-    }
-
-    /// The whole range was read and has a free port, though perhaps one that a call in this process is trying.
-    pub fn insist(&mut self) {
-        self.desperate = true;
-    }
 }
 
 /// What this process knows of one range. Every bit of it may be out of date.
@@ -145,44 +119,56 @@ pub struct Knowledge {
     range: PortRange,
     /// Ports that were read, or learned of from a lost race.
     seen: PortSet,
-    /// Of these, which nobody but a hint speaks of.
+    /// Those of them that only a hint speaks of.
     hinted: PortSet,
     /// Ports believed taken.
     taken: PortSet,
     /// Ports that a call in this process is trying right now.
     reserved: PortSet,
-    /// When a believed holder's claim ends: `deadlines` in order of time, `ends` by port. They hold the same pairs, one
-    /// for each port at most: an offer may live for 30 days, and most are accepted or rejected within seconds.
-    deadlines: BTreeSet<(Expiry, Port)>,
-    ends: HashMap<Port, Expiry>,
+    /// When believed claims end.
+    deadlines: Deadlines,
     /// Claims of other processes within the last few round trips, by port: how crowded it is.
     recent: HashMap<Port, Timestamp>,
-    /// Ports that others were writing to when this process tried them, and when that was: a read may be too early to show
-    /// who has them.
+    /// Ports that others were writing to when this process tried them, and when that was: a read may be too early to
+    /// show their holders.
     contended: HashMap<Port, Timestamp>,
     /// Claims of this process, which are no crowd: when they were made, and when that was known.
     own: HashMap<Port, (Timestamp, Timestamp)>,
     /// When those of them that are too old to matter were last forgotten.
     pruned: Timestamp,
-    /// What the last look covered.
-    covered: PortRange,
-    /// How old the latest sight of the whole range is, by oneself or by another.
-    whole: Option<Timestamp>,
-    /// Where the next window that is due starts.
-    cursor: Port,
-    /// Whether those windows need only go as far as the lowest free port: with `lowest`.
+    /// What was read.
+    reads: Reads,
+    /// Whether the windows that are due need only go as far as the lowest free port: with `lowest`.
     from_the_bottom: bool,
     /// Whether a candidate has been proposed before.
     has_proposed: bool,
-    /// When a call last went to read the whole range.
-    whole_asked: Option<Timestamp>,
-    /// When the last window was read, and when this was last of use.
-    refreshed: Option<Timestamp>,
+    /// When this was last of use.
     used: Option<Timestamp>,
     /// A claim's round trip in milliseconds, smoothed.
     round_trip: f64,
     /// How many ports this process has freed.
     frees: u64,
+}
+
+/// What was read of a range, and when.
+#[derive(Debug)]
+struct Reads {
+    /// When the last read was.
+    last: Option<Timestamp>,
+    /// What it covered.
+    covered: PortRange,
+    /// Where the next window that is due starts.
+    cursor: Port,
+    /// How old the latest sight of the whole range is, by oneself or by another.
+    whole: Option<Timestamp>,
+    /// When a call last went to read the whole range.
+    whole_asked: Option<Timestamp>,
+}
+
+impl Reads {
+    fn none(range: PortRange) -> Self {
+        Self { last: None, covered: range, cursor: range.start(), whole: None, whole_asked: None }
+    }
 }
 
 impl Knowledge {
@@ -195,19 +181,14 @@ impl Knowledge {
             hinted: PortSet::default(),
             taken: PortSet::default(),
             reserved: PortSet::default(),
-            deadlines: BTreeSet::new(),
-            ends: HashMap::new(),
+            deadlines: Deadlines::default(),
             recent: HashMap::new(),
             contended: HashMap::new(),
             own: HashMap::new(),
             pruned: Timestamp::from_millis(0),
-            covered: range,
-            whole: None,
-            cursor: range.start(),
+            reads: Reads::none(range),
             from_the_bottom: false,
             has_proposed: false,
-            whole_asked: None,
-            refreshed: None,
             used: None,
             round_trip: FIRST_ROUND_TRIP,
             frees: 0,
@@ -233,190 +214,12 @@ impl Knowledge {
         self.range
     }
 
-    /// Whether a [`Hint`] is worth reading along with the windows that the search is about to ask for: they may not show
-    /// everything, and nothing is known or a race was lost.
+    /// Whether a [`Hint`] is worth reading along with the windows that the search is about to ask for: they may not
+    /// show everything, and nothing is known or a race was lost.
     #[must_use]
     pub fn wants_hint(&self, search: &Search) -> bool {
-        let cold = self.refreshed.is_none() && self.range.size() > WINDOW;
-        cold || (search.outrun == Outrun::Look && self.whole.is_some())
-    }
-
-    /// The next step of a search.
-    ///
-    /// `lowest` draws at random from the lowest *w* free ports; alone, *w* is 1. See `width`. `hashed` takes
-    /// the first free port from a hash of the name on; after each loss another hash says which of the free ports.
-    /// `random` draws among all free ports. After a lost race each of them looks again before it tries again.
-    pub fn propose(&mut self, search: &mut Search, random: &mut impl Rng, now: Timestamp) -> Proposal {
-        self.advance(now);
-        self.from_the_bottom = search.strategy == Strategy::Lowest;
-        let none = PortSet::default();
-        let reserved = if search.desperate { &none } else { &self.reserved };
-        let free = self.taken.count_in_neither(reserved, self.range);
-        if free == 0 {
-            return Proposal::Full;
-        }
-        // After a lost race it is what the look covered that counts; and where that has nothing free, everything.
-        let mut part = self.range;
-        let mut here = free;
-        if let Outrun::Heed(looks) = search.outrun {
-            search.outrun = Outrun::No;
-            let covered = self.taken.count_in_neither(reserved, self.covered);
-            match looks {
-                _ if covered > 0 => (part, here) = (self.covered, covered),
-                LOOKS.. => return self.look_all(search, now),
-                _ => search.outrun = Outrun::Heed(looks + 1),
-            }
-        }
-        let from = |start: Port| {
-            let above = part.starting_at(start);
-            above
-                .and_then(|above| self.taken.nth_in_neither(reserved, above, 0))
-                .or_else(|| self.taken.nth_in_neither(reserved, part, 0))
-        };
-        let candidate = match search.strategy {
-            Strategy::Lowest => {
-                let width = self.width(search.losses).min(here);
-                let nth = if width == 1 { 0 } else { random.random_range(0..width) };
-                self.taken.nth_in_neither(reserved, part, nth)
-            }
-            Strategy::Hashed if search.losses == 0 => from(self.hashed(search)),
-            // Where what is free lies in one place, everybody's next free port is the same one: who lost goes by its own
-            // hash among the free ports.
-            Strategy::Hashed => self.taken.nth_in_neither(reserved, part, self.hashed(search).index() % here),
-            Strategy::Random => match search.drawn {
-                Some(start) => from(start),
-                None => self.taken.nth_in_neither(reserved, part, random.random_range(0..here)),
-            },
-        };
-        let Some(candidate) = candidate else { return Proposal::Full };
-        search.drawn = Some(candidate);
-
-        // A window that is due is read before the choice, once: afterwards the clock has been set anew. The first one
-        // starts at the beginning, and where fewer than `WINDOW` ports are taken it shows all of them.
-        if self.refreshed.is_none_or(|at| now.millis() - at.millis() >= REFRESH_MILLIS) && !search.refreshed {
-            search.refreshed = true;
-            // Where little is taken the first window shows everything; where much is, it shows nothing of the candidate.
-            let other = if self.refreshed.is_none() && !self.from_the_bottom {
-                search.looked = true;
-                self.range.starting_at(candidate)
-            } else {
-                None
-            };
-            return Proposal::Look(self.range.starting_at(self.cursor).unwrap_or(self.range), other);
-        }
-        if let Outrun::Heed(_) = search.outrun
-            && let Some(part) = self.range.starting_at(candidate)
-        {
-            return Proposal::Look(part, None);
-        }
-        if search.outrun == Outrun::Look {
-            search.outrun = Outrun::Heed(1);
-            search.looked = true;
-            // `lowest` draws among the lowest free ports, so it looks at all of them; the others where they would go.
-            let lowest_free = self.taken.nth_in_neither(&none, self.range, 0).unwrap_or(candidate);
-            let from = if self.from_the_bottom { lowest_free } else { candidate };
-            if let Some(part) = self.range.starting_at(from) {
-                return Proposal::Look(part, None);
-            }
-        }
-        // More is taken than windows show, and this process is asked again: each name, each draw may meet what is unknown,
-        // so now it is worth reading everything, once. `lowest` needs no more than what lies below its candidate.
-        let asked = self.whole_asked.is_some_and(|at| now.millis() - at.millis() < REFRESH_MILLIS);
-        let incomplete = !self.from_the_bottom && self.seen.count(self.range) < self.range.size();
-        if incomplete && self.has_proposed && !search.saw_all && !asked {
-            return self.look_all(search, now);
-        }
-        if !self.seen.contains(candidate) {
-            // One window helps this call, unless it has had one. For `lowest` that was the first one, all of it taken.
-            let had_one = search.looked || (self.from_the_bottom && search.refreshed);
-            search.looked = true;
-            return match self.range.starting_at(candidate) {
-                Some(part) if !had_one => Proposal::Look(part, None),
-                _ => self.look_all(search, now),
-            };
-        }
-        // The first offer does not rely on a hint alone: it looks, and so sees who else is about. Later ones do as they do
-        // with all that is remembered. Where the hint is out of date it is as after a lost race: a few looks, then everything.
-        if !self.has_proposed && self.hinted.contains(candidate) {
-            search.verified += 1;
-            search.looked = true;
-            return match self.range.starting_at(candidate) {
-                Some(part) if search.verified <= LOOKS => Proposal::Look(part, None),
-                _ => self.look_all(search, now),
-            };
-        }
-        self.has_proposed = true;
-        self.reserved.insert(candidate);
-        Proposal::Candidate(candidate)
-    }
-
-    fn look_all(&mut self, search: &mut Search, now: Timestamp) -> Proposal {
-        search.saw_all = true;
-        self.whole_asked = Some(now);
-        Proposal::LookAll
-    }
-
-    /// A candidate's claim has been answered, one way or the other.
-    pub fn release(&mut self, port: Port) {
-        self.reserved.remove(port);
-    }
-
-    /// The table was read, by a request sent at `asked`: in `covered`, exactly these were taken. A claim of this process
-    /// that was answered since then may be younger than the read, so it stays.
-    pub fn saw(&mut self, covered: PortRange, holders: &[Holder], asked: Timestamp, now: Timestamp) {
-        let Some(covered) = covered.intersection(self.range) else { return };
-        self.seen.insert_range(covered);
-        self.hinted.remove_range(covered);
-        self.taken.remove_range(covered);
-        for (port, (_, answered)) in &self.own {
-            if covered.contains(*port) && *answered >= asked {
-                self.taken.insert(*port);
-            }
-        }
-        let horizon = self.horizon();
-        for (port, at) in &self.contended {
-            if covered.contains(*port) && now.millis() - at.millis() <= horizon {
-                self.taken.insert(*port);
-            }
-        }
-        for holder in holders.iter().filter(|holder| covered.contains(holder.port)) {
-            // What this process is trying at this moment is its own, though it has not been told so yet.
-            self.believe(*holder, self.reserved.contains(holder.port), now);
-        }
-        self.ends.retain(|port, expiry| {
-            let stays = !covered.contains(*port) || self.taken.contains(*port);
-            if !stays {
-                self.deadlines.remove(&(*expiry, *port));
-            }
-            stays
-        });
-        self.covered = covered;
-        if covered == self.range {
-            self.whole = Some(asked);
-        }
-        self.refreshed = Some(now);
-        self.used = Some(now);
-        // The next one goes on where this one ended.
-        let lowest_free = self.taken.nth_in_neither(&self.reserved, self.range, 0);
-        let last = lowest_free.filter(|_| self.from_the_bottom).unwrap_or(self.range.end());
-        self.cursor = covered.end().next().filter(|next| *next <= last).unwrap_or(self.range.start());
-    }
-
-    /// Another process saw this. It is believed where this one has seen nothing itself, or found a port free longer ago; if
-    /// it is not too old, and not by a clock that disagrees by as much.
-    pub fn told(&mut self, hint: &Hint, now: Timestamp) {
-        let old = (now.millis() - hint.seen.millis()).abs() >= FORGET_MILLIS;
-        if hint.range != self.range || old || self.whole.is_some_and(|whole| whole >= hint.seen) {
-            return;
-        }
-        self.whole = Some(hint.seen);
-        let mut unseen = PortSet::default();
-        unseen.insert_range(self.range);
-        unseen.remove_all(&self.seen);
-        self.hinted.insert_all(&unseen);
-        self.seen.insert_range(self.range);
-        self.taken.remove_all(&self.hinted);
-        self.taken.insert_all(&hint.taken);
+        let is_cold = self.reads.last.is_none() && self.range.size() > WINDOW;
+        is_cold || (search.phase == Phase::RaceLost && self.reads.whole.is_some())
     }
 
     /// What this process knows, for others, once it has seen everything.
@@ -425,128 +228,46 @@ impl Knowledge {
         Hint { range: self.range, taken: self.taken.clone(), seen }
     }
 
-    /// A claim stands on the port.
-    pub fn learn(&mut self, holder: Holder, now: Timestamp) {
-        if self.range.contains(holder.port) {
-            self.seen.insert(holder.port);
-            self.hinted.remove(holder.port);
-            self.believe(holder, false, now);
+    /// The next step of a search.
+    pub fn propose(&mut self, search: &mut Search, random: &mut impl Rng, now: Timestamp) -> Proposal {
+        self.advance(now);
+        self.from_the_bottom = search.strategy == Strategy::Lowest;
+        let Some(within) = self.scope(search) else { return self.ask(search, Evidence::WholeRange, now) };
+        let Some(candidate) = self.pick(search, within, random) else { return Proposal::Full };
+        search.start = Some(candidate);
+        if let Some(evidence) = self.evidence(search, candidate, now) {
+            return self.ask(search, evidence, now);
         }
+        self.has_proposed = true;
+        self.reserved.insert(candidate);
+        Proposal::Candidate(candidate)
     }
 
-    /// Another caller is writing to the port at this moment.
-    pub fn contended(&mut self, port: Port, now: Timestamp) {
-        self.contended.insert(port, now);
-        self.learn(Holder { port, created: now, expires_at: Some(Expiry::after(now, 1)) }, now);
-    }
-
-    /// This process has claimed the port.
-    pub fn claimed(&mut self, holder: Holder, round_trip_millis: f64, now: Timestamp) {
-        self.own.insert(holder.port, (holder.created, now));
-        self.learn(holder, now);
-        self.round_trip += (round_trip_millis - self.round_trip) / 8.0;
-    }
-
-    /// The claim on the port has become an allocation: it no longer ends by itself.
-    pub fn accepted(&mut self, port: Port) {
-        self.ends_at(port, None);
-    }
-
-    /// Nobody holds the port any more.
-    pub fn freed(&mut self, port: Port) {
-        self.frees += 1;
-        self.taken.remove(port);
-        self.ends_at(port, None);
-        self.own.remove(&port);
-    }
-
-    /// The claim on the port ends by itself then, or never.
-    fn ends_at(&mut self, port: Port, expiry: Option<Expiry>) {
-        let old = match expiry {
-            Some(expiry) => self.ends.insert(port, expiry),
-            None => self.ends.remove(&port),
-        };
-        if old != expiry {
-            if let Some(old) = old {
-                self.deadlines.remove(&(old, port));
-            }
-            self.deadlines.extend(expiry.map(|expiry| (expiry, port)));
+    /// Where a search picks: in the whole range, but after a lost race in what the look covered. Where that has nothing
+    /// free, the phase says whether another look follows; if none does, there is no place to pick from before the whole
+    /// range has been read.
+    fn scope(&self, search: &mut Search) -> Option<PortRange> {
+        let Phase::FromLook { looks } = search.phase else { return Some(self.range) };
+        let free = self.free(search);
+        if free.any(self.reads.covered) {
+            search.phase = Phase::FromMemory;
+            return Some(self.reads.covered);
         }
+        // The proposal is `Full`, and the search stays where it is.
+        if !free.any(self.range) {
+            return Some(self.range);
+        }
+        if looks >= LOOKS {
+            search.phase = Phase::FromMemory;
+            return None;
+        }
+        search.phase = Phase::FromLook { looks: looks + 1 };
+        Some(self.range)
     }
 
-    fn believe(&mut self, holder: Holder, is_own: bool, now: Timestamp) {
-        match holder.expires_at {
-            Some(expiry) if expiry.has_passed(now) => return self.freed(holder.port),
-            expiry => self.ends_at(holder.port, expiry),
-        }
-        self.taken.insert(holder.port);
-        let is_own = is_own || self.own.get(&holder.port).is_some_and(|(created, _)| *created == holder.created);
-        if !is_own && self.is_recent(holder.created, now) {
-            self.recent.insert(holder.port, holder.created);
-        }
-    }
-
-    /// Lets time pass: claims end, crowds disperse, and what has not been used for long is forgotten.
-    fn advance(&mut self, now: Timestamp) {
-        if self.used.is_some_and(|used| now.millis() - used.millis() >= FORGET_MILLIS) {
-            let reserved = std::mem::take(&mut self.reserved);
-            *self = Self { reserved, round_trip: self.round_trip, ..Self::new(self.range) };
-        }
-        self.used = Some(now);
-        while let Some((expiry, port)) = self.deadlines.first().copied() {
-            if !expiry.has_passed(now) {
-                break;
-            }
-            self.freed(port);
-        }
-        let horizon = self.horizon();
-        self.recent.retain(|_, created| (now.millis() - created.millis()).abs() <= horizon);
-        self.contended.retain(|_, at| now.millis() - at.millis() <= horizon);
-        // A busy process has thousands of these: it does not walk them for every offer.
-        if (now.millis() - self.pruned.millis()).abs() >= REFRESH_MILLIS {
-            self.pruned = now;
-            self.own.retain(|_, (created, _)| now.millis() - created.millis() <= horizon.max(REFRESH_MILLIS));
-        }
-    }
-
-    /// How far back a claim counts as part of a crowd: four round trips.
-    fn horizon(&self) -> i64 {
-        // Between 8 and 400 milliseconds, so that the conversion is exact enough.
-        (self.round_trip * 4.0).clamp(8.0, 400.0) as i64
-    }
-
-    fn is_recent(&self, created: Timestamp, now: Timestamp) -> bool {
-        // On either side: a clock that is ahead must not make a crowd of one for as long as it is ahead.
-        (now.millis() - created.millis()).abs() <= self.horizon()
-    }
-
-    /// From how many of the lowest free ports `lowest` draws: [`SPREAD`] times as many as other processes claimed within
-    /// the last four round trips. So the table itself says how crowded it is.
-    ///
-    /// That is enough for callers who share nothing and begin at the very same moment, when nothing can be seen yet: all
-    /// but one lose on the first port, look, see one claim and draw from [`SPREAD`] ports; those who lose again see these
-    /// claims as well and draw from some [`SPREAD`]² ports. The choice widens as fast as the crowd fills it, and no
-    /// further: who lost to few stays close. Widening by the number of losses alone, which cannot tell 8 callers from 800,
-    /// took more tries and left larger gaps.
-    ///
-    /// A race lost to an old claim, which this process just did not know of, is no crowd and widens nothing. The number of
-    /// losses only counts from the second on, for the case that clocks disagree and a crowd does not look like one.
-    fn width(&self, losses: u32) -> usize {
-        let despite_clocks = 4usize.saturating_pow(losses.saturating_sub(1));
-        despite_clocks.max(SPREAD * self.recent.len())
-    }
-
-    /// Where `hashed` starts: the first eight bytes of SHA-256 over the name (and, after losses, their number), modulo
-    /// the size of the range. It is the same on every machine and in every version.
-    fn hashed(&self, search: &Search) -> Port {
-        let mut hash = Sha256::new_with_prefix(search.name.as_str());
-        if search.losses > 0 {
-            hash.update(search.losses.to_be_bytes());
-        }
-        let first = hash.finalize().first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes));
-        // The size is at most 48,128, so the remainder fits.
-        let offset = (first % self.range.size() as u64) as usize;
-        Port::at(self.range.start().index() + offset).unwrap_or(self.range.start())
+    /// A candidate's claim has been answered, one way or the other.
+    pub fn unreserve(&mut self, port: Port) {
+        self.reserved.remove(port);
     }
 }
 

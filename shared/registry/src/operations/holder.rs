@@ -30,7 +30,7 @@ impl Registry {
         let Some(port) = secret.port() else { return Err(no_offer(service)) };
         match self.table.accept(call, service, port, secret, &self.clock).await? {
             Accepted::Now(claim) => {
-                self.memory.place(service).learn(|knowledge| knowledge.accepted(port));
+                self.memory.place(service).learn(|knowledge| knowledge.record_acceptance(port));
                 Ok((claim, true))
             }
             Accepted::Before(claim) => Ok((claim, false)),
@@ -60,7 +60,7 @@ impl Registry {
             Removed::Not(_, Doubt::Earlier) => {}
             Removed::Not(_, Doubt::None) => return Err(no_offer(service)),
         }
-        self.memory.place(service).learn(|knowledge| knowledge.freed(port));
+        self.memory.place(service).learn(|knowledge| knowledge.record_free(port));
         Ok(())
     }
 }

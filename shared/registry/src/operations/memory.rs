@@ -166,6 +166,6 @@ pub(super) struct Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.place.learn(|knowledge| knowledge.release(self.port));
+        self.place.learn(|knowledge| knowledge.unreserve(self.port));
     }
 }

@@ -194,7 +194,7 @@ impl Attempt<'_> {
             Claimed::Made => {
                 let (holder, now) = (Holder::from(&holding.claim), self.registry.clock.now());
                 let round_trip = sent.elapsed().as_secs_f64() * 1000.0;
-                self.place.learn(|knowledge| knowledge.claimed(holder, round_trip, now));
+                self.place.learn(|knowledge| knowledge.record_claim(holder, round_trip, now));
                 Some(Found::ours(holding))
             }
             Claimed::Lost(losses) => self.learn(candidate.port, *losses).await?,
@@ -232,7 +232,7 @@ impl Attempt<'_> {
         self.call.count(|meter| meter.lost_races += 1);
         self.place.learn(learn);
         if let Some(search) = &mut self.search {
-            search.lost();
+            search.record_lost_race();
         }
     }
 

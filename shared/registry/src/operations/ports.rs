@@ -95,7 +95,7 @@ impl Registry {
         match removed {
             // The second: gone, and an earlier send of this call may have done it.
             Removed::Now | Removed::Not(None, Doubt::Earlier) => {
-                self.memory.place(service).learn(|knowledge| knowledge.freed(port));
+                self.memory.place(service).learn(|knowledge| knowledge.record_free(port));
                 Ok(())
             }
             Removed::Not(..) => Err(not_found(Some(service), wanted)),

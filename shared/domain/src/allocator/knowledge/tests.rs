@@ -5,7 +5,7 @@ use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
 
 use super::*;
-use crate::Strategy;
+use crate::{InstanceName, Strategy};
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 const LONG_AGO: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -64,13 +64,13 @@ impl Table {
                     for part in std::iter::once(part).chain(other) {
                         windows += 1;
                         let (covered, found) = self.window(part);
-                        knowledge.saw(covered, &found, now, now);
+                        knowledge.observe(covered, &found, now, now);
                     }
                 }
                 Proposal::LookAll => {
                     wholes += 1;
                     let found: Vec<_> = self.0.values().copied().collect();
-                    knowledge.saw(knowledge.range(), &found, now, now);
+                    knowledge.observe(knowledge.range(), &found, now, now);
                 }
                 Proposal::Full => return (None, windows, wholes),
             }
@@ -123,14 +123,14 @@ proptest! {
     ) {
         let mut random = SmallRng::seed_from_u64(seed);
         let mut knowledge = Knowledge::new(range(5000, 5199));
-        knowledge.saw(knowledge.range(), &taken.iter().copied().map(held).collect::<Vec<_>>(), NOW, NOW);
+        knowledge.observe(knowledge.range(), &taken.iter().copied().map(held).collect::<Vec<_>>(), NOW, NOW);
         let mut believed = taken;
         let mut reserved = std::collections::BTreeSet::new();
         for (step, number) in steps {
             match step {
-                0 => { knowledge.learn(held(number), NOW); believed.insert(number); }
-                1 => { knowledge.freed(port(number)); believed.remove(&number); }
-                2 => { knowledge.release(port(number)); reserved.remove(&number); }
+                0 => { knowledge.observe_holder(held(number), NOW); believed.insert(number); }
+                1 => { knowledge.record_free(port(number)); believed.remove(&number); }
+                2 => { knowledge.unreserve(port(number)); reserved.remove(&number); }
                 _ => {
                     let mut search = Search::new(strategy, name(&format!("web-{number}")));
                     match knowledge.propose(&mut search, &mut random, NOW) {
@@ -159,8 +159,8 @@ fn lowest_alone_is_the_lowest() {
         assert_eq!(found, Some(port(expected)));
         // Its own claims, however recent, are no crowd.
         let holder = Holder { port: port(expected), created: NOW, expires_at: Some(Expiry::after(NOW, 1800)) };
-        knowledge.claimed(holder, 1.0, NOW);
-        knowledge.release(holder.port);
+        knowledge.record_claim(holder, 1.0, NOW);
+        knowledge.unreserve(holder.port);
         table.0.insert(holder.port, holder);
     }
 }
@@ -204,7 +204,7 @@ fn a_released_port_comes_back_within_seconds() {
     let propose = |knowledge: &mut Knowledge, table: &Table, random: &mut SmallRng, now| {
         let mut search = Search::new(Strategy::Lowest, name("web-01"));
         let (found, ..) = table.search(knowledge, &mut search, random, now);
-        knowledge.release(found.unwrap());
+        knowledge.unreserve(found.unwrap());
         found.unwrap().get()
     };
     assert_eq!(propose(&mut knowledge, &table, &mut random, NOW), 5002);
@@ -214,8 +214,8 @@ fn a_released_port_comes_back_within_seconds() {
     assert_eq!(propose(&mut knowledge, &table, &mut random, later(REFRESH_MILLIS)), 5000);
     // Released by this process: known at once.
     let table = Table::holding([]);
-    knowledge.freed(port(5001));
-    knowledge.learn(held(5000), later(REFRESH_MILLIS));
+    knowledge.record_free(port(5001));
+    knowledge.observe_holder(held(5000), later(REFRESH_MILLIS));
     assert_eq!(propose(&mut knowledge, &table, &mut random, later(REFRESH_MILLIS + 1)), 5001);
 }
 
@@ -224,13 +224,13 @@ fn an_offer_that_expires_is_free_again_unless_it_was_accepted() {
     let mut random = SmallRng::seed_from_u64(1);
     let mut knowledge = Knowledge::new(range(5000, 5009));
     let offer = |number| Holder { port: port(number), created: LONG_AGO, expires_at: Some(Expiry::after(NOW, 3)) };
-    knowledge.saw(range(5000, 5009), &[offer(5000), offer(5001)], NOW, NOW);
-    knowledge.accepted(port(5000));
+    knowledge.observe(range(5000, 5009), &[offer(5000), offer(5001)], NOW, NOW);
+    knowledge.record_acceptance(port(5000));
     let mut at = |millis| {
         let mut search = Search::new(Strategy::Lowest, name("web-01"));
         match knowledge.propose(&mut search, &mut random, later(millis)) {
             Proposal::Candidate(port) => {
-                knowledge.release(port);
+                knowledge.unreserve(port);
                 port.get()
             }
             other => panic!("{other:?}"),
@@ -248,18 +248,21 @@ fn no_more_is_remembered_of_a_port_than_its_last_claim() {
         let now = later(i);
         let offered =
             |number| Holder { created: now, expires_at: Some(Expiry::after(now, 30 * 86_400)), ..held(number) };
-        knowledge.claimed(offered(5000), 1.0, now);
-        knowledge.accepted(port(5000));
-        knowledge.claimed(offered(5001), 1.0, now);
-        knowledge.freed(port(5001));
-        knowledge.learn(offered(5002), now);
-        knowledge.saw(range(5002, 5002), &[], later(i + 1), later(i + 1));
+        knowledge.record_claim(offered(5000), 1.0, now);
+        knowledge.record_acceptance(port(5000));
+        knowledge.record_claim(offered(5001), 1.0, now);
+        knowledge.record_free(port(5001));
+        knowledge.observe_holder(offered(5002), now);
+        knowledge.observe(range(5002, 5002), &[], later(i + 1), later(i + 1));
         // This one stays on offer, each time until another second.
         let again = Holder { expires_at: Some(Expiry::after(now, 86_400 + i)), ..offered(5003) };
-        knowledge.learn(again, now);
+        knowledge.observe_holder(again, now);
         let last = (Expiry::after(now, 86_400 + i), port(5003));
-        assert_eq!(knowledge.deadlines.iter().copied().collect::<Vec<_>>(), [last]);
-        assert_eq!(knowledge.ends.iter().map(|(port, expiry)| (*expiry, *port)).collect::<Vec<_>>(), [last]);
+        assert_eq!(knowledge.deadlines.by_time.iter().copied().collect::<Vec<_>>(), [last]);
+        assert_eq!(
+            knowledge.deadlines.by_port.iter().map(|(port, expiry)| (*expiry, *port)).collect::<Vec<_>>(),
+            [last]
+        );
     }
 }
 
@@ -268,20 +271,20 @@ fn a_read_does_not_undo_what_was_claimed_since_it_was_sent() {
     let mut random = SmallRng::seed_from_u64(1);
     let mut knowledge = Knowledge::new(range(5000, 5009));
     let mine = Holder { port: port(5000), created: NOW, expires_at: Some(Expiry::after(NOW, 1800)) };
-    knowledge.saw(range(5000, 5009), &[], NOW, NOW);
-    knowledge.claimed(mine, 1.0, later(10));
+    knowledge.observe(range(5000, 5009), &[], NOW, NOW);
+    knowledge.record_claim(mine, 1.0, later(10));
     // Sent before the claim was answered, read before it was made, answered after it.
-    knowledge.saw(range(5000, 5009), &[], later(9), later(20));
+    knowledge.observe(range(5000, 5009), &[], later(9), later(20));
     let mut propose = |knowledge: &mut Knowledge| {
         let mut search = Search::new(Strategy::Lowest, name("web-01"));
         let proposal = knowledge.propose(&mut search, &mut random, later(30));
-        knowledge.release(port(5000));
-        knowledge.release(port(5001));
+        knowledge.unreserve(port(5000));
+        knowledge.unreserve(port(5001));
         proposal
     };
     assert_eq!(propose(&mut knowledge), Proposal::Candidate(port(5001)));
     // Sent after it: then it is the truth.
-    knowledge.saw(range(5000, 5009), &[], later(11), later(20));
+    knowledge.observe(range(5000, 5009), &[], later(11), later(20));
     assert_eq!(propose(&mut knowledge), Proposal::Candidate(port(5000)));
 }
 
@@ -293,12 +296,12 @@ fn a_crowd_widens_the_choice_and_so_does_every_loss() {
     let crowd: Vec<_> = (5000..5010)
         .map(|number| Holder { port: port(number), created: later(-5), expires_at: Some(Expiry::after(NOW, 1800)) })
         .collect();
-    knowledge.saw(range(5000, 10_000), &crowd, NOW, NOW);
+    knowledge.observe(range(5000, 10_000), &crowd, NOW, NOW);
     let mut spread = |losses, now| {
         (0..400)
             .map(|_| {
                 let mut search = Search::new(Strategy::Lowest, name("web-01"));
-                (0..losses).for_each(|_| search.lost());
+                (0..losses).for_each(|_| search.record_lost_race());
                 // A look comes first, which shows what is known.
                 if losses > 0 {
                     let look = knowledge.propose(&mut search, &mut random, now);
@@ -306,7 +309,7 @@ fn a_crowd_widens_the_choice_and_so_does_every_loss() {
                 }
                 match knowledge.propose(&mut search, &mut random, now) {
                     Proposal::Candidate(port) => {
-                        knowledge.release(port);
+                        knowledge.unreserve(port);
                         port.get() - 5009
                     }
                     other => panic!("{other:?}"),
@@ -329,7 +332,7 @@ fn a_hint_is_believed_where_nothing_was_seen_and_looked_at_once() {
     let mut random = SmallRng::seed_from_u64(1);
     let table = Table::holding(1024..41_030);
     let mut other = Knowledge::new(range(1024, 49_151));
-    other.saw(other.range(), &(1024..41_024).map(held).collect::<Vec<_>>(), NOW, NOW);
+    other.observe(other.range(), &(1024..41_024).map(held).collect::<Vec<_>>(), NOW, NOW);
     let hint = other.hint(NOW);
 
     let mut knowledge = Knowledge::new(range(1024, 49_151));
@@ -337,8 +340,8 @@ fn a_hint_is_believed_where_nothing_was_seen_and_looked_at_once() {
     assert!(knowledge.wants_hint(&search));
     let Proposal::Look(part, None) = knowledge.propose(&mut search, &mut random, NOW) else { panic!() };
     let (covered, found) = table.window(part);
-    knowledge.saw(covered, &found, NOW, NOW);
-    knowledge.told(&hint, later(100));
+    knowledge.observe(covered, &found, NOW, NOW);
+    knowledge.apply_hint(&hint, later(100));
     assert!(!knowledge.wants_hint(&search));
     // What the hint calls free is looked at before it is tried.
     assert_eq!(table.search(&mut knowledge, &mut search, &mut random, later(100)), (Some(port(41_030)), 1, 0));
@@ -348,18 +351,18 @@ fn a_hint_is_believed_where_nothing_was_seen_and_looked_at_once() {
     // Of another range, or old by this clock or that: not believed.
     for (wide, now) in [(false, NOW), (true, later(FORGET_MILLIS)), (true, later(-FORGET_MILLIS))] {
         let mut knowledge = Knowledge::new(if wide { range(1024, 49_151) } else { range(1024, 49_150) });
-        knowledge.told(&hint, now);
+        knowledge.apply_hint(&hint, now);
         assert_eq!(knowledge.taken.count(knowledge.range()), 0);
     }
     // What was seen here is newer than what is told.
     let mut knowledge = Knowledge::new(range(1024, 49_151));
-    knowledge.told(&hint, NOW);
-    knowledge.saw(range(1024, 2000), &[], NOW, NOW);
+    knowledge.apply_hint(&hint, NOW);
+    knowledge.observe(range(1024, 2000), &[], NOW, NOW);
     assert_eq!(knowledge.taken.count(range(1024, 2001)), 1);
     // An older one changes nothing, a newer one what was only told.
-    knowledge.told(&Hint { taken: PortSet::default(), ..hint.clone() }, NOW);
+    knowledge.apply_hint(&Hint { taken: PortSet::default(), ..hint.clone() }, NOW);
     assert_eq!(knowledge.taken.count(knowledge.range()), 39_023);
-    knowledge.told(&Hint { taken: PortSet::default(), seen: later(1), ..hint }, later(1));
+    knowledge.apply_hint(&Hint { taken: PortSet::default(), seen: later(1), ..hint }, later(1));
     assert_eq!(knowledge.taken.count(knowledge.range()), 0);
 }
 
@@ -371,12 +374,12 @@ fn after_a_lost_race_only_what_was_just_seen_is_tried() {
         let remembered = Table::holding(1024..=48_000);
         let table = Table::holding((1024..=49_151).filter(|number| *number != 49_000));
         let mut knowledge = Knowledge::new(range(1024, 49_151));
-        knowledge.saw(knowledge.range(), &remembered.0.values().copied().collect::<Vec<_>>(), NOW, NOW);
+        knowledge.observe(knowledge.range(), &remembered.0.values().copied().collect::<Vec<_>>(), NOW, NOW);
         let mut search = Search::new(strategy, name("web-01"));
         let (Some(first), 0, 0) = table.search(&mut knowledge, &mut search, &mut random, NOW) else { panic!() };
-        knowledge.learn(held(first.get()), NOW);
-        search.lost();
-        knowledge.release(first);
+        knowledge.observe_holder(held(first.get()), NOW);
+        search.record_lost_race();
+        knowledge.unreserve(first);
         let (found, windows, wholes) = table.search(&mut knowledge, &mut search, &mut random, NOW);
         assert_eq!(found, Some(port(49_000)), "{strategy:?}");
         assert!(windows <= 4 && wholes <= 1, "{strategy:?}: {windows} windows, {wholes} whole reads");
@@ -388,7 +391,7 @@ fn hashed_names_start_where_they_always_did() {
     let knowledge = Knowledge::new(range(5000, 10_000));
     let at = |text: &str, losses| {
         let mut search = Search::new(Strategy::Hashed, name(text));
-        (0..losses).for_each(|_| search.lost());
+        (0..losses).for_each(|_| search.record_lost_race());
         knowledge.hashed(&search).get()
     };
     // Changing these moves every name of every `hashed` service to another port.
@@ -404,7 +407,7 @@ fn random_reaches_every_free_port() {
     for _ in 0..1_800 {
         let mut search = Search::new(Strategy::Random, name("web-01"));
         let (found, ..) = table.search(&mut knowledge, &mut search, &mut random, NOW);
-        knowledge.release(found.unwrap());
+        knowledge.unreserve(found.unwrap());
         *met.entry(found.unwrap().get()).or_default() += 1;
     }
     assert_eq!(met.len(), 18);
@@ -420,6 +423,70 @@ fn reservations_are_set_aside_once_the_table_says_otherwise() {
     let mut second = Search::new(Strategy::Lowest, name("b"));
     assert_eq!(table.search(&mut knowledge, &mut first, &mut random, NOW).0, Some(port(5001)));
     assert_eq!(table.search(&mut knowledge, &mut second, &mut random, NOW).0, None);
-    second.insist();
+    second.ignore_reservations();
     assert_eq!(table.search(&mut knowledge, &mut second, &mut random, NOW).0, Some(port(5001)));
+}
+
+#[test]
+fn evidence_is_asked_for_in_order_and_stays_asked_for() {
+    let mut knowledge = Knowledge::new(range(1024, 49_151));
+    let candidate = port(5000);
+    let ask = |knowledge: &mut Knowledge, search: &mut Search| {
+        let evidence = knowledge.evidence(search, candidate, NOW);
+        if let Some(evidence) = evidence {
+            knowledge.ask(search, evidence, NOW);
+        }
+        evidence
+    };
+    // Every reason at once.
+    knowledge.has_proposed = true;
+    let mut search = Search::new(Strategy::Hashed, name("web-01"));
+    search.record_lost_race();
+    let first = Evidence::DueWindow { cursor: port(1024), candidate: Some(candidate) };
+    assert_eq!(ask(&mut knowledge, &mut search), Some(first));
+    assert_eq!(ask(&mut knowledge, &mut search), Some(Evidence::LookAfterLoss(candidate)));
+    assert_eq!(ask(&mut knowledge, &mut search), Some(Evidence::FurtherLook(candidate)));
+    search.phase = Phase::FromMemory;
+    assert_eq!(ask(&mut knowledge, &mut search), Some(Evidence::WholeRange));
+    // Another search, now that the whole range is being read.
+    let mut search = Search::new(Strategy::Hashed, name("web-02"));
+    knowledge.observe(range(1024, 2000), &[], NOW, NOW);
+    assert_eq!(ask(&mut knowledge, &mut search), Some(Evidence::Unknown(candidate)));
+    assert_eq!(ask(&mut knowledge, &mut search), Some(Evidence::WholeRange));
+    // A process's first, and nothing but a hint. A race that is lost on the way does not begin it anew.
+    knowledge.has_proposed = false;
+    knowledge.apply_hint(&Hint { range: knowledge.range(), taken: PortSet::default(), seen: NOW }, NOW);
+    for look in 0..LOOKS {
+        assert_eq!(ask(&mut knowledge, &mut search), Some(Evidence::OnlyHinted(candidate)), "look {look}");
+        search.record_lost_race();
+        assert_eq!(ask(&mut knowledge, &mut search), Some(Evidence::LookAfterLoss(candidate)));
+        search.phase = Phase::FromMemory;
+    }
+    assert_eq!(ask(&mut knowledge, &mut search), Some(Evidence::WholeRange));
+    // It was seen: nothing is in the way of a try.
+    knowledge.observe(range(5000, 5000), &[], NOW, NOW);
+    assert_eq!(ask(&mut knowledge, &mut search), None);
+}
+
+#[test]
+fn a_lost_race_is_followed_by_a_few_looks_and_then_by_everything() {
+    let mut random = SmallRng::seed_from_u64(1);
+    let mut knowledge = Knowledge::new(range(1024, 49_151));
+    knowledge.observe(knowledge.range(), &[], NOW, NOW);
+    let mut search = Search::new(Strategy::Lowest, name("web-01"));
+    search.record_lost_race();
+    for looks in 1..=LOOKS {
+        let Proposal::Look(part, None) = knowledge.propose(&mut search, &mut random, NOW) else { panic!() };
+        assert_eq!(search.phase, Phase::FromLook { looks });
+        // It is all taken, though the memory says otherwise of what lies above.
+        let (covered, found) = Table::holding(1024..49_152).window(part);
+        knowledge.observe(covered, &found, NOW, NOW);
+    }
+    // Were everything taken, the search would stay where it is.
+    let mut full = Knowledge::new(range(1024, 1025));
+    full.observe(full.range(), &[held(1024), held(1025)], NOW, NOW);
+    assert_eq!(full.propose(&mut search, &mut random, NOW), Proposal::Full);
+    assert_eq!(search.phase, Phase::FromLook { looks: LOOKS });
+    assert_eq!(knowledge.propose(&mut search, &mut random, NOW), Proposal::LookAll);
+    assert_eq!(search.phase, Phase::FromMemory);
 }

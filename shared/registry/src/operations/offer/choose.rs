@@ -54,10 +54,10 @@ impl Attempt<'_> {
         self.place.learn(|knowledge| {
             // The windows are newer.
             if let Some(hint) = &hint {
-                knowledge.told(hint, seen);
+                knowledge.apply_hint(hint, seen);
             }
             for (covered, holders) in &windows {
-                knowledge.saw(*covered, holders, now, seen);
+                knowledge.observe(*covered, holders, now, seen);
             }
         });
         Ok(())
@@ -68,7 +68,7 @@ impl Attempt<'_> {
         let asked = self.registry.clock.now();
         let everything = self.registry.look_everywhere(self.call, &self.service.namespace, range).await?;
         let seen = self.registry.clock.now();
-        self.place.learn(|knowledge| knowledge.saw(range, &everything.holders(), asked, seen));
+        self.place.learn(|knowledge| knowledge.observe(range, &everything.holders(), asked, seen));
         Ok(everything)
     }
 }

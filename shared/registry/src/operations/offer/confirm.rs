@@ -69,7 +69,7 @@ impl Attempt<'_> {
             // A claim found by its key that its holder has accepted: not ours to take back.
             return Err(Error::NameTaken { service: self.service.clone(), claim: Box::new(found.claim) });
         }
-        self.place.learn(|knowledge| knowledge.freed(port));
+        self.place.learn(|knowledge| knowledge.record_free(port));
         self.made.retain(|made| made.secret != holding.secret);
         self.affinity = None;
         self.rule = NameRule::Gone(holding.secret);

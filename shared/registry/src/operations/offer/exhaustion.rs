@@ -59,7 +59,7 @@ impl Attempt<'_> {
         }
         // There is a free port; if only ones that other calls here are trying, then after them.
         if let Some(search) = &mut self.search {
-            search.insist();
+            search.ignore_reservations();
         }
         tokio::time::sleep(self.registry.chance.pause(1..20)).await;
         Ok(None)

@@ -168,14 +168,14 @@ impl Attempt<'_> {
         match lesson {
             PortLesson::Nothing => Ok(None),
             PortLesson::Contended { pause } => {
-                self.lost(|knowledge| knowledge.contended(port, now));
+                self.lost(|knowledge| knowledge.observe_contention(port, now));
                 if pause {
                     self.pause().await;
                 }
                 Ok(None)
             }
             PortLesson::Unreadable { judge } => {
-                self.lost(|knowledge| knowledge.learn(reads::unknown(port), now));
+                self.lost(|knowledge| knowledge.observe_holder(reads::unknown(port), now));
                 match judge {
                     Some(instance) => self.judge_old_claim(instance).await,
                     None => Ok(None),
@@ -184,11 +184,11 @@ impl Attempt<'_> {
             PortLesson::Own(holding) => self.name_taken(holding).await.map(Some),
             PortLesson::Moved(holding, instance) => {
                 // That tells nothing of a crowd.
-                self.place.learn(|knowledge| knowledge.learn(Holder::from(&holding.claim), now));
+                self.place.learn(|knowledge| knowledge.observe_holder(Holder::from(&holding.claim), now));
                 self.judge_old_claim(instance).await
             }
             PortLesson::Taken(holding) => {
-                self.lost(|knowledge| knowledge.learn(Holder::from(&holding.claim), now));
+                self.lost(|knowledge| knowledge.observe_holder(Holder::from(&holding.claim), now));
                 Ok(None)
             }
         }

@@ -1,0 +1,142 @@
+//! What is learned: from reads of the table, from claims of this process and of others, and with time.
+
+use super::{FORGET_MILLIS, Hint, Holder, Knowledge, REFRESH_MILLIS};
+use crate::allocator::PortSet;
+use crate::{Expiry, Port, PortRange, Timestamp};
+
+impl Knowledge {
+    /// The table was read, by a request sent at `asked`: in `covered`, exactly these were taken. A claim of this
+    /// process that was answered since then may be younger than the read, so it stays.
+    pub fn observe(&mut self, covered: PortRange, holders: &[Holder], asked: Timestamp, now: Timestamp) {
+        let Some(covered) = covered.intersection(self.range) else { return };
+        self.seen.insert_range(covered);
+        self.hinted.remove_range(covered);
+        self.taken.remove_range(covered);
+        for (port, (_, answered)) in &self.own {
+            if covered.contains(*port) && *answered >= asked {
+                self.taken.insert(*port);
+            }
+        }
+        let horizon = self.horizon();
+        for (port, at) in &self.contended {
+            if covered.contains(*port) && now.millis() - at.millis() <= horizon {
+                self.taken.insert(*port);
+            }
+        }
+        for holder in holders.iter().filter(|holder| covered.contains(holder.port)) {
+            // What this process is trying at this moment is its own, though it has not been told so yet.
+            self.mark_taken(*holder, self.reserved.contains(holder.port), now);
+        }
+        self.deadlines.retain(|port| !covered.contains(port) || self.taken.contains(port));
+        self.used = Some(now);
+        self.record_read(covered, asked, now);
+    }
+
+    /// Remembers what the last read covered, and where the next window goes on.
+    fn record_read(&mut self, covered: PortRange, asked: Timestamp, now: Timestamp) {
+        if covered == self.range {
+            self.reads.whole = Some(asked);
+        }
+        self.reads.last = Some(now);
+        self.reads.covered = covered;
+        let lowest_free = self.taken.nth_in_neither(&self.reserved, self.range, 0);
+        let last = lowest_free.filter(|_| self.from_the_bottom).unwrap_or(self.range.end());
+        self.reads.cursor = covered.end().next().filter(|next| *next <= last).unwrap_or(self.range.start());
+    }
+
+    /// Another process saw this. It is believed where this one has seen nothing itself, or found a port free longer
+    /// ago; if it is not too old, and not by a clock that disagrees by as much.
+    pub fn apply_hint(&mut self, hint: &Hint, now: Timestamp) {
+        let old = (now.millis() - hint.seen.millis()).abs() >= FORGET_MILLIS;
+        if hint.range != self.range || old || self.reads.whole.is_some_and(|whole| whole >= hint.seen) {
+            return;
+        }
+        self.reads.whole = Some(hint.seen);
+        let mut unseen = PortSet::default();
+        unseen.insert_range(self.range);
+        unseen.remove_all(&self.seen);
+        self.hinted.insert_all(&unseen);
+        self.seen.insert_range(self.range);
+        self.taken.remove_all(&self.hinted);
+        self.taken.insert_all(&hint.taken);
+    }
+
+    /// A claim stands on the port.
+    pub fn observe_holder(&mut self, holder: Holder, now: Timestamp) {
+        if self.range.contains(holder.port) {
+            self.seen.insert(holder.port);
+            self.hinted.remove(holder.port);
+            self.mark_taken(holder, false, now);
+        }
+    }
+
+    /// Another caller is writing to the port at this moment.
+    pub fn observe_contention(&mut self, port: Port, now: Timestamp) {
+        self.contended.insert(port, now);
+        self.observe_holder(Holder { port, created: now, expires_at: Some(Expiry::after(now, 1)) }, now);
+    }
+
+    /// This process has claimed the port.
+    pub fn record_claim(&mut self, holder: Holder, round_trip_millis: f64, now: Timestamp) {
+        self.own.insert(holder.port, (holder.created, now));
+        self.observe_holder(holder, now);
+        self.round_trip += (round_trip_millis - self.round_trip) / 8.0;
+    }
+
+    /// The claim on the port has become an allocation: it no longer ends by itself.
+    pub fn record_acceptance(&mut self, port: Port) {
+        self.deadlines.set(port, None);
+    }
+
+    /// Nobody holds the port any more.
+    pub fn record_free(&mut self, port: Port) {
+        self.frees += 1;
+        self.taken.remove(port);
+        self.deadlines.set(port, None);
+        self.own.remove(&port);
+    }
+
+    /// The port is taken from now on, unless this claim has ended already.
+    fn mark_taken(&mut self, holder: Holder, is_own: bool, now: Timestamp) {
+        match holder.expires_at {
+            Some(expiry) if expiry.has_passed(now) => return self.record_free(holder.port),
+            expiry => self.deadlines.set(holder.port, expiry),
+        }
+        self.taken.insert(holder.port);
+        let is_own = is_own || self.own.get(&holder.port).is_some_and(|(created, _)| *created == holder.created);
+        if !is_own && self.is_recent(holder.created, now) {
+            self.recent.insert(holder.port, holder.created);
+        }
+    }
+
+    /// Lets time pass: claims end, crowds disperse, and what has not been used for long is forgotten.
+    pub(super) fn advance(&mut self, now: Timestamp) {
+        if self.used.is_some_and(|used| now.millis() - used.millis() >= FORGET_MILLIS) {
+            let reserved = std::mem::take(&mut self.reserved);
+            *self = Self { reserved, round_trip: self.round_trip, ..Self::new(self.range) };
+        }
+        self.used = Some(now);
+        while let Some(port) = self.deadlines.first_passed(now) {
+            self.record_free(port);
+        }
+        let horizon = self.horizon();
+        self.recent.retain(|_, created| (now.millis() - created.millis()).abs() <= horizon);
+        self.contended.retain(|_, at| now.millis() - at.millis() <= horizon);
+        // A busy process has thousands of these: it does not walk them for every offer.
+        if (now.millis() - self.pruned.millis()).abs() >= REFRESH_MILLIS {
+            self.pruned = now;
+            self.own.retain(|_, (created, _)| now.millis() - created.millis() <= horizon.max(REFRESH_MILLIS));
+        }
+    }
+
+    /// How far back a claim counts as part of a crowd: four round trips.
+    fn horizon(&self) -> i64 {
+        // Between 8 and 400 milliseconds, so that the conversion is exact enough.
+        (self.round_trip * 4.0).clamp(8.0, 400.0) as i64
+    }
+
+    fn is_recent(&self, created: Timestamp, now: Timestamp) -> bool {
+        // On either side: a clock that is ahead must not make a crowd of one for as long as it is ahead.
+        (now.millis() - created.millis()).abs() <= self.horizon()
+    }
+}

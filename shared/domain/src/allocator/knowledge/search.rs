@@ -1,0 +1,105 @@
+//! One offer's search for a port: its phase, and what it has asked for so far. The only transitions are here and in
+//! [`Knowledge::scope`].
+//!
+//! [`Knowledge::scope`]: super::Knowledge::scope
+
+use super::evidence::Evidence;
+use crate::{InstanceName, Port, Strategy};
+
+/// One offer's search for a port.
+#[derive(Clone, Debug)]
+pub struct Search {
+    pub(super) strategy: Strategy,
+    pub(super) name: InstanceName,
+    /// Where the search stands.
+    pub(super) phase: Phase,
+    /// What it has asked for.
+    pub(super) asked: Asked,
+    /// Races lost so far.
+    pub(super) losses: u32,
+    /// The last candidate since the last lost race: `random` goes on from there and does not draw again.
+    pub(super) start: Option<Port>,
+    /// Whether it tries even the ports that other calls in this process are trying: once the table itself has been read
+    /// as a whole and showed nothing else.
+    pub(super) ignores_reservations: bool,
+}
+
+/// Where a search stands: what its next candidate is picked from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Everything that is remembered.
+    FromMemory,
+    /// Nothing yet: a race was lost, so the memory is out of date, and a look comes before the next try.
+    RaceLost,
+    /// What the look after a lost race shows, and nothing that was only remembered before.
+    FromLook {
+        /// How many looks there were since the race was lost.
+        looks: u8,
+    },
+}
+
+/// The evidence that a search has asked for. A lost race undoes the phase, but never this: it bounds what one offer
+/// reads, whatever it meets and even if the range is changed meanwhile.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Asked {
+    /// The window that was due.
+    pub(super) due_window: bool,
+    /// A window from a candidate on: one that did not help is followed by the whole range.
+    pub(super) at_candidate: bool,
+    /// How many candidates that only a hint called free were looked at.
+    pub(super) hinted: u8,
+    /// The whole range.
+    pub(super) whole_range: bool,
+}
+
+impl Search {
+    /// The search of an offer for this name.
+    #[must_use]
+    pub fn new(strategy: Strategy, name: InstanceName) -> Self {
+        Self {
+            strategy,
+            name,
+            phase: Phase::FromMemory,
+            asked: Asked::default(),
+            losses: 0,
+            start: None,
+            ignores_reservations: false,
+        }
+    }
+
+    /// Another caller was faster. What this process knew is out of date, and others are about at this very moment: so a
+    /// look comes before the next try. It costs a third of what another lost race would, and shows where they are.
+    pub fn record_lost_race(&mut self) {
+        self.losses += 1;
+        self.start = None;
+        self.phase = Phase::RaceLost;
+    }
+
+    /// The whole range was read and has a free port, though perhaps one that a call in this process is trying.
+    pub fn ignore_reservations(&mut self) {
+        self.ignores_reservations = true;
+    }
+
+    /// The caller is asked to read this.
+    pub(super) fn record_asked(&mut self, evidence: Evidence) {
+        let asked = &mut self.asked;
+        match evidence {
+            Evidence::DueWindow { candidate, .. } => {
+                asked.due_window = true;
+                asked.at_candidate |= candidate.is_some();
+            }
+            Evidence::LookAfterLoss(_) => {
+                asked.at_candidate = true;
+                self.phase = Phase::FromLook { looks: 1 };
+            }
+            // `Knowledge::scope` has counted it.
+            Evidence::FurtherLook(_) => {}
+            Evidence::Unknown(_) => asked.at_candidate = true,
+            Evidence::OnlyHinted(_) => {
+                asked.at_candidate = true;
+                asked.hinted += 1;
+            }
+            Evidence::WholeRange => asked.whole_range = true,
+        }
+    }
+}
