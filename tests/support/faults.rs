@@ -35,6 +35,8 @@ pub enum Fault {
     Hold,
     /// It does not leave before [`Plan::open`].
     Wait,
+    /// It is done, and not answered before [`Plan::open`].
+    DoneAndWait,
     /// It is not done: throttled, and not told so before [`Plan::open`].
     WaitAndThrottle,
     /// It is a read that arrives and is answered, and whose answer is kept for [`Fault::Stale`] and [`Fault::Half`].
@@ -206,6 +208,15 @@ impl Plan {
                     gate.arrivals.add_permits(1);
                     gate.passes.acquire().await.unwrap().forget();
                     answer.call(request).await
+                })
+            }
+            Fault::DoneAndWait => {
+                let gate = Arc::clone(&self.1);
+                HttpConnectorFuture::new(async move {
+                    let answer = answer.call(request).await;
+                    gate.arrivals.add_permits(1);
+                    gate.passes.acquire().await.unwrap().forget();
+                    answer
                 })
             }
             Fault::WaitAndThrottle => {

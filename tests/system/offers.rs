@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Answer, World, fill};
+use crate::support::{Answer, Fault, Plan, World, fill, serve};
 
 /// Seconds of the day; the tests do not run for that long.
 fn chrono_seconds(text: &str) -> i64 {
@@ -229,4 +229,60 @@ async fn a_small_range_is_read_each_time() {
     }
     elsewhere.delete("/v1/services/django/ports/5050").await.expect(204);
     assert_eq!(world.api.offer("django", "more").await.0, 5050);
+}
+
+/// P11: a read that shows a range full says nothing of what this process has freed since it began, however late its answer
+/// comes.
+#[tokio::test]
+async fn a_port_that_is_freed_while_the_range_is_read_is_given_next() {
+    let world = World::new().await;
+    world.api.service("django", 5000, 5199).await;
+    fill(&world, "django", 5000, 200).await;
+    let plan = Plan::default();
+    // What it takes for full it would take for full for ever.
+    let api = serve(world.faulty(&plan).await.with_full_for(Duration::MAX)).await;
+    api.ask("django", "web-01").await.expect_problem(409, "range-exhausted");
+    let remembered = api.ask("django", "web-01").await.expect_problem(409, "range-exhausted");
+    assert!(remembered.body["detail"].as_str().unwrap().contains("within the last second"), "{remembered:?}");
+
+    // An extension is seen at once, so the range is read again.
+    world.api.patch("/v1/services/django", json!({ "end": 5200 })).await.expect(200);
+    fill(&world, "django", 5200, 1).await;
+    plan.add(&[(r#"Query "ConsistentRead":true #PORT"#, Fault::DoneAndWait)]);
+    let reading = {
+        let api = api.clone();
+        tokio::spawn(async move { api.ask("django", "web-01").await })
+    };
+    plan.waiting().await;
+    api.delete("/v1/services/django/ports/5100").await.expect(204);
+    plan.open();
+    // It was full when it was read.
+    reading.await.unwrap().expect_problem(409, "range-exhausted");
+    assert_eq!(api.offer("django", "web-01").await.0, 5100);
+    world.assert_healthy().await;
+}
+
+/// P11: a range that was full is not full any more once one of its offers expires, also where that port is being tried by
+/// another call of the process.
+#[tokio::test]
+async fn a_port_that_expires_while_the_range_is_remembered_as_full_is_given() {
+    // It expires before this process would look again.
+    let world = World::with(crate::support::Setup { offer_seconds: 3, sweep: None }).await;
+    world.api.service("django", 5000, 5199).await;
+    fill(&world, "django", 5000, 199).await;
+    world.api.offer("django", "web-01").await;
+    let plan = Plan::default();
+    let api = serve(world.faulty(&plan).await.with_full_for(Duration::MAX)).await;
+    api.ask("django", "web-02").await.expect_problem(409, "range-exhausted");
+    world.pass(Duration::from_millis(4_200));
+    plan.add(&[("TransactWriteItems web-02", Fault::Wait)]);
+    let slow = {
+        let api = api.clone();
+        tokio::spawn(async move { api.ask("django", "web-02").await })
+    };
+    plan.waiting().await;
+    assert_eq!(api.offer("django", "web-03").await.0, 5199);
+    plan.open();
+    slow.await.unwrap().expect_problem(409, "range-exhausted");
+    world.assert_healthy().await;
 }
