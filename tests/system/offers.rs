@@ -286,3 +286,20 @@ async fn a_port_that_expires_while_the_range_is_remembered_as_full_is_given() {
     slow.await.unwrap().expect_problem(409, "range-exhausted");
     world.assert_healthy().await;
 }
+
+/// P11: where all of a range is read because too much of it is taken for a window, and it is full, the service may have
+/// been extended elsewhere since it was last seen.
+#[tokio::test]
+async fn a_range_that_was_extended_elsewhere_is_not_exhausted() {
+    let world = World::new().await;
+    world.api.service("django", 5000, 5999).await;
+    let (_, secret) = world.api.offer("django", "web-01").await;
+    world.api.reject("django", &secret).await.expect(204);
+    fill(&world, "django", 5000, 1_000).await;
+    let elsewhere = serve(world.forgetful().await).await;
+    elsewhere.patch("/v1/services/django", json!({ "end": 6001 })).await.expect(200);
+    // By then it has forgotten what was free, and still remembers the range.
+    world.pass(Duration::from_secs(61));
+    assert_eq!(world.api.offer("django", "web-02").await.0, 6000);
+    world.assert_healthy().await;
+}
