@@ -23,8 +23,8 @@ mod errors;
 mod faults;
 #[path = "system/fuzz.rs"]
 mod fuzz;
-#[path = "system/half_seen.rs"]
-mod half_seen;
+#[path = "system/half_visible.rs"]
+mod half_visible;
 #[path = "system/held_changes.rs"]
 mod held_changes;
 #[path = "system/held_claims.rs"]

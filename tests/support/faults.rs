@@ -41,10 +41,10 @@ pub enum Fault {
     WaitAndThrottle,
     /// It is a read that arrives and is answered, and whose answer is kept for [`Fault::Stale`] and [`Fault::Half`].
     Keep,
-    /// It is a read that shows what was kept, unless it was to be consistent.
+    /// It is a read that is answered as the kept one was, unless it asks for consistency.
     Stale,
-    /// A transaction is being committed, and its items become visible one by one. A single read, consistent or not, shows
-    /// what was kept, or nothing if nothing was; a read in a transaction is a conflict.
+    /// A transaction is being committed, and its items become visible one by one. A single read, consistent or not, is
+    /// answered as the kept one was, or with nothing if none was kept; a read in a transaction is a conflict.
     Half,
 }
 
@@ -80,7 +80,7 @@ struct Faults {
     met: usize,
     /// What is on its way, and where to.
     held: Vec<(SharedHttpConnector, HttpRequest)>,
-    /// What a read was answered in the past.
+    /// The answer that [`Fault::Keep`] kept.
     kept: Option<Vec<u8>>,
 }
 
@@ -178,7 +178,7 @@ impl Plan {
         answering_over(wire, move |wire, request| plan.send(wire.clone(), request))
     }
 
-    /// What a read shows that sees nothing of what has happened since something was kept, or of anything at all.
+    /// The answer to a read of the past: the one that was kept, or else that nothing is there.
     fn past(&self, operation: &str) -> HttpResponse {
         let nothing = if operation == "GetItem" { "{}" } else { r#"{"Items":[],"Count":0,"ScannedCount":0}"# };
         let kept = self.0.lock().unwrap().kept.clone();

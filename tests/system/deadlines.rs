@@ -18,7 +18,7 @@ const BOUND: Duration = Duration::from_secs(30);
 
 const ANY: &str = "GetItem|PutItem|UpdateItem|DeleteItem|Query|Scan|TransactGetItems|TransactWriteItems";
 
-/// What is asked of the registry, in its own words.
+/// The arguments of the operations.
 #[derive(Clone)]
 struct Asked {
     namespace: Namespace,

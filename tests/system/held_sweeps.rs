@@ -68,8 +68,8 @@ async fn a_name_that_is_used_anew_keeps_its_pointer() {
     world.assert_healthy().await;
 }
 
-/// P2, P16: that a claim is gone is noted only on the pointer that was seen. On a newer one it would be taken at its word a
-/// week later, however long that one's claim lives. (The model's `NoteSecret`.)
+/// P2, P16: that a claim is gone is noted only on the pointer that was read. A note on a newer pointer would be believed a
+/// week later, although that pointer's claim lives. (The model's `NoteSecret`.)
 #[tokio::test]
 async fn a_name_that_is_used_anew_is_not_noted_as_gone() {
     let world = World::new().await;

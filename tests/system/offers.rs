@@ -239,7 +239,7 @@ async fn a_port_that_is_freed_while_the_range_is_read_is_given_next() {
     world.api.service("django", 5000, 5199).await;
     fill(&world, "django", 5000, 200).await;
     let plan = Plan::default();
-    // What it takes for full it would take for full for ever.
+    // This process never reads a range again only because it has been full for a while.
     let api = serve(world.faulty(&plan).await.with_full_for(Duration::MAX)).await;
     api.ask("django", "web-01").await.expect_problem(409, "range-exhausted");
     let remembered = api.ask("django", "web-01").await.expect_problem(409, "range-exhausted");

@@ -10,10 +10,10 @@ use crate::support::{Fault, Plan, World, call, serve};
 
 const DJANGO: &str = "/v1/services/django";
 
-/// P2: what a name's pointer points to is read settled. Here the pointer can be seen already and its Port item not yet,
-/// and to conclude that the claim is gone would give the name a second port. (The model's `JudgeSettled`.)
+/// P2: the Port item that a name's pointer points to is read settled. Here the pointer is visible already and the Port item
+/// not yet, and to conclude that the claim is gone would give the name a second port. (The model's `JudgeSettled`.)
 #[tokio::test]
-async fn a_claim_that_is_half_to_be_seen_has_its_name() {
+async fn a_claim_that_is_half_visible_has_its_name() {
     let world = World::new().await;
     world.api.service("django", 5000, 5004).await;
     let plan = Plan::default();
@@ -32,10 +32,10 @@ async fn a_claim_that_is_half_to_be_seen_has_its_name() {
     world.assert_healthy().await;
 }
 
-/// P8: what a key made is read settled, or a key whose first claim is half to be seen would make a second one. (The
-/// model's `KeySettled`.)
+/// P8: the claim that a key made is read settled. A key whose first claim is only half visible would otherwise make a
+/// second one. (The model's `KeySettled`.)
 #[tokio::test]
-async fn a_claim_that_is_half_to_be_seen_has_its_key() {
+async fn a_claim_that_is_half_visible_has_its_key() {
     let world = World::new().await;
     world.api.service("django", 5000, 5009).await;
     let first = world.api.ask_with_key("django", "web-01", "k").await.expect(201);
@@ -90,10 +90,10 @@ async fn a_replica_that_shows_no_claims_gives_no_ports_up() {
     }
 }
 
-/// P3: whose a port is, is said by the bitmap. Here it can be seen already that another service has the ports, and the
-/// service itself not yet. (The model's `RangesFree`.)
+/// P3: the bitmap says which ports belong to a service. Here the bitmap with another service's ports is visible already,
+/// and that service not yet. (The model's `RangesFree`.)
 #[tokio::test]
-async fn the_range_of_a_service_that_is_half_to_be_seen_is_taken() {
+async fn the_range_of_a_service_that_is_half_visible_is_taken() {
     let world = World::new().await;
     world.api.service("django", 5000, 5009).await;
     world.api.service("flask", 5010, 5019).await;
@@ -112,10 +112,11 @@ async fn the_range_of_a_service_that_is_half_to_be_seen_is_taken() {
     world.assert_healthy().await;
 }
 
-/// P3, P16: the reconciler makes the bitmap anew only where it disagrees with the services twice, a second apart. Here a
-/// service is half to be seen at the first comparison, and its ports would be lost. (The model's `RebuildTwice`.)
+/// P3, P16: the reconciler rebuilds the bitmap only where it disagrees with the services twice, a second apart. Here the
+/// creation of a service is half visible at the first comparison, and its ports would be lost. (The model's
+/// `RebuildTwice`.)
 #[tokio::test]
-async fn a_service_that_is_half_to_be_seen_keeps_its_range() {
+async fn a_service_that_is_half_visible_keeps_its_range() {
     let world = World::new().await;
     world.api.service("django", 5000, 5009).await;
     let plan = Plan::script(&[("Query SERVICE#", Fault::Keep), ("Query SERVICE#", Fault::Half)]);
@@ -130,10 +131,10 @@ async fn a_service_that_is_half_to_be_seen_keeps_its_range() {
     world.assert_healthy().await;
 }
 
-/// P2, P16: the reconciler reads settled as well what a pointer points to. Here the pointer can be seen already and its Port
-/// item not yet; what was noted as gone would lose its name a week later. (The model's `SweepSettled`.)
+/// P2, P16: the reconciler reads settled, too, before it notes that a claim is gone. Here the pointer is visible already and
+/// its Port item not yet; a claim that is noted as gone loses its name a week later. (The model's `SweepSettled`.)
 #[tokio::test]
-async fn a_claim_that_is_half_to_be_seen_is_not_noted_as_gone() {
+async fn a_claim_that_is_half_visible_is_not_noted_as_gone() {
     let world = World::new().await;
     world.api.service("django", 5000, 5009).await;
     assert_eq!(world.api.allocate("django", "web-01").await, 5000);
