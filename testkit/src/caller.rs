@@ -35,7 +35,7 @@ impl Caller {
     pub fn new(url: String) -> Self {
         let document = serde_json::from_str(portmaster_http::document()).unwrap();
         // Of the client, so that a call that never ends fails its test.
-        let client = reqwest::Client::builder().timeout(4 * PATIENCE).build().unwrap();
+        let client = reqwest::Client::builder().timeout(2 * PATIENCE).build().unwrap();
         Self { url, client, document: Arc::new(document), signer: None }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use portmaster_testkit::{Answer, World, fill};
+use portmaster_testkit::{Answer, Fault, Plan, Setup, World, fill, serve};
 use serde_json::json;
 
 /// Seconds of the day; the tests do not run for that long.
@@ -249,5 +249,78 @@ async fn a_released_port_is_free() {
     // A stale name does not release its successor.
     world.api.delete("/v1/services/django/ports/web-01").await.expect_problem(404, "port-not-found");
     assert_eq!(world.api.get("/v1/ports/5000").await.expect(200).body["name"], json!("web-02"));
+    world.assert_healthy().await;
+}
+
+/// P11: a read that shows a range full says nothing of what this process has freed since it began, however late its answer
+/// comes.
+#[tokio::test]
+async fn a_port_that_is_freed_while_the_range_is_read_is_given_next() {
+    let world = World::new().await;
+    world.api.service("django", 5000, 5199).await;
+    fill(&world, "django", 5000, 200).await;
+    let plan = Plan::default();
+    // This process never reads a range again only because it has been full for a while.
+    let api = serve(world.faulty(&plan).await.with_full_for(Duration::MAX)).await;
+    api.ask("django", "web-01").await.expect_problem(409, "range-exhausted");
+    let remembered = api.ask("django", "web-01").await.expect_problem(409, "range-exhausted");
+    assert!(remembered.body["detail"].as_str().unwrap().contains("within the last second"), "{remembered:?}");
+
+    // An extension is seen at once, so the range is read again.
+    world.api.patch("/v1/services/django", json!({ "end": 5200 })).await.expect(200);
+    fill(&world, "django", 5200, 1).await;
+    plan.add(&[(r#"Query "ConsistentRead":true #PORT"#, Fault::DoneAndWait)]);
+    let reading = {
+        let api = api.clone();
+        tokio::spawn(async move { api.ask("django", "web-01").await })
+    };
+    plan.waiting().await;
+    api.delete("/v1/services/django/ports/5100").await.expect(204);
+    plan.open();
+    // It was full when it was read.
+    reading.await.unwrap().expect_problem(409, "range-exhausted");
+    assert_eq!(api.offer("django", "web-01").await.0, 5100);
+    world.assert_healthy().await;
+}
+
+/// P11: a range that was full is not full any more once one of its offers expires, also where that port is being tried by
+/// another call of the process.
+#[tokio::test]
+async fn a_port_that_expires_while_the_range_is_remembered_as_full_is_given() {
+    // It expires before this process would look again.
+    let world = World::with(Setup { offer_seconds: 3, sweep: None }).await;
+    world.api.service("django", 5000, 5199).await;
+    fill(&world, "django", 5000, 199).await;
+    world.api.offer("django", "web-01").await;
+    let plan = Plan::default();
+    let api = serve(world.faulty(&plan).await.with_full_for(Duration::MAX)).await;
+    api.ask("django", "web-02").await.expect_problem(409, "range-exhausted");
+    world.pass(Duration::from_millis(4_200));
+    plan.add(&[("TransactWriteItems web-02", Fault::Wait)]);
+    let slow = {
+        let api = api.clone();
+        tokio::spawn(async move { api.ask("django", "web-02").await })
+    };
+    plan.waiting().await;
+    assert_eq!(api.offer("django", "web-03").await.0, 5199);
+    plan.open();
+    slow.await.unwrap().expect_problem(409, "range-exhausted");
+    world.assert_healthy().await;
+}
+
+/// P11: where all of a range is read because too much of it is taken for a window, and it is full, the service may have
+/// been extended elsewhere since it was last seen.
+#[tokio::test]
+async fn a_range_that_was_extended_elsewhere_is_not_exhausted() {
+    let world = World::new().await;
+    world.api.service("django", 5000, 5999).await;
+    let (_, secret) = world.api.offer("django", "web-01").await;
+    world.api.reject("django", &secret).await.expect(204);
+    fill(&world, "django", 5000, 1_000).await;
+    let elsewhere = serve(world.forgetful().await).await;
+    elsewhere.patch("/v1/services/django", json!({ "end": 6001 })).await.expect(200);
+    // By then it has forgotten what was free, and still remembers the range.
+    world.pass(Duration::from_secs(61));
+    assert_eq!(world.api.offer("django", "web-02").await.0, 6000);
     world.assert_healthy().await;
 }

@@ -221,7 +221,7 @@ async fn an_unreadable_port_is_not_given_up() {
         let (port, secret) = world.api.offer("django", "web-01").await;
         assert_eq!(port, 5000);
         world.api.reject("django", &secret).await.expect(204);
-        // What is kept need not be readable.
+        // A change that keeps the port does not ask whose it is.
         world.api.put(DJANGO, json!({ "start": 5001, "end": 5009 })).await.expect(200);
     }
 }

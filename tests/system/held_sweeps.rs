@@ -68,6 +68,24 @@ async fn a_name_that_is_used_anew_keeps_its_pointer() {
     world.assert_healthy().await;
 }
 
+/// P2, P16: that a claim is gone is noted only on the pointer that was read. A note on a newer pointer would be believed a
+/// week later, although that pointer's claim lives. (The model's `NoteSecret`.)
+#[tokio::test]
+async fn a_name_that_is_used_anew_is_not_noted_as_gone() {
+    let world = World::new().await;
+    world.api.service("django", 5000, 5009).await;
+    let (_, secret) = world.api.offer("django", "web-01").await;
+    world.api.reject("django", &secret).await.expect(204);
+    let (plan, run) = held(&world, "UpdateItem INSTANCE#django").await;
+    let port = world.api.allocate("django", "web-01").await;
+    plan.open();
+    run.await.unwrap();
+    world.pass(8 * A_DAY);
+    assert_eq!(world.registry.reconcile(&call()).await.unwrap().stale_pointers, 0);
+    assert_eq!(world.api.ask("django", "web-01").await.expect_problem(409, "name-taken").port(), port);
+    world.assert_healthy().await;
+}
+
 /// P8, P16: a key that is used anew before what it made is forgotten stands for what it makes now. (The model's
 /// `RequestOver`.)
 #[tokio::test]

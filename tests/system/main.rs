@@ -11,7 +11,7 @@ mod cost;
 mod deadlines;
 mod faults;
 mod fuzz;
-mod half_seen;
+mod half_visible;
 mod held_changes;
 mod held_claims;
 mod held_sweeps;

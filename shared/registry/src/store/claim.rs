@@ -97,6 +97,9 @@ impl Table {
             }
             port => port?,
         };
+        // Our own item, from an earlier send. Without this the offer would be the same: the next candidate's claim would
+        // fail on the name or the key, or no candidate would be left, and each of these recognizes a claim of its own
+        // call. So this saves requests, and only their number shows it. (The model's `OwnClaim`.)
         if matches!(&port, Reason::Failed(Some(holding)) if holding.secret == write.holding.secret) {
             return Ok(Claimed::Made);
         }

@@ -146,6 +146,14 @@ impl Table {
             let reasons = reasons.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
             let decided = reasons.iter().any(Reason::is_failed);
             let throttled = reasons.contains(&Reason::Throttled);
+            // In doubt, the other writer may be an earlier send of this very transaction. Telling the caller all the
+            // same would cost it a candidate and do no harm: either that send is committed first, and the next claim
+            // fails on the name and recognizes it as its own; or the next claim is, and that send fails on the name.
+            // So only the number of requests shows that this waits.
+            // In doubt, the other writer may be an earlier send of this very transaction. Telling the caller all the
+            // same would cost it a candidate and do no harm: either that send is committed first, and the next claim
+            // fails on the name and recognizes it as its own; or the next claim is, and that send fails on the name.
+            // So only the number of requests shows that this waits.
             if decided || (on_contention == OnContention::Tell && doubt == Doubt::None && !throttled) {
                 // DynamoDB gives one reason per item, in their order.
                 return Ok(Transacted::Cancelled(Cancelled(parts.into_iter().zip(reasons).collect())));

@@ -14,7 +14,8 @@ impl Attempt<'_> {
             self.hint = self.place.with(|remembered| remembered.knowledge.hint(now));
             return Ok(None);
         }
-        // The read was consistent, so where it is the service's whole range it need not be read again.
+        // The read was consistent, so where it is the service's whole range it need not be read again. For the mark see
+        // `just_exhausted`.
         let service = self.look_at_service().await?;
         if service.mark.is_none() && service.range == range {
             return self.exhausted(range, &everything).await;
@@ -38,6 +39,8 @@ impl Attempt<'_> {
             return Ok(None);
         };
         let service = self.look_at_service().await?;
+        // Under a mark it waits for the outcome, which may give the caller a better answer. That the range is full
+        // would be true all the same, since that is how it was read, so only the wait shows that the mark is asked.
         if service.mark.is_some() || service.range != range {
             return Ok(None);
         }

@@ -1,6 +1,8 @@
 //! Reads that show the past: of a transaction whose items become visible one by one, and of a replica that is behind.
 //! DynamoDB has both, and the embedded one has neither (promises P2, P3, P4, P8, P12 and P16).
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::held_changes::Change;
@@ -8,10 +10,10 @@ use portmaster_testkit::{Fault, Plan, World, call, serve};
 
 const DJANGO: &str = "/v1/services/django";
 
-/// P2: what a name's pointer points to is read settled. Here the pointer can be seen already and its Port item not yet,
-/// and to conclude that the claim is gone would give the name a second port. (The model's `JudgeSettled`.)
+/// P2: the Port item that a name's pointer points to is read settled. Here the pointer is visible already and the Port item
+/// not yet, and to conclude that the claim is gone would give the name a second port. (The model's `JudgeSettled`.)
 #[tokio::test]
-async fn a_claim_that_is_half_to_be_seen_has_its_name() {
+async fn a_claim_that_is_half_visible_has_its_name() {
     let world = World::new().await;
     world.api.service("django", 5000, 5004).await;
     let plan = Plan::default();
@@ -30,10 +32,10 @@ async fn a_claim_that_is_half_to_be_seen_has_its_name() {
     world.assert_healthy().await;
 }
 
-/// P8: what a key made is read settled, or a key whose first claim is half to be seen would make a second one. (The
-/// model's `KeySettled`.)
+/// P8: the claim that a key made is read settled. A key whose first claim is only half visible would otherwise make a
+/// second one. (The model's `KeySettled`.)
 #[tokio::test]
-async fn a_claim_that_is_half_to_be_seen_has_its_key() {
+async fn a_claim_that_is_half_visible_has_its_key() {
     let world = World::new().await;
     world.api.service("django", 5000, 5009).await;
     let first = world.api.ask_with_key("django", "web-01", "k").await.expect(201);
@@ -88,10 +90,10 @@ async fn a_replica_that_shows_no_claims_gives_no_ports_up() {
     }
 }
 
-/// P3: whose a port is, is said by the bitmap. Here it can be seen already that another service has the ports, and the
-/// service itself not yet. (The model's `RangesFree`.)
+/// P3: the bitmap says which ports belong to a service. Here the bitmap with another service's ports is visible already,
+/// and that service not yet. (The model's `RangesFree`.)
 #[tokio::test]
-async fn the_range_of_a_service_that_is_half_to_be_seen_is_taken() {
+async fn the_range_of_a_service_that_is_half_visible_is_taken() {
     let world = World::new().await;
     world.api.service("django", 5000, 5009).await;
     world.api.service("flask", 5010, 5019).await;
@@ -110,10 +112,11 @@ async fn the_range_of_a_service_that_is_half_to_be_seen_is_taken() {
     world.assert_healthy().await;
 }
 
-/// P3, P16: the reconciler makes the bitmap anew only where it disagrees with the services twice, a second apart. Here a
-/// service is half to be seen at the first comparison, and its ports would be lost. (The model's `RebuildTwice`.)
+/// P3, P16: the reconciler rebuilds the bitmap only where it disagrees with the services twice, a second apart. Here the
+/// creation of a service is half visible at the first comparison, and its ports would be lost. (The model's
+/// `RebuildTwice`.)
 #[tokio::test]
-async fn a_service_that_is_half_to_be_seen_keeps_its_range() {
+async fn a_service_that_is_half_visible_keeps_its_range() {
     let world = World::new().await;
     world.api.service("django", 5000, 5009).await;
     let plan = Plan::script(&[("Query SERVICE#", Fault::Keep), ("Query SERVICE#", Fault::Half)]);
@@ -125,5 +128,21 @@ async fn a_service_that_is_half_to_be_seen_keeps_its_range() {
     assert!(plan.is_done());
     let overlapping = json!({ "name": "new", "start": 5015, "end": 5024 });
     world.api.post("/v1/services", overlapping).await.expect_problem(409, "range-overlap");
+    world.assert_healthy().await;
+}
+
+/// P2, P16: the reconciler reads settled, too, before it notes that a claim is gone. Here the pointer is visible already and
+/// its Port item not yet; a claim that is noted as gone loses its name a week later. (The model's `SweepSettled`.)
+#[tokio::test]
+async fn a_claim_that_is_half_visible_is_not_noted_as_gone() {
+    let world = World::new().await;
+    world.api.service("django", 5000, 5009).await;
+    assert_eq!(world.api.allocate("django", "web-01").await, 5000);
+    let plan = Plan::script(&[("Query #PORT", Fault::Half), ("GetItem|TransactGetItems 05000", Fault::Half)]);
+    assert!(world.faulty(&plan).await.reconcile(&call()).await.unwrap().finished);
+    assert!(plan.is_done());
+    world.pass(Duration::from_secs(8 * 24 * 60 * 60));
+    assert_eq!(world.registry.reconcile(&call()).await.unwrap().stale_pointers, 0);
+    assert_eq!(world.api.ask("django", "web-01").await.expect_problem(409, "name-taken").port(), 5000);
     world.assert_healthy().await;
 }
