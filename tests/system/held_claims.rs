@@ -55,6 +55,32 @@ async fn a_dead_claim_that_is_accepted_before_its_name_moves_stays() {
     world.assert_healthy().await;
 }
 
+/// P2: a name whose last claim is gone is free only while its pointer still says so. It was used anew meanwhile, so it is
+/// taken. (The model's `NameAsJudged`.)
+#[tokio::test]
+async fn a_name_that_is_used_anew_first_is_taken() {
+    let world = World::new().await;
+    world.api.service("django", 5000, 5004).await;
+    let plan = Plan::default();
+    // It remembers 5000–5004, so it will not try the port that the name had.
+    let second = warm(&world, &plan).await;
+    world.api.put(DJANGO, json!({ "start": 5005, "end": 5009 })).await.expect(200);
+    let (port, secret) = world.api.offer("django", "web-01").await;
+    assert_eq!(port, 5005);
+    world.api.reject("django", &secret).await.expect(204);
+    world.api.patch(DJANGO, json!({ "start": 5000 })).await.expect(200);
+
+    // The first claim learns where the name was; the second one takes it, since that claim is gone.
+    plan.add(&[("TransactWriteItems web-01", Fault::None), ("TransactWriteItems web-01", Fault::Wait)]);
+    let ask = tokio::spawn(async move { second.ask("django", "web-01").await });
+    plan.waiting().await;
+    let first = world.api.allocate("django", "web-01").await;
+    plan.open();
+    assert_eq!(ask.await.unwrap().expect_problem(409, "name-taken").port(), first);
+    assert_eq!(held(&world).await, (0, 1));
+    world.assert_healthy().await;
+}
+
 /// P8: a key whose claim is dead is as good as new, but only once. It is used for another name first, so it is that one's.
 /// (The model's `KeyAsJudged`.)
 #[tokio::test]

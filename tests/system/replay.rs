@@ -68,6 +68,21 @@ async fn a_key_can_be_used_again_once_its_offer_is_gone() {
     world.assert_healthy().await;
 }
 
+/// P8, P18: a key stands for its claim, and not for whatever claim its port has afterwards. (The model's `KeySecret`.)
+#[tokio::test]
+async fn a_key_gives_nobody_elses_offer() {
+    let world = World::new().await;
+    world.api.service("django", 5000, 5099).await;
+    let first = world.api.ask_with_key("django", "web-01", "k").await.expect(201);
+    world.api.reject("django", &first.secret()).await.expect(204);
+    let (port, others) = world.api.offer("django", "web-02").await;
+    assert_eq!(port, first.port());
+    let again = world.api.ask_with_key("django", "web-01", "k").await.expect(201);
+    assert_eq!(again.header("idempotent-replayed"), "");
+    assert_ne!((again.port(), again.secret()), (port, others));
+    world.assert_healthy().await;
+}
+
 /// P8: also in a full range, where there is nothing left to try.
 #[tokio::test]
 async fn a_key_is_answered_when_the_range_is_full() {
