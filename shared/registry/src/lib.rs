@@ -4,8 +4,8 @@
 //! request to DynamoDB is in `store`, one file per kind of item; the logic of the operations is in `operations`. The
 //! domain types and the choice of a port come from [`portmaster_domain`]; nothing here knows of HTTP.
 //!
-//! The design, with its invariants and the argument for each write, is in `docs/protocol.md`; what callers may rely on is
-//! in `docs/semantics.md`.
+//! The design, with its invariants and the argument for each write, is in `docs/protocol.md`; the guarantees for
+//! callers are in `docs/semantics.md`.
 
 mod call;
 pub mod metrics;

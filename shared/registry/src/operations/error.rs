@@ -123,7 +123,8 @@ pub struct Occupancy {
     pub offered: usize,
     /// How many of them the service has allocated.
     pub allocated: usize,
-    /// How many others are held: by another service's claim, about to be withdrawn or to expire, or by an unreadable item.
+    /// How many are held otherwise: by another service's claim, about to be withdrawn or to expire, or by an unreadable
+    /// item.
     pub foreign: usize,
     /// Seconds until the first claim ends by itself, if any does.
     pub seconds_to_next_expiry: Option<u64>,

@@ -42,8 +42,8 @@ rules! {
     ACCEPT_SECRET: "#secret = :secret";
     /// The offer belongs to the service in whose name it is accepted.
     ACCEPT_SERVICE: "#service = :service";
-    /// It is an offer. Today [`ACCEPT_LIVE`] implies it, since only offers have an expiry; an allocation with a lease will
-    /// have one too.
+    /// It is an offer. Today [`ACCEPT_LIVE`] implies it, since only offers have an expiry; an allocation with a lease
+    /// will have one too.
     ACCEPT_OFFERED: "#state = :offered";
     /// It has not expired.
     ACCEPT_LIVE: "#expires_at > :now";
