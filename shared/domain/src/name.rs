@@ -165,7 +165,7 @@ impl fmt::Display for ServiceId {
     }
 }
 
-/// What a service is for, in its owner's words: at most 1,024 characters.
+/// The purpose of a service, in its owner's words: at most 1,024 characters.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Description(String);

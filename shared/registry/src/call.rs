@@ -15,7 +15,7 @@ pub struct Call {
     meter: Arc<Mutex<Meter>>,
 }
 
-/// What a call has cost so far.
+/// The cost of a call so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Meter {
     /// Requests sent to DynamoDB, retries included.
@@ -57,7 +57,7 @@ impl Call {
         Instant::now() >= self.deadline
     }
 
-    /// What it has cost so far.
+    /// Returns its cost so far.
     #[must_use]
     pub fn meter(&self) -> Meter {
         *self.lock()

@@ -12,7 +12,7 @@ use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
 pub struct Metric {
     /// Its name in CloudWatch.
     pub name: &'static str,
-    /// What it counts.
+    /// A description of what it counts.
     pub about: &'static str,
 }
 

@@ -38,7 +38,7 @@ pub struct Registry {
     memory: Arc<Memory>,
     chance: Chance,
     full_for: Duration,
-    /// Where a health check writes an item: see [`Registry::on_a_disk`].
+    /// The writes of health checks, if they make any: see [`Registry::on_a_disk`].
     writing: Option<Writing>,
 }
 
@@ -47,7 +47,7 @@ pub struct Registry {
 pub struct Listed<T, C> {
     /// In order.
     pub items: Vec<T>,
-    /// Where the next page starts, if there may be more.
+    /// The start of the next page, if there may be more.
     pub next: Option<C>,
 }
 

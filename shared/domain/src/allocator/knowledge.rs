@@ -1,4 +1,4 @@
-//! What one process knows of one service's ports, and the candidate it proposes from that.
+//! One process's knowledge of one service's ports, and the candidates that it proposes from it.
 //!
 //! An offer calls [`Knowledge::propose`], reads the evidence that it asks for, and calls it again until it has a
 //! candidate. Each call takes three steps:
@@ -88,7 +88,7 @@ impl From<&Claim> for Holder {
     }
 }
 
-/// What another process saw of a whole range, some time ago. Any of it may be out of date.
+/// Another process's view of a whole range, some time ago. Any of it may be out of date.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hint {
     /// The range.
@@ -113,7 +113,7 @@ pub enum Proposal {
     Full,
 }
 
-/// What this process knows of one range. Any of it may be out of date.
+/// This process's knowledge of one range. Any of it may be out of date.
 #[derive(Debug)]
 pub struct Knowledge {
     range: PortRange,
@@ -155,9 +155,9 @@ pub struct Knowledge {
 struct Reads {
     /// When the last read was made.
     last: Option<Timestamp>,
-    /// What it covered.
+    /// The ports it covered.
     covered: PortRange,
-    /// Where the next window that is due starts.
+    /// The start of the next window that is due.
     cursor: Port,
     /// How old the latest read of the whole range is, by this process or another.
     whole: Option<Timestamp>,
@@ -244,7 +244,7 @@ impl Knowledge {
         Proposal::Candidate(candidate)
     }
 
-    /// Where a search picks: in the whole range, but after a lost race in the part that the look covered. If nothing is
+    /// The part in which a search picks: the whole range, but after a lost race the part that the look covered. If nothing is
     /// free there, the phase decides whether another look follows. If none does, there is nothing to pick from until
     /// the whole range has been read.
     fn scope(&self, search: &mut Search) -> Option<PortRange> {

@@ -1,4 +1,4 @@
-//! What the holder of an offer does with it: read, accept, reject.
+//! The operations of an offer's holder: read, accept, reject.
 
 use super::{Error, Registry};
 use crate::Call;

@@ -1,4 +1,4 @@
-//! What a process remembers of services between calls. It may be wrong in any way, which costs a retry.
+//! A process's memory of services between calls. It may be wrong in any way, which costs a retry.
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -60,7 +60,7 @@ struct Attempt<'a> {
     /// The name's last claim, while its port is tried again.
     affinity: Option<Instance>,
     request: Option<RequestWrite>,
-    /// What this call read of the whole range and other processes do not know yet.
+    /// This call's view of the whole range, which other processes do not have yet.
     hint: Option<Hint>,
     /// Claims of this call whose outcome is not certain. A transaction that was given up as lost may still arrive; the
     /// name then points to its claim, which is this call's own.

@@ -53,7 +53,7 @@ const REMEMBERED: usize = 2_000_000;
 /// How long a disagreement between Ranges and the services must last to count.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// What a run found and did.
+/// The findings of a run, and its repairs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Findings {
     /// Items read.

@@ -35,7 +35,7 @@ pub struct NewService {
 /// The part of a service that callers choose.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Content {
-    /// What the service is for.
+    /// Its description.
     pub description: Description,
     /// Its range of ports.
     pub range: PortRange,

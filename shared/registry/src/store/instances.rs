@@ -14,7 +14,7 @@ use super::{StoreError, Table, rules};
 use crate::Call;
 use portmaster_domain::{InstanceName, Port, Secret, ServiceId, Timestamp, exposed};
 
-/// What an Instance item holds.
+/// The content of an Instance item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Instance {
     /// The port of the name's last claim.

@@ -146,7 +146,7 @@ pub(crate) struct Page<T> {
     pub(crate) items: Vec<T>,
     /// The ports that were read: from the first asked for to the end of the page.
     pub(crate) covered: PortRange,
-    /// Where the next page starts.
+    /// The start of the next page.
     pub(crate) next: Option<Port>,
     /// Ports whose items this version cannot read. They may be held.
     pub(crate) unreadable: Vec<Port>,
@@ -443,7 +443,7 @@ impl Table {
     }
 }
 
-/// Which claims a list includes.
+/// The claims that a list includes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Filter<'a> {
     pub(crate) service: &'a ServiceName,
@@ -451,7 +451,7 @@ pub(crate) struct Filter<'a> {
     pub(crate) now: Timestamp,
 }
 
-/// What a Query returns.
+/// The items and attributes that a Query returns.
 #[derive(Clone, Copy)]
 enum Shape<'a> {
     Whole,

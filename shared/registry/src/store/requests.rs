@@ -42,7 +42,7 @@ pub(crate) struct RequestWrite {
     pub(crate) replaces: Option<Secret>,
 }
 
-/// How long a key is remembered whose offer lives until `offered_until`.
+/// The time until which a key is remembered, given the expiry of its offer.
 pub(crate) fn remembered_until(now: Timestamp, offered_until: Option<Expiry>) -> Expiry {
     let a_day = Expiry::after(now, REMEMBERED_SECONDS);
     offered_until.map_or(a_day, |expiry| expiry.max(a_day))

@@ -132,7 +132,7 @@ impl Metered for TransactWriteItemsOutput {
     }
 }
 
-/// What to do about a failed send.
+/// The reaction to a failed send.
 enum Verdict {
     /// The caller must decide: a condition failed, or the thing to be created exists.
     Decide,

@@ -42,7 +42,7 @@ pub(crate) enum Found {
     Unreadable(StoreError),
 }
 
-/// What one run leaves to the next.
+/// The state that one run leaves to the next.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Checkpoint {
     /// The last item that was read; none if the sweep starts at the beginning.

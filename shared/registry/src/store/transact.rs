@@ -99,7 +99,7 @@ pub(crate) enum Transacted<P> {
     Cancelled(Cancelled<P>),
 }
 
-/// What to do if a transaction was cancelled for contention alone.
+/// How to proceed if a transaction was cancelled for contention alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OnContention {
     /// Wait and retry.

@@ -9,7 +9,7 @@ use crate::{Port, Strategy, Timestamp};
 pub(super) enum Evidence {
     /// The window that is due: the first of all, or another one after [`REFRESH_MILLIS`].
     DueWindow {
-        /// Where it starts.
+        /// The port where it starts.
         cursor: Port,
         /// Another window from here on, at the same time.
         candidate: Option<Port>,
@@ -70,7 +70,7 @@ impl Knowledge {
         Some(Evidence::DueWindow { cursor: self.reads.cursor, candidate: is_cold.then_some(candidate) })
     }
 
-    /// Where to look after a lost race: `lowest` draws among the lowest free ports, so it looks at all of them; the
+    /// The port to look at after a loss: `lowest` draws among the lowest free ports, so it looks at all of them; the
     /// other strategies look at their candidate.
     fn where_others_are(&self, search: &Search, candidate: Port) -> Port {
         match search.strategy {

@@ -100,7 +100,7 @@ impl Knowledge {
         despite_clocks.max(SPREAD * self.recent.len())
     }
 
-    /// Where `hashed` starts: the first eight bytes of SHA-256 over the name (and, after losses, their number), modulo
+    /// The start of `hashed`: the first eight bytes of SHA-256 over the name (and, after losses, their number), modulo
     /// the size of the range. It is the same on every machine and in every version.
     pub(super) fn hashed(&self, search: &Search) -> Port {
         let mut hash = Sha256::new_with_prefix(search.name.as_str());

@@ -11,7 +11,7 @@ use crate::{InstanceName, Port, Strategy};
 pub struct Search {
     pub(super) strategy: Strategy,
     pub(super) name: InstanceName,
-    /// Where the search stands.
+    /// The phase of the search.
     pub(super) phase: Phase,
     /// The evidence it has asked for.
     pub(super) asked: Asked,
@@ -31,7 +31,7 @@ pub(super) enum Phase {
     FromMemory,
     /// Nothing yet: a race was lost, so the memory is out of date, and a look comes before the next try.
     RaceLost,
-    /// What the look after a lost race shows, and nothing that was only remembered before.
+    /// The result of the look after a lost race, and nothing that was only remembered before.
     FromLook {
         /// How many looks there have been since the race was lost.
         looks: u8,

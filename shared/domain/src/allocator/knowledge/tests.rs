@@ -354,7 +354,7 @@ fn a_hint_is_believed_where_nothing_was_seen_and_looked_at_once() {
         knowledge.apply_hint(&hint, now);
         assert_eq!(knowledge.taken.count(knowledge.range()), 0);
     }
-    // What was seen here is newer than the hint.
+    // This process's own reads are newer than the hint.
     let mut knowledge = Knowledge::new(range(1024, 49_151));
     knowledge.apply_hint(&hint, NOW);
     knowledge.observe(range(1024, 2000), &[], NOW, NOW);

@@ -6,7 +6,7 @@ use crate::store::{Instance, Losses, NameRule, Reason, Replay};
 use portmaster_domain::allocator::Holder;
 use portmaster_domain::{Holding, Port, PortRange, Secret};
 
-/// What was known when the claim was sent.
+/// The state that was known when the claim was sent.
 struct Tried<'a> {
     port: Port,
     rule: NameRule,
