@@ -244,9 +244,9 @@ impl Knowledge {
         Proposal::Candidate(candidate)
     }
 
-    /// The part in which a search picks: the whole range, but after a lost race the part that the look covered. If nothing is
-    /// free there, the phase decides whether another look follows. If none does, there is nothing to pick from until
-    /// the whole range has been read.
+    /// The part in which a search picks: the whole range, but after a lost race the part that the look covered. If
+    /// nothing is free there, the phase decides whether another look follows. If none does, there is nothing to pick
+    /// from until the whole range has been read.
     fn scope(&self, search: &mut Search) -> Option<PortRange> {
         let Phase::FromLook { looks } = search.phase else { return Some(self.range) };
         let free = self.free(search);
