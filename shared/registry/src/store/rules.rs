@@ -89,7 +89,7 @@ rules! {
     DELETE_AS_READ: "#revision = :revision";
     /// Nobody has written Ranges since it was read.
     RANGES_VERSION: "#version = :version";
-    /// The same, where there was no Ranges.
+    /// The same, if there was no Ranges item.
     RANGES_ABSENT: "attribute_not_exists(#version)";
 
     // The reconciler.
@@ -106,6 +106,6 @@ rules! {
     ORPHAN_SECRET: "#secret = :secret";
     /// Nobody has written Ranges since before the services were read.
     REBUILD_VERSION: "#version = :version";
-    /// The same, where there was no Ranges.
+    /// The same, if there was no Ranges item.
     REBUILD_ABSENT: "attribute_not_exists(#version)";
 }
