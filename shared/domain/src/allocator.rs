@@ -1,8 +1,9 @@
 //! Choosing a port: pure code, no I/O.
 //!
-//! The idea, whole. A function remembers which ports of a service it has *seen* taken or free ([`Knowledge`]), and each
-//! offer asks that memory for a candidate ([`Knowledge::propose`]). The memory may be wrong in any way: the claim that
-//! follows is a conditional write, so a wrong memory costs a retry and never a second holder. Three answers are possible:
+//! The whole idea first. A process remembers which ports of a service it has *seen* taken or free ([`Knowledge`]), and
+//! each offer asks that memory for a candidate ([`Knowledge::propose`]). The memory may be wrong in any way: the claim
+//! that follows is a conditional write, so a wrong memory costs a retry and never a second holder. Four answers are
+//! possible:
 //!
 //! ```text
 //!   range of the service   5000 ........................................................ 10000
@@ -13,19 +14,21 @@
 //!   Full                     every port is believed taken: read the whole range consistently, then answer
 //! ```
 //!
-//! What it costs: a warm function finds its candidate in memory and reads nothing. A cold one reads one window of at most
-//! [`WINDOW`] items, which shows everything where fewer ports are taken, and (but for `lowest`) another one around its
-//! candidate at the same time; if neither helps, or another offer follows, the whole range at once, unless another process
-//! left a [`Hint`] of it. After a lost race it looks before it tries again.
-//! None of it depends on the size of the range. An unknown port is never tried: a lost race costs more than a look.
+//! The cost: a warm process finds its candidate in memory and reads nothing. A cold one reads one window of at most
+//! [`WINDOW`] items, which shows everything if fewer ports are taken, and (except for `lowest`) another one around its
+//! candidate at the same time. If neither helps, or another offer follows, it reads the whole range at once, unless
+//! another process left a [`Hint`] of it. After a lost race it looks before it tries again. None of this depends on the
+//! size of the range. An unknown port is never tried: a lost race costs more than a look.
 //!
 //! The three strategies, and when each is good:
-//! - `lowest` keeps the ports in use dense and is what a person expects. Everybody wants the same port, so a crowd of
-//!   functions that share no memory collides; what they see of each other spreads them, see `Knowledge::width`.
-//! - `hashed` gives a name the same port even in a fresh table, and callers rarely meet. The ports in use are scattered.
-//! - `random` meets least, and tells nobody which port a new name will get.
+//! - `lowest` keeps the ports in use dense and is what people expect. Every caller wants the same port, so a crowd of
+//!   processes that share no memory collides; the claims that they see of each other spread them, see
+//!   `Knowledge::width`.
+//! - `hashed` returns the same port for a name even in a fresh table, and callers rarely collide. The ports in use are
+//!   scattered.
+//! - `random` collides least, and nobody can predict which port a new name will get.
 //!
-//! Callers in *one* process never meet at all: a candidate is reserved in the memory until its claim has been answered.
+//! Callers in *one* process never collide: a candidate is reserved in the memory until its claim has been answered.
 
 mod knowledge;
 mod port_set;

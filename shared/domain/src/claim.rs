@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{Expiry, InstanceName, Port, Secret, ServiceName, Timestamp};
 
-/// What a claim is, and until when.
+/// The state of a claim, and when it ends.
 ///
-/// What follows from it is asked in two questions, since they need not have the same answer for ever: whether it occupies
-/// its port for a stranger ([`ClaimState::occupies_port`]), and whether it holds its name ([`ClaimState::holds_name`]).
+/// Two questions are asked of it, whose answers may come to differ: whether it occupies its port for a stranger
+/// ([`ClaimState::occupies_port`]), and whether it holds its name ([`ClaimState::holds_name`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClaimState {
     /// Held until it is accepted, rejected, or its expiry passes.
@@ -19,13 +19,13 @@ pub enum ClaimState {
     Allocated {
         /// When it was accepted.
         accepted: Timestamp,
-        /// When it ends by itself. This version writes none; one that comes later may, and is understood.
+        /// When it ends by itself. This version writes none, but understands one that a later version wrote.
         expires_at: Option<Expiry>,
     },
 }
 
 impl ClaimState {
-    /// Which of the states it is.
+    /// The state without its times.
     #[must_use]
     pub const fn kind(self) -> StateKind {
         match self {
@@ -43,7 +43,7 @@ impl ClaimState {
         }
     }
 
-    /// Whether nobody else may have the port at `now`. The item may exist long after.
+    /// Whether nobody else may have the port at `now`. The item may exist long after that.
     #[must_use]
     pub fn occupies_port(self, now: Timestamp) -> bool {
         match self {
@@ -52,7 +52,7 @@ impl ClaimState {
         }
     }
 
-    /// Whether it is somebody's at `now`: the instance has its port in it, and may have no other.
+    /// Whether its instance still has it at `now`, and so may have no other port.
     #[must_use]
     pub fn holds_name(self, now: Timestamp) -> bool {
         match self {
@@ -62,7 +62,7 @@ impl ClaimState {
     }
 }
 
-/// A state without its times: the word for it in items, filters and answers.
+/// A state without its times: its word in items, filters and responses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StateKind {
@@ -73,7 +73,7 @@ pub enum StateKind {
 }
 
 impl StateKind {
-    /// The word.
+    /// The word for it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -83,12 +83,12 @@ impl StateKind {
     }
 }
 
-/// One instance's claim on one port, without its secret: what a list shows.
+/// One instance's claim on one port, without its secret: the form in which lists show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
     /// The service whose range the port was in.
     pub service: ServiceName,
-    /// Who holds it.
+    /// The instance that holds it.
     pub name: InstanceName,
     /// The port.
     pub port: Port,
@@ -117,7 +117,7 @@ impl Claim {
         self.state.kind() == StateKind::Allocated && self.state.holds_name(now)
     }
 
-    /// When an allocation began: its acceptance. Of an offer, when it was made.
+    /// When an allocation began: its acceptance. For an offer, when it was made.
     #[must_use]
     pub const fn allocated_at(&self) -> Timestamp {
         match self.state {
@@ -127,7 +127,7 @@ impl Claim {
     }
 }
 
-/// A claim together with the secret that proves it: what its holder, and only its holder, is shown.
+/// A claim together with the secret that proves it: shown to its holder and to nobody else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holding {
     /// The claim.

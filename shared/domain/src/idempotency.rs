@@ -1,4 +1,4 @@
-//! The key with which a caller says "this is the same request again".
+//! The key by which a caller marks a request as a repetition.
 
 use std::fmt;
 
@@ -9,29 +9,30 @@ use sha2::{Digest as _, Sha256};
 
 /// The value of an `Idempotency-Key` header: 1 to 255 printable ASCII characters.
 ///
-/// With the body it gives the offer again, secret included, so it does not print itself, and the table holds a hash.
+/// Together with the body it retrieves the offer again, secret included, so it does not print itself, and the table
+/// holds a hash.
 #[derive(Clone, PartialEq, Eq)]
 pub struct IdempotencyKey(String);
 
 /// A text that is not an idempotency key, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidIdempotencyKey {
-    /// No character at all.
+    /// It has no characters.
     #[error("must not be empty")]
     Empty,
-    /// More than 255 characters.
+    /// It has more than 255 characters.
     #[error("must have at most 255 characters")]
     TooLong,
-    /// Not printable ASCII, or a quoted string that does not end.
+    /// It is not printable ASCII, or is a quoted string that does not end.
     #[error("must be printable ASCII, plain or as a quoted string (RFC 9651, section 3.3.3)")]
     Malformed,
 }
 
 impl IdempotencyKey {
-    /// The key that this text is.
+    /// Parses a key.
     ///
     /// # Errors
-    /// [`InvalidIdempotencyKey`], which says why not.
+    /// [`InvalidIdempotencyKey`], which names the reason.
     pub fn new(text: &str) -> Result<Self, InvalidIdempotencyKey> {
         if text.is_empty() {
             Err(InvalidIdempotencyKey::Empty)
@@ -44,7 +45,7 @@ impl IdempotencyKey {
         }
     }
 
-    /// The key's SHA-256, in base64url: what the table knows of it.
+    /// The key's SHA-256, in base64url: the form in which the table stores it.
     #[must_use]
     pub fn digest(&self) -> String {
         digest(&[self.0.as_bytes()])
@@ -57,13 +58,13 @@ impl fmt::Debug for IdempotencyKey {
     }
 }
 
-/// What a request asked for, as a hash: two requests with the same key must agree in it.
+/// The hash of what a request asked for: two requests with the same key must agree in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Fingerprint(String);
 
 impl Fingerprint {
-    /// The fingerprint of these fields; each is hashed with its length, so that no two lists look alike.
+    /// The fingerprint of these fields; each is hashed with its length, so that no two lists collide.
     #[must_use]
     pub fn of(fields: &[&str]) -> Self {
         Self(digest(&fields.iter().map(|field| field.as_bytes()).collect::<Vec<_>>()))

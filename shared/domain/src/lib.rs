@@ -1,4 +1,4 @@
-//! The words of the registry as types that can only be valid.
+//! The domain types of the registry, which can only exist valid.
 //!
 //! Nothing here does I/O, and nothing here knows of HTTP or DynamoDB: a [`Port`] that exists is one the registry may
 //! hand out, a [`ServiceName`] that exists may be used in a key and in a URL, and a [`Secret`] does not print itself.

@@ -4,30 +4,30 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A text that is not a name, and why.
+/// A text that is not a name, and the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidName {
-    /// No character at all.
+    /// It has no characters.
     #[error("must not be empty")]
     Empty,
-    /// More than 64 characters.
+    /// It has more than 64 characters.
     #[error("must have at most 64 characters")]
     TooLong,
-    /// A character outside `A-Z a-z 0-9 . _ ~ -`.
+    /// It has a character outside `A-Z a-z 0-9 . _ ~ -`.
     #[error("must not have {0:?} in it; it may have letters and digits (A-Z a-z 0-9), with . _ ~ - between them")]
     BadCharacter(char),
-    /// One of `. _ ~ -` at the beginning.
+    /// It begins with one of `. _ ~ -`.
     #[error("must begin with a letter or a digit (A-Z a-z 0-9), not with {0:?}")]
     BadStart(char),
-    /// One of `. _ ~ -` at the end.
+    /// It ends with one of `. _ ~ -`.
     #[error("must end with a letter or a digit (A-Z a-z 0-9), not with {0:?}")]
     BadEnd(char),
-    /// An instance name of digits alone.
+    /// It is an instance name of digits alone.
     #[error("must have at least one character that is not a digit, so that it cannot be taken for a port")]
     AllDigits,
 }
 
-/// The rule that every name follows: the unreserved characters of RFC 3986, so that a name is its own URL segment.
+/// Checks the rule for every name: the unreserved characters of RFC 3986, so that a name is its own URL segment.
 fn check(text: &str) -> Result<(), InvalidName> {
     let (Some(first), Some(last)) = (text.chars().next(), text.chars().next_back()) else {
         return Err(InvalidName::Empty);
@@ -98,7 +98,7 @@ macro_rules! name {
 }
 
 name!(
-    /// The name of one separate port space.
+    /// The name of a separate port space.
     Namespace,
     |_| Ok(())
 );
@@ -114,7 +114,7 @@ name!(
 );
 
 impl Default for Namespace {
-    /// The namespace `default`, which HTTP uses.
+    /// The namespace `default`, which the HTTP API uses.
     fn default() -> Self {
         Self(Self::DEFAULT.to_owned())
     }
@@ -130,10 +130,11 @@ impl Namespace {
     }
 }
 
-/// One service: its namespace and its name in it. Names mean nothing without their namespace, so the two travel together.
+/// One service: its namespace and its name in it. A name means nothing without its namespace, so the two travel
+/// together.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceId {
-    /// The port space that it hands ports out of.
+    /// The port space in which it owns ports.
     pub namespace: Namespace,
     /// Its name, unique in the namespace.
     pub name: ServiceName,
@@ -148,14 +149,14 @@ impl ServiceId {
 }
 
 impl From<ServiceName> for ServiceId {
-    /// In the namespace `default`.
+    /// The service of this name in the namespace `default`.
     fn from(name: ServiceName) -> Self {
         Self { namespace: Namespace::default(), name }
     }
 }
 
 impl fmt::Display for ServiceId {
-    /// `django`; where the namespace is not the default one, `hosts/django`.
+    /// Formats as `django`, or `hosts/django` if the namespace is not the default one.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.namespace.is_default() {
             write!(f, "{}/", self.namespace)?;
@@ -164,18 +165,18 @@ impl fmt::Display for ServiceId {
     }
 }
 
-/// What a service is for, in its owner's words: at most 1,024 characters.
+/// The purpose of a service, in its owner's words: at most 1,024 characters.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Description(String);
 
-/// A text that is not a description, and why.
+/// A text that is not a description, and the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidDescription {
-    /// More than 1,024 characters.
+    /// It has more than 1,024 characters.
     #[error("must have at most {} characters", Description::MAX_CHARACTERS)]
     TooLong,
-    /// A control character other than line feed, carriage return and tab.
+    /// It has a control character other than line feed, carriage return and tab.
     #[error("must have no control characters besides line breaks and tabs")]
     ControlCharacter,
 }
@@ -217,7 +218,7 @@ mod tests {
 
     use super::*;
 
-    /// The rule of the API's documentation, written down a second time, by hand.
+    /// The rule of the API's documentation, restated by hand.
     fn allowed(text: &str) -> bool {
         let edge = |c: char| c.is_ascii_alphanumeric();
         let inner = |c: char| edge(c) || matches!(c, '.' | '_' | '~' | '-');

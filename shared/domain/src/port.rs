@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// A port that the registry may hand out: 1024–49151.
 ///
-/// Below lie the system ports, above the dynamic ones, which a system hands out itself (RFC 6335, section 6).
+/// The system ports lie below and the dynamic ports, which a system assigns itself, above (RFC 6335, section 6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u16", into = "u16")]
 pub struct Port(u16);

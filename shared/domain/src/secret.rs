@@ -6,41 +6,41 @@ use uuid::Uuid;
 
 use super::Port;
 
-/// What an offer's holder proves itself with: a UUID of version 8 (RFC 9562, section 5.8) that locates itself.
+/// The proof of an offer's holder: a UUID of version 8 (RFC 9562, section 5.8) that locates itself.
 ///
-/// Its first 16 bits are the port, so that accept and reject go straight to the Port item. Of the other 112 bits, 6
-/// are version and variant; 106 come from the operating system's generator. It is never reused: whoever finds
-/// another secret on a port knows that the claim of this one is gone for ever.
+/// Its first 16 bits are the port, so that accept and reject go straight to the Port item. Of the other 112 bits, 6 are
+/// version and variant; 106 come from the operating system's generator. It is never reused: if another secret is on the
+/// port, the claim of this one is gone for ever.
 ///
-/// It implements neither `Display` nor `Serialize`; [`Secret::expose`] is the one way to its text.
+/// It implements neither `Display` nor `Serialize`; only [`Secret::expose`] reveals its text.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Secret(Uuid);
 
-/// A text that is not a UUID. It does not repeat the text.
+/// A text that is not a UUID. The error does not repeat the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a secret is a UUID")]
 pub struct InvalidSecret;
 
 impl Secret {
-    /// A new secret for a claim on `port`.
+    /// Generates a secret for a claim on `port`.
     #[must_use]
     pub fn generate(port: Port) -> Self {
-        // A UUID of version 4 is 122 bits of the operating system's generator, with version and variant where
-        // version 8 has them as well.
+        // A UUID of version 4 is 122 bits from the operating system's generator, with version and variant in the same
+        // place as in version 8.
         let mut bytes = Uuid::new_v4().into_bytes();
         bytes[..2].copy_from_slice(&port.get().to_be_bytes());
         Self(Uuid::new_v8(bytes))
     }
 
-    /// The secret that this text is.
+    /// Parses a secret.
     ///
     /// # Errors
-    /// [`InvalidSecret`] when it is no UUID.
+    /// [`InvalidSecret`] if it is not a UUID.
     pub fn parse(text: &str) -> Result<Self, InvalidSecret> {
         Uuid::try_parse(text).map(Self).map_err(|_| InvalidSecret)
     }
 
-    /// The port that it says it is for; none if no registry made it.
+    /// The port that it names; none if no registry made it.
     #[must_use]
     pub fn port(self) -> Option<Port> {
         let bytes = self.0.as_bytes();
@@ -50,7 +50,7 @@ impl Secret {
         Port::new(u16::from_be_bytes([bytes[0], bytes[1]])).ok()
     }
 
-    /// The secret's text, for its holder and for the table, and for nobody else.
+    /// Reveals the secret's text: for its holder and the table, and for nobody else.
     #[must_use]
     pub fn expose(self) -> String {
         self.0.to_string()
@@ -63,13 +63,13 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// How an item holds a secret: `#[serde(with = "portmaster_domain::exposed")]`.
+/// The form of a secret in an item: `#[serde(with = "portmaster_domain::exposed")]`.
 pub mod exposed {
     use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
 
     use super::Secret;
 
-    /// Writes its text.
+    /// Serializes a secret as its text.
     ///
     /// # Errors
     /// The serializer's.
@@ -77,10 +77,10 @@ pub mod exposed {
         serializer.serialize_str(&secret.expose())
     }
 
-    /// Reads its text.
+    /// Deserializes a secret from its text.
     ///
     /// # Errors
-    /// The deserializer's, and its own for a text that is no secret.
+    /// The deserializer's, or its own if the text is not a secret.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
         Secret::parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
     }

@@ -7,16 +7,16 @@ use uuid::Uuid;
 
 use super::{Description, Port, PortRange, ServiceId, Timestamp};
 
-/// How a service chooses its ports; the allocator says when each is good.
+/// How a service chooses its ports. The module `allocator` says when each strategy is good.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Strategy {
     /// The lowest free port.
     #[default]
     Lowest,
-    /// From a hash of the instance name onwards.
+    /// The first free port from a hash of the instance name on.
     Hashed,
-    /// Any free port, each as likely.
+    /// Any free port, all equally likely.
     Random,
 }
 
@@ -24,7 +24,7 @@ impl Strategy {
     /// Every strategy.
     pub const ALL: [Self; 3] = [Self::Lowest, Self::Hashed, Self::Random];
 
-    /// The strategy's word, in items and answers.
+    /// The strategy's word, in items and responses.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -34,21 +34,21 @@ impl Strategy {
         }
     }
 
-    /// The strategy of this word.
+    /// The strategy with this word.
     #[must_use]
     pub fn named(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|strategy| strategy.as_str() == word)
     }
 }
 
-/// A random value that no other write of any service has, so that no later service of the same name can be mistaken for
-/// this one.
+/// A random value that is unique to one write of one service, so that a later service of the same name cannot be
+/// mistaken for an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Version(Uuid);
 
 impl Version {
-    /// A version that no other write has.
+    /// Generates a unique version.
     #[must_use]
     pub fn unique() -> Self {
         Self(Uuid::new_v4())
@@ -61,52 +61,52 @@ impl fmt::Display for Version {
     }
 }
 
-/// What the holder of a mark is about to do.
+/// The change that a mark announces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Change {
     /// Delete the service.
     Delete,
-    /// Give up a part of its range, or all of it for another.
+    /// Give up a part of its range, or exchange all of it for another.
     Shrink,
 }
 
-/// Says that ports of a service are being given up. Offers keep out of those from the moment the mark stands, so that
-/// whoever set it can look for live claims there once and be sure.
+/// Announces that ports of a service are being given up. Offers avoid those ports from the moment the mark stands, so
+/// the call that set it only needs to look for live claims there once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
-    /// What it is for.
+    /// The announced change.
     pub change: Change,
-    /// When it began: a hint for the reconciler, which leaves young marks alone.
+    /// When it was set: a hint for the reconciler, which leaves young marks alone.
     pub since: Timestamp,
     /// The ports that stay on offer meanwhile.
     pub keep: Option<PortRange>,
 }
 
-/// A service: who it is and which ports it hands out.
+/// A service: its name and the ports it hands out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
     /// Its namespace, and its name in it.
     pub id: ServiceId,
-    /// What it is for.
+    /// Its description.
     pub description: Description,
-    /// The ports that are its own.
+    /// The ports that it owns.
     pub range: PortRange,
-    /// How it chooses among them.
+    /// How it chooses among its ports.
     pub strategy: Strategy,
     /// When it was created.
     pub created: Timestamp,
-    /// Which content this is: the service's `ETag`. A mark does not change it.
+    /// The version of its content: the service's `ETag`. A mark does not change it.
     pub version: Version,
-    /// Which writing of the item this is, marks included. Every write is conditional on the one that was read, and makes
-    /// a new one, so that nothing that was ever read comes back, and a write that arrives late finds that it is.
+    /// The version of the item, marks included. Every write is conditional on the revision that was read and makes a
+    /// new one, so no revision ever recurs, and a late write fails its condition.
     pub revision: Version,
-    /// Whether ports are being given up.
+    /// The mark, if ports are being given up.
     pub mark: Option<Mark>,
 }
 
 impl Service {
-    /// The ports it may hand out now: its range, less what a mark gives up.
+    /// The ports it may hand out now: its range, minus the ports that a mark gives up.
     #[must_use]
     pub fn offered_range(&self) -> Option<PortRange> {
         self.mark.as_ref().map_or(Some(self.range), |mark| mark.keep)

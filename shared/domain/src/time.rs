@@ -1,4 +1,4 @@
-//! Instants, expiries, and the clock that gives them.
+//! Instants, expiries, and clocks.
 
 use std::fmt;
 use std::sync::Arc;
@@ -36,10 +36,10 @@ impl Timestamp {
         self.0.div_euclid(1000)
     }
 
-    /// The instant of this text in RFC 3339, in any zone; what is finer than a millisecond is cut off.
+    /// Parses a text in RFC 3339, in any zone, cutting off everything finer than a millisecond.
     ///
     /// # Errors
-    /// [`InvalidTimestamp`] when it is none.
+    /// [`InvalidTimestamp`] if it is not one.
     pub fn from_rfc3339(text: &str) -> Result<Self, InvalidTimestamp> {
         DateTime::parse_from_rfc3339(text).map(|instant| Self(instant.timestamp_millis())).map_err(|_| InvalidTimestamp)
     }
@@ -51,7 +51,7 @@ impl Timestamp {
     }
 }
 
-/// When a claim ends, in whole seconds since the Unix epoch, as DynamoDB's TTL wants it.
+/// When a claim ends, in whole seconds since the Unix epoch, as DynamoDB's TTL requires.
 ///
 /// A claim is live while its expiry lies after the current second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -77,7 +77,7 @@ impl Expiry {
         Timestamp(self.0.saturating_mul(1000))
     }
 
-    /// Whether it has come by `now`.
+    /// Whether it has passed by `now`.
     #[must_use]
     pub const fn has_passed(self, now: Timestamp) -> bool {
         self.0 <= now.seconds()
@@ -98,21 +98,21 @@ impl Expiry {
 }
 
 fn format(millis: i64, precision: SecondsFormat) -> String {
-    // Only a damaged item can hold an instant that the calendar does not reach (year 262,000); show it as the epoch.
+    // Only a damaged item can hold an instant beyond the calendar (year 262,000); it is shown as the epoch.
     DateTime::<Utc>::from_timestamp_millis(millis).unwrap_or_default().to_rfc3339_opts(precision, true)
 }
 
-/// Where *now* comes from.
+/// The source of the current time.
 #[derive(Clone, Debug, Default)]
 pub enum Clock {
     /// The system's clock.
     #[default]
     System,
-    /// The system's clock, moved by this many milliseconds: a test's way to let time pass, or to disagree.
+    /// The system's clock, moved by this many milliseconds: for tests in which time passes or clocks disagree.
     Shifted(Arc<AtomicI64>),
-    /// A clock that stands still: for what must not depend on how fast a machine is.
+    /// A clock that stands still: for code that must not depend on how fast a machine is.
     Fixed(Timestamp),
-    /// A clock of somebody's own making: for a test whose time is not the machine's.
+    /// A clock that the caller supplies: for tests whose time is not the machine's.
     Given(Given),
 }
 
@@ -121,7 +121,7 @@ pub enum Clock {
 pub struct Given(Arc<dyn Fn() -> Timestamp + Send + Sync>);
 
 impl Given {
-    /// The clock that says what this says.
+    /// A clock that reads this function.
     pub fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         Self(Arc::new(now))
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long cleaning up may take beyond a deadline. Whoever sets deadlines must leave this much after them.
+/// How long cleaning up may take beyond a deadline. Code that sets deadlines must leave this much time after them.
 pub const CLEAN_UP: Duration = Duration::from_millis(500);
 
 /// One call's deadline and meter. Clones share both.
@@ -15,7 +15,7 @@ pub struct Call {
     meter: Arc<Mutex<Meter>>,
 }
 
-/// What a call has cost so far.
+/// The cost of a call so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Meter {
     /// Requests sent to DynamoDB, retries included.
@@ -28,7 +28,7 @@ pub struct Meter {
     pub write_units: f64,
     /// Candidates that an offer tried to claim.
     pub tries: u32,
-    /// Of these, how many another caller had.
+    /// Of these, how many another caller held.
     pub lost_races: u32,
 }
 
@@ -39,13 +39,13 @@ impl Call {
         Self { deadline: Instant::now() + duration, meter: Arc::default() }
     }
 
-    /// The same call with a little time more, where its own is over: to clean up after itself.
+    /// Returns the same call with a little more time if its own is over, so that it can clean up after itself.
     #[must_use]
     pub fn extended(&self) -> Self {
         Self { deadline: self.deadline.max(Instant::now() + CLEAN_UP), meter: Arc::clone(&self.meter) }
     }
 
-    /// When it must have been answered.
+    /// The time by which it must have been answered.
     #[must_use]
     pub fn deadline(&self) -> Instant {
         self.deadline
@@ -57,19 +57,19 @@ impl Call {
         Instant::now() >= self.deadline
     }
 
-    /// What it has cost so far.
+    /// Returns its cost so far.
     #[must_use]
     pub fn meter(&self) -> Meter {
         *self.lock()
     }
 
-    /// Counts.
+    /// Updates the meter.
     pub(crate) fn count(&self, change: impl FnOnce(&mut Meter)) {
         change(&mut self.lock());
     }
 
     fn lock(&self) -> MutexGuard<'_, Meter> {
-        // A meter is whole after every statement, so one that a panic left behind is as good as any.
+        // A meter is consistent after every statement, so one that a panic left behind is as good as any.
         self.meter.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

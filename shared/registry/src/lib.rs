@@ -1,11 +1,11 @@
 //! The registry: every rule of the protocol, over one DynamoDB table.
 //!
-//! [`Registry`] has the operations, and each takes a [`Call`], which bounds it in time and counts what it costs. What
-//! DynamoDB is asked stands in `store`, one file per kind of item; what an operation does with the answers stands in
-//! `operations`. The words and the choice of a port come from [`portmaster_domain`]; nothing here knows of HTTP.
+//! [`Registry`] has the operations, and each takes a [`Call`], which bounds it in time and counts what it costs. Every
+//! request to DynamoDB is in `store`, one file per kind of item; the logic of the operations is in `operations`. The
+//! domain types and the choice of a port come from [`portmaster_domain`]; nothing here knows of HTTP.
 //!
-//! The design, with its invariants and the argument for each write, is in `docs/protocol.md`; what callers may rely on is
-//! in `docs/semantics.md`.
+//! The design, with its invariants and the argument for each write, is in `docs/protocol.md`; the guarantees for
+//! callers are in `docs/semantics.md`.
 
 mod call;
 pub mod metrics;

@@ -1,9 +1,9 @@
-//! What is counted: the metrics' names, and where each is raised.
+//! The metrics: their names, and the functions that raise them.
 //!
-//! Through the `metrics` facade, so that what becomes of them is the process's choice: the functions write them to their
-//! log in CloudWatch's embedded format; the local server has no recorder, and nothing happens. No metric has a label: a
+//! They go through the `metrics` facade, so that each process chooses what becomes of them: the functions write them to
+//! their log in CloudWatch's embedded format; the local server has no recorder and drops them. No metric has a label: a
 //! label becomes a dimension, each value of a dimension is a metric that is paid for, and services and instances are
-//! named by callers. Which service it was stands in the log.
+//! named by callers. The log says which service it was.
 
 use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
 
@@ -12,7 +12,7 @@ use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
 pub struct Metric {
     /// Its name in CloudWatch.
     pub name: &'static str,
-    /// What it counts.
+    /// A description of what it counts.
     pub about: &'static str,
 }
 
@@ -20,7 +20,7 @@ macro_rules! metrics {
     ($($constant:ident $name:literal $about:literal;)*) => {
         $(#[doc = $about] pub const $constant: &str = $name;)*
 
-        /// Every metric that there is.
+        /// Every metric.
         pub const METRICS: &[Metric] = &[$(Metric { name: $name, about: $about },)*];
     };
 }
@@ -51,7 +51,7 @@ metrics! {
     RECONCILER_STALE_POINTERS "ReconcilerStalePointers" "Names forgotten that had no port for a week.";
 }
 
-/// Tells the process's recorder what there is. To be called once, after the recorder is there.
+/// Describes the metrics to the process's recorder. To be called once, after the recorder is installed.
 pub fn describe() {
     for Metric { name, about } in METRICS {
         match *name {
@@ -61,20 +61,21 @@ pub fn describe() {
     }
 }
 
-/// A process begins to serve.
+/// Counts the start of a process.
 pub fn cold_start() {
     count(COLD_STARTS, 1);
 }
 
-/// Adds to a counter. Nothing is not written down.
+/// Adds to a counter. A count of zero is not recorded.
 pub fn count(name: &'static str, times: u64) {
     if times > 0 {
         counter!(name).increment(times);
     }
 }
 
-/// Records how many inconsistencies a run of the reconciler found, none included: a run that found none ends the alarm of the
-/// run before, and the time between two runs must not. A counter is not written when it is zero; a histogram's value is.
+/// Records how many inconsistencies a run of the reconciler found, including none: a run that found none ends the alarm
+/// of the run before, and the time between two runs must not end it. A counter is not written when it is zero, but a
+/// histogram's value is.
 pub(crate) fn inconsistencies(found: u64) {
     histogram!(RECONCILER_INCONSISTENCIES).record(f64::from(u32::try_from(found).unwrap_or(u32::MAX)));
 }

@@ -1,4 +1,4 @@
-//! What the registry does, in the words of the domain: every rule of the protocol, and none of HTTP's.
+//! The registry's operations, in the words of the domain: every rule of the protocol, and nothing of HTTP.
 //!
 //! Each operation takes a [`Call`](crate::Call), which bounds it in time and counts what it costs, and a namespace.
 
@@ -38,16 +38,16 @@ pub struct Registry {
     memory: Arc<Memory>,
     chance: Chance,
     full_for: Duration,
-    /// Where health writes something: see [`Registry::on_a_disk`].
+    /// The writes of health checks, if they make any: see [`Registry::on_a_disk`].
     writing: Option<Writing>,
 }
 
-/// A part of a list.
+/// One page of a list.
 #[derive(Clone, Debug)]
 pub struct Listed<T, C> {
     /// In order.
     pub items: Vec<T>,
-    /// Where to go on, if there may be more.
+    /// The start of the next page, if there may be more.
     pub next: Option<C>,
 }
 
@@ -58,10 +58,10 @@ impl Registry {
     /// How long an offer may live at most, in seconds: 30 days.
     pub const MAX_OFFER_SECONDS: u32 = 30 * 24 * 60 * 60;
 
-    /// How long a large range that was read and full is taken for full without reading it again.
+    /// How long a large range that was read and found full is taken to be full without another read.
     pub const FULL_FOR: Duration = Duration::from_secs(1);
 
-    /// The registry in this table, whose offers live this many seconds.
+    /// A registry over this table whose offers live for this many seconds.
     #[must_use]
     pub fn new(table: Table, clock: Clock, offer_seconds: u32) -> Self {
         Self {
@@ -75,26 +75,27 @@ impl Registry {
         }
     }
 
-    /// The same, drawing its candidates and pauses from a seed: for a test that must be repeatable. Secrets and revisions
-    /// stay as unguessable as they were.
+    /// Returns the same registry, drawing its candidates and pauses from a seed, for tests that must be repeatable.
+    /// Secrets and revisions stay as unguessable as they were.
     #[must_use]
     pub fn with_seed(self, seed: u64) -> Self {
         Self { chance: Chance::seeded(seed), ..self }
     }
 
-    /// The same, taking a large range that was read and full for full for so long: for a test.
+    /// Returns the same registry, which takes a large range that was read and found full to be full for this long: for
+    /// tests.
     #[must_use]
     pub fn with_full_for(self, full_for: Duration) -> Self {
         Self { full_for, ..self }
     }
 
-    /// The table it is in.
+    /// The table that holds the registry.
     #[must_use]
     pub fn table(&self) -> &Table {
         &self.table
     }
 
-    /// What its clock shows.
+    /// The current time by its clock.
     pub(super) fn now(&self) -> Timestamp {
         self.clock.now()
     }

@@ -1,4 +1,4 @@
-//! What DynamoDB is asked: one table, one file per kind of item, and every condition that an invariant rests on.
+//! Every request to DynamoDB: one table, one file per kind of item, and every condition that an invariant rests on.
 //!
 //! | item | pk | sk | file |
 //! |---|---|---|---|
@@ -11,9 +11,9 @@
 //! | Health (on a disk) | `HEALTH` | `HEALTH` | `schema` |
 //! | Checkpoint | `RECONCILER` | `CHECKPOINT` | `sweep` |
 //!
-//! Every conditional write asks for the item as it was (`ALL_OLD`), so that a loser learns why without another read;
-//! every request asks what it consumed, so that the cost of an operation is counted and not estimated. The conditions
-//! themselves stand in `rules`, one constant each.
+//! Every conditional write asks for the item as it was (`ALL_OLD`), so that a loser learns the reason without another
+//! read. Every request asks for the capacity it consumed, so that the cost of an operation is counted and not
+//! estimated. The conditions themselves are in `rules`, one constant each.
 
 mod access;
 mod claim;
@@ -55,7 +55,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// The table of this name, as this client reaches it. Nothing is sent yet.
+    /// The table with this name, reached through this client. Nothing is sent yet.
     #[must_use]
     pub fn new(client: Client, name: impl Into<String>) -> Self {
         Self { client, name: name.into() }

@@ -1,7 +1,7 @@
-//! What one process knows of one service's ports, and the candidate it proposes from that.
+//! One process's knowledge of one service's ports, and the candidates that it proposes from it.
 //!
-//! An offer calls [`Knowledge::propose`], reads what that asks for, and calls it again until it has a candidate. Each
-//! call takes three steps:
+//! An offer calls [`Knowledge::propose`], reads the evidence that it asks for, and calls it again until it has a
+//! candidate. Each call takes three steps:
 //!
 //! 1. The search's [`Phase`] says where to pick: [`Knowledge::scope`].
 //! 2. A candidate is picked there, purely from what is known: [`Knowledge::pick`] in `pick.rs`.
@@ -22,19 +22,19 @@
 //! Evidence is asked for in this order of precedence, and a search remembers what it has asked for, see
 //! [`Asked`](search::Asked):
 //!
-//! - `DueWindow`: no read within [`REFRESH_MILLIS`]. One window from where the last one ended; in a process that knows
-//!   nothing yet, `hashed` and `random` have another one read from the candidate on. Once in a search, in any phase: it
-//!   takes the place of a look that `FromLook` would ask for, and in `RaceLost` the look still follows.
-//! - `LookAfterLoss`: the phase is `RaceLost`. A window from the lowest free port on for `lowest`, else from the
+//! - `DueWindow`: there was no read within [`REFRESH_MILLIS`]. One window from where the last one ended; in a process
+//!   that knows nothing yet, `hashed` and `random` have another one read from the candidate on. Once in a search, in
+//!   any phase: it takes the place of a look that `FromLook` would ask for, and in `RaceLost` the look still follows.
+//! - `LookAfterLoss`: the phase is `RaceLost`. A window from the lowest free port on for `lowest`, otherwise from the
 //!   candidate.
 //! - `FurtherLook`: the phase is `FromLook`, and the last look shows nothing free. A window from the candidate on.
-//! - `WholeRange`: a part of the range is unknown, and this process has proposed before. Once in a search, and once
+//! - `WholeRange`: part of the range is unknown, and this process has proposed before. Once in a search, and once
 //!   within [`REFRESH_MILLIS`]; never for `lowest`.
-//! - `Unknown`: nothing is known of the candidate. A window from it on; if the search had one, the whole range.
-//! - `OnlyHinted`: it would be the process's first candidate, and only a hint speaks of it. A window from it on; after
+//! - `Unknown`: the candidate is unknown. A window from it on; if the search had one, the whole range.
+//! - `OnlyHinted`: it would be the process's first candidate, and only a hint covers it. A window from it on; after
 //!   [`LOOKS`] of them, the whole range.
 //!
-//! What is learned, from reads, claims and other processes, and what time undoes, is in `observe.rs`.
+//! Learning from reads, claims and other processes, and forgetting with time, is in `observe.rs`.
 
 mod deadlines;
 mod evidence;
@@ -54,24 +54,24 @@ pub use search::Search;
 use super::PortSet;
 use crate::{Claim, Expiry, Port, PortRange, Strategy, Timestamp};
 
-/// How many items a window reads at most: about 100 KB, or 12 read units where eventual consistency is enough.
+/// How many items a window reads at most: about 100 KB, or 12 read units if eventual consistency is enough.
 pub const WINDOW: usize = 512;
 
 /// How many windows an offer reads after a lost race, each where it believes a port to be free, before it reads the
 /// whole range. In a range of tens of thousands of ports that takes as many read units as eighty windows.
 const LOOKS: u8 = 4;
 
-/// How long a window is believed before the next offer reads another: within seconds, a port that was released
-/// elsewhere comes back.
+/// How long a window is believed before the next offer reads another: a port that was released elsewhere is available
+/// again within seconds.
 pub const REFRESH_MILLIS: i64 = 5_000;
 
-/// After so long without an offer, what is remembered is worth nothing.
+/// After so long without an offer, the memory is worthless.
 const FORGET_MILLIS: i64 = 60_000;
 
-/// A round trip in milliseconds as long as none was measured.
+/// A round trip in milliseconds, until one has been measured.
 const FIRST_ROUND_TRIP: f64 = 15.0;
 
-/// What an answer of the table told of a port that is taken.
+/// A taken port, as a response of the table showed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Holder {
     /// The port.
@@ -88,61 +88,61 @@ impl From<&Claim> for Holder {
     }
 }
 
-/// What another process saw of a whole range, some time ago. Every bit of it may be out of date.
+/// Another process's view of a whole range, some time ago. Any of it may be out of date.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hint {
     /// The range.
     pub range: PortRange,
-    /// Its ports that were taken.
+    /// The ports of the range that were taken.
     pub taken: PortSet,
     /// When they were read.
     pub seen: Timestamp,
 }
 
-/// What to do next.
+/// The next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proposal {
-    /// Claim this port. It is reserved for the asker until [`Knowledge::unreserve`].
+    /// Claim this port. It is reserved for the caller until [`Knowledge::unreserve`].
     Candidate(Port),
     /// Read up to [`WINDOW`] items from the start of this stretch, and of the other one at the same time if there is
-    /// one; call [`Knowledge::observe`] with what they show, and ask again.
+    /// one; pass the result to [`Knowledge::observe`], and ask again.
     Look(PortRange, Option<PortRange>),
-    /// Read the whole range, call [`Knowledge::observe`] with it, and ask again.
+    /// Read the whole range, pass the result to [`Knowledge::observe`], and ask again.
     LookAll,
-    /// Every port is believed taken. Only a consistent read of the whole range can say whether that is true.
+    /// Every port is believed taken. Only a consistent read of the whole range can confirm that.
     Full,
 }
 
-/// What this process knows of one range. Every bit of it may be out of date.
+/// This process's knowledge of one range. Any of it may be out of date.
 #[derive(Debug)]
 pub struct Knowledge {
     range: PortRange,
-    /// Ports that were read, or learned of from a lost race.
+    /// Ports that were read, or that a lost race revealed.
     seen: PortSet,
-    /// Those of them that only a hint speaks of.
+    /// Those of them that only a hint covers.
     hinted: PortSet,
     /// Ports believed taken.
     taken: PortSet,
-    /// Ports that a call in this process is trying right now.
+    /// Ports that a call in this process is trying at this moment.
     reserved: PortSet,
-    /// When believed claims end.
+    /// When the claims that are believed to stand end.
     deadlines: Deadlines,
-    /// Claims of other processes within the last few round trips, by port: how crowded it is.
+    /// Claims of other processes within the last few round trips, by port: a measure of the crowd.
     recent: HashMap<Port, Timestamp>,
-    /// Ports that others were writing to when this process tried them, and when that was: a read may be too early to
-    /// show their holders.
+    /// Ports that other callers were writing to when this process tried them, and when that was: a read may be too
+    /// early to show their holders.
     contended: HashMap<Port, Timestamp>,
-    /// Claims of this process, which are no crowd: when they were made, and when that was known.
+    /// Claims of this process, which do not count as a crowd: when they were made, and when they were answered.
     own: HashMap<Port, (Timestamp, Timestamp)>,
     /// When those of them that are too old to matter were last forgotten.
     pruned: Timestamp,
-    /// What was read.
+    /// The reads so far.
     reads: Reads,
-    /// Whether the windows that are due need only go as far as the lowest free port: with `lowest`.
+    /// Whether the windows that are due only need to reach the lowest free port: with `lowest`.
     from_the_bottom: bool,
     /// Whether a candidate has been proposed before.
     has_proposed: bool,
-    /// When this was last of use.
+    /// When this memory was last used.
     used: Option<Timestamp>,
     /// A claim's round trip in milliseconds, smoothed.
     round_trip: f64,
@@ -150,16 +150,16 @@ pub struct Knowledge {
     frees: u64,
 }
 
-/// What was read of a range, and when.
+/// The reads of a range, and their times.
 #[derive(Debug)]
 struct Reads {
-    /// When the last read was.
+    /// When the last read was made.
     last: Option<Timestamp>,
-    /// What it covered.
+    /// The ports it covered.
     covered: PortRange,
-    /// Where the next window that is due starts.
+    /// The start of the next window that is due.
     cursor: Port,
-    /// How old the latest sight of the whole range is, by oneself or by another.
+    /// How old the latest read of the whole range is, by this process or another.
     whole: Option<Timestamp>,
     /// When a call last went to read the whole range.
     whole_asked: Option<Timestamp>,
@@ -172,7 +172,7 @@ impl Reads {
 }
 
 impl Knowledge {
-    /// Nothing known yet.
+    /// The memory of a process that knows nothing yet.
     #[must_use]
     pub fn new(range: PortRange) -> Self {
         Self {
@@ -195,7 +195,8 @@ impl Knowledge {
         }
     }
 
-    /// The same for another range: what was seen of the old one is forgotten, but not what this process did itself.
+    /// The same memory for another range: what was seen of the old one is forgotten, but not what this process did
+    /// itself.
     #[must_use]
     pub fn with_range(self, range: PortRange) -> Self {
         let Self { reserved, own, round_trip, frees, .. } = self;
@@ -208,21 +209,21 @@ impl Knowledge {
         self.frees
     }
 
-    /// The range it is about.
+    /// The range that this memory is about.
     #[must_use]
     pub fn range(&self) -> PortRange {
         self.range
     }
 
-    /// Whether a [`Hint`] is worth reading along with the windows that the search is about to ask for: they may not
-    /// show everything, and nothing is known or a race was lost.
+    /// Whether a [`Hint`] is worth reading along with the windows that the search is about to ask for: the windows may
+    /// not show everything, and either nothing is known or a race was lost.
     #[must_use]
     pub fn wants_hint(&self, search: &Search) -> bool {
         let is_cold = self.reads.last.is_none() && self.range.size() > WINDOW;
         is_cold || (search.phase == Phase::RaceLost && self.reads.whole.is_some())
     }
 
-    /// What this process knows, for others, once it has seen everything.
+    /// The hint for other processes, once this process has seen everything.
     #[must_use]
     pub fn hint(&self, seen: Timestamp) -> Hint {
         Hint { range: self.range, taken: self.taken.clone(), seen }
@@ -243,9 +244,9 @@ impl Knowledge {
         Proposal::Candidate(candidate)
     }
 
-    /// Where a search picks: in the whole range, but after a lost race in what the look covered. Where that has nothing
-    /// free, the phase says whether another look follows; if none does, there is no place to pick from before the whole
-    /// range has been read.
+    /// The part in which a search picks: the whole range, but after a lost race the part that the look covered. If
+    /// nothing is free there, the phase decides whether another look follows. If none does, there is nothing to pick
+    /// from until the whole range has been read.
     fn scope(&self, search: &mut Search) -> Option<PortRange> {
         let Phase::FromLook { looks } = search.phase else { return Some(self.range) };
         let free = self.free(search);
@@ -265,7 +266,7 @@ impl Knowledge {
         Some(self.range)
     }
 
-    /// A candidate's claim has been answered, one way or the other.
+    /// Ends a reservation: the candidate's claim has been answered, one way or the other.
     pub fn unreserve(&mut self, port: Port) {
         self.reserved.remove(port);
     }

@@ -24,7 +24,7 @@ impl fmt::Debug for PortSet {
 }
 
 impl PortSet {
-    /// How many bytes [`PortSet::to_bytes`] gives.
+    /// The length of [`PortSet::to_bytes`] in bytes.
     pub const BYTES: usize = WORDS * 8;
 
     /// Whether the port is in the set.
@@ -40,7 +40,7 @@ impl PortSet {
         self.0[word] |= bit;
     }
 
-    /// Takes a port out.
+    /// Removes a port.
     pub fn remove(&mut self, port: Port) {
         let (word, bit) = place(port);
         self.0[word] &= !bit;
@@ -53,7 +53,7 @@ impl PortSet {
         }
     }
 
-    /// Takes every port of a range out.
+    /// Removes every port of a range.
     pub fn remove_range(&mut self, range: PortRange) {
         for (word, mask) in masks(range) {
             self.0[word] &= !mask;
@@ -67,14 +67,14 @@ impl PortSet {
         }
     }
 
-    /// Takes every port of another set out.
+    /// Removes every port of another set.
     pub fn remove_all(&mut self, other: &Self) {
         for (word, less) in self.0.iter_mut().zip(other.0.iter()) {
             *word &= !less;
         }
     }
 
-    /// Takes every port out that is not in another set.
+    /// Removes every port that is not in another set.
     pub fn retain_all(&mut self, other: &Self) {
         for (word, kept) in self.0.iter_mut().zip(other.0.iter()) {
             *word &= kept;
@@ -93,9 +93,9 @@ impl PortSet {
         masks(range).map(|(word, mask)| (self.0[word] & mask).count_ones() as usize).sum()
     }
 
-    /// The ports of the range that are in neither set, counted from `skip`: the `skip`-th of them, from 0.
+    /// Returns the `skip`-th port, from 0, of those in the range that are in neither set.
     ///
-    /// At most 752 words are read, whatever the range and however full it is.
+    /// It reads at most 752 words, whatever the size of the range and however full it is.
     #[must_use]
     pub fn nth_in_neither(&self, other: &Self, range: PortRange, mut skip: usize) -> Option<Port> {
         for (word, mask) in masks(range) {
@@ -125,7 +125,7 @@ impl PortSet {
         self.0.iter().flat_map(|word| word.to_le_bytes()).collect()
     }
 
-    /// The set that [`PortSet::to_bytes`] gave; none if the length is another.
+    /// The set that [`PortSet::to_bytes`] encoded; none if the length is wrong.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         if bytes.len() != Self::BYTES {
@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     fn port() -> impl Strategy<Value = Port> {
-        // Half of them close together, so that words and their edges are met often.
+        // Half of the ports are close together, so that shared words and their edges are common.
         prop_oneof![1024u16..=1300, 1024u16..=49151].prop_map(|number| Port::new(number).unwrap())
     }
 
@@ -194,7 +194,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// The bitmap answers as a `BTreeSet` does.
+        /// The bitmap behaves like a `BTreeSet`.
         #[test]
         fn agrees_with_a_plain_set(
             steps in prop::collection::vec(step(), 1..12),

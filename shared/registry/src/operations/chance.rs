@@ -1,4 +1,4 @@
-//! Where chance comes from when a candidate is drawn or a pause is made uneven.
+//! The source of randomness for drawing a candidate and for jitter in pauses.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -6,11 +6,11 @@ use std::time::Duration;
 use rand::rngs::{SmallRng, ThreadRng};
 use rand::{RngExt as _, SeedableRng as _};
 
-/// The thread's generator; or, for a test that must be repeatable, one from a seed.
+/// The thread's generator, or one from a seed for tests that must be repeatable.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Chance(Option<Arc<Mutex<SmallRng>>>);
 
-/// A generator, whichever it is.
+/// Either generator.
 pub(super) enum Source<'a> {
     Thread(ThreadRng),
     Seeded(&'a mut SmallRng),
@@ -21,7 +21,7 @@ impl Chance {
         Self(Some(Arc::new(Mutex::new(SmallRng::seed_from_u64(seed)))))
     }
 
-    /// Draws something.
+    /// Draws a value.
     pub(super) fn draw<T>(&self, draw: impl FnOnce(&mut Source<'_>) -> T) -> T {
         match &self.0 {
             None => draw(&mut Source::Thread(rand::rng())),
@@ -29,7 +29,7 @@ impl Chance {
         }
     }
 
-    /// So many milliseconds, or some more.
+    /// A random pause from this range of milliseconds.
     pub(super) fn pause(&self, millis: std::ops::Range<u64>) -> Duration {
         Duration::from_millis(self.draw(|source| source.random_range(millis)))
     }

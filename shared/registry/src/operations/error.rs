@@ -1,13 +1,14 @@
-//! Why an operation was not done.
+//! Why an operation failed.
 
 use crate::store::StoreError;
 use portmaster_domain::{Claim, Expiry, InvalidRange, Port, PortRange, ServiceId, ServiceName};
 
-/// Why an operation was not done. None of them changed anything, as far as anybody was told; where a reply was lost for
-/// good ([`StoreError::Unavailable`], [`StoreError::Unknown`]), a write may have taken effect all the same.
+/// Why an operation failed. None of these changed anything as far as any caller was told, except that when a response
+/// was lost for good ([`StoreError::Unavailable`], [`StoreError::Unknown`]), a write may have taken effect all the
+/// same.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
-    /// No service of this name.
+    /// There is no service of this name.
     #[error("there is no service {service}")]
     ServiceNotFound {
         /// The name asked for.
@@ -19,15 +20,15 @@ pub enum Error {
         /// Its name.
         service: ServiceId,
     },
-    /// The range, after a change, would not be one.
+    /// The change would leave a range that is not valid.
     #[error(transparent)]
     InvalidRange(#[from] InvalidRange),
-    /// The range meets those of other services.
+    /// The range overlaps those of other services.
     #[error("the range {range} overlaps another service's")]
     RangeOverlap {
         /// The range asked for.
         range: PortRange,
-        /// The services it meets, by name.
+        /// The services it overlaps, by name.
         conflicts: Vec<(ServiceName, PortRange)>,
     },
     /// Live claims lie outside the new range.
@@ -35,10 +36,10 @@ pub enum Error {
     RangeInUse {
         /// The range asked for.
         range: PortRange,
-        /// All of them.
+        /// All of these claims.
         claims: Vec<Claim>,
     },
-    /// A service with live claims is not deleted.
+    /// A service with live claims cannot be deleted.
     #[error("the service {service} is in use: {offers} offers, {ports} ports")]
     ServiceInUse {
         /// Its name.
@@ -50,13 +51,13 @@ pub enum Error {
         /// When the last of the offers expires.
         until: Option<Expiry>,
     },
-    /// Somebody is deleting or shrinking the service at this moment, or died at it.
+    /// Another call is deleting or shrinking the service at this moment, or died doing so.
     #[error("the service {service} is being changed")]
     ServiceClosing {
         /// Its name.
         service: ServiceId,
     },
-    /// The service is not the one the caller meant.
+    /// The service is not the version that the caller expected.
     #[error("the service is not the version that If-Match names")]
     PreconditionFailed,
     /// The name has a live claim.
@@ -64,7 +65,7 @@ pub enum Error {
     NameTaken {
         /// The service.
         service: ServiceId,
-        /// That claim.
+        /// The live claim of the name.
         claim: Box<Claim>,
     },
     /// Every port of the range has a live claim.
@@ -72,7 +73,7 @@ pub enum Error {
     RangeExhausted {
         /// The service.
         service: ServiceId,
-        /// Who has them.
+        /// How the ports are taken.
         occupancy: Occupancy,
     },
     /// The key was used for another request.
@@ -83,29 +84,29 @@ pub enum Error {
     OfferNotFound {
         /// The service.
         service: ServiceId,
-        /// The port it became, where it was accepted.
+        /// The port that the offer became, if it was accepted.
         accepted: Option<Port>,
     },
-    /// The offer's time is over.
+    /// The offer has expired.
     #[error("the offer of port {port} has expired")]
     OfferExpired {
         /// Its port.
         port: Port,
     },
-    /// The offer was accepted.
+    /// The offer has been accepted.
     #[error("the offer of port {port} was accepted")]
     OfferAccepted {
         /// Its port.
         port: Port,
     },
-    /// No such allocation.
+    /// There is no such allocation.
     #[error("no such port")]
     PortNotFound {
-        /// The service asked, if one was.
+        /// The service asked, if there was one.
         service: Option<ServiceId>,
-        /// What was looked for.
+        /// The port or name that was looked for.
         wanted: String,
-        /// The live offer of it, where that is what there is.
+        /// The live offer of it, if there is one.
         offered: Option<Box<Claim>>,
     },
     /// The table could not answer.
@@ -113,19 +114,20 @@ pub enum Error {
     Store(#[from] StoreError),
 }
 
-/// Who has the ports of a range.
+/// How the ports of a range are taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Occupancy {
-    /// How many ports there are.
+    /// How many ports the range has.
     pub size: usize,
-    /// How many are offered.
+    /// How many of them the service has offered.
     pub offered: usize,
-    /// How many are allocated.
+    /// How many of them the service has allocated.
     pub allocated: usize,
-    /// How many are held by what is not the service's own: a claim about to be withdrawn, or about to expire.
+    /// How many are held otherwise: by another service's claim, about to be withdrawn or to expire, or by an unreadable
+    /// item.
     pub foreign: usize,
     /// Seconds until the first claim ends by itself, if any does.
     pub seconds_to_next_expiry: Option<u64>,
-    /// Whether this process had read it a moment before, and did not read it again.
+    /// Whether this comes from a read that this process made a moment earlier and did not repeat.
     pub remembered: bool,
 }

@@ -1,9 +1,9 @@
 //! Whether the registry works.
 //!
-//! To read an item says whether DynamoDB answers, and on AWS that is all there is to ask: a table that answers takes
-//! writes, and a write at every look would be charged to the owner and open to whoever may look. A database on a disk
-//! still answers reads when the disk is full, while every offer fails. There, health writes something, of an offer's size,
-//! and remembers for a moment what came of it, so that looking often costs nothing.
+//! Reading an item shows whether DynamoDB answers, and on AWS that is enough: a table that answers also takes writes,
+//! and a write at every check would be charged to the owner and open to anybody who may call it. A database on a disk
+//! still answers reads when the disk is full, while every offer fails. There, a health check writes an item of an
+//! offer's size and remembers the outcome for a moment, so that frequent checks cost nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,30 +15,30 @@ use super::Registry;
 use crate::Call;
 use crate::store::StoreError;
 
-/// For how long what came of a write is good.
+/// How long the outcome of a write is reused.
 const REMEMBERED: Duration = Duration::from_secs(2);
 
-/// When something was last written, and what came of it.
+/// When the last write was made, and its outcome.
 type Last = Option<(Instant, Result<(), StoreError>)>;
 
-/// What health remembers of its writes.
+/// The health check's memory of its writes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Writing(Arc<Mutex<Last>>);
 
 impl Registry {
-    /// The same registry, whose health is that of a disk: [`Registry::ping`] writes.
+    /// Returns the same registry for a database on a disk: its [`Registry::ping`] writes.
     #[must_use]
     pub fn on_a_disk(self) -> Self {
         Self { writing: Some(Writing::default()), ..self }
     }
 
-    /// Whether the table answers, and takes what offers write.
+    /// Checks that the table answers and takes the writes of an offer.
     ///
     /// # Errors
-    /// [`StoreError`], which says why it does not.
+    /// [`StoreError`], which names the reason.
     pub async fn ping(&self, call: &Call) -> Result<(), StoreError> {
         let Some(Writing(last)) = &self.writing else { return self.table.ping(call).await };
-        // Who comes while somebody writes waits for what comes of that.
+        // A check that arrives during a write waits for its outcome.
         let Ok(mut last) = timeout_at(call.deadline(), last.lock()).await else {
             return Err(StoreError::Unavailable { last: "a write that does not end".to_owned() });
         };

@@ -1,4 +1,4 @@
-//! What an offer's holder does with it: read it, accept it, reject it.
+//! The operations of an offer's holder: read, accept, reject.
 
 use super::{Error, Registry};
 use crate::Call;
@@ -6,7 +6,7 @@ use crate::store::{Accepted, Doubt, Removed};
 use portmaster_domain::{Claim, Holding, Secret, ServiceId, StateKind};
 
 impl Registry {
-    /// A live offer.
+    /// Returns a live offer.
     ///
     /// # Errors
     /// [`Error::OfferNotFound`], [`Error::Store`].
@@ -22,7 +22,7 @@ impl Registry {
         }
     }
 
-    /// Accepts an offer; gives the allocation, and whether this call made it one. One conditional write.
+    /// Accepts an offer: one conditional write. Returns the allocation, and whether it was this call that accepted it.
     ///
     /// # Errors
     /// [`Error::OfferNotFound`], [`Error::OfferExpired`], [`Error::Store`].
@@ -52,11 +52,11 @@ impl Registry {
             Removed::Not(Some(found), _) if found.secret == secret && found.claim.service == service.name => {
                 return Err(match found.claim.state.kind() {
                     StateKind::Allocated => Error::OfferAccepted { port },
-                    // Expired: as if it had never been.
+                    // The offer has expired, so it is reported as if it had never existed.
                     StateKind::Offered => no_offer(service),
                 });
             }
-            // Gone, and an earlier send of this call may have done it.
+            // It is gone, and an earlier send of this call may have removed it.
             Removed::Not(_, Doubt::Earlier) => {}
             Removed::Not(_, Doubt::None) => return Err(no_offer(service)),
         }

@@ -5,16 +5,16 @@ use crate::Call;
 use crate::store::Filter;
 use portmaster_domain::{Claim, Port, PortRange, ServiceId, StateKind};
 
-/// How many items a page of a list looks at, at least: claims of the other state are filtered out by DynamoDB.
+/// How many items a page of a list reads at least: DynamoDB filters out the claims in the other state.
 const PAGE: usize = 100;
 
-/// How many items one request looks at, at most, before it answers with what it has: some 80 read units, or 160 where
-/// names are as long as they may be. Whoever asks for a thousand of what is not there pays no more than that.
+/// How many items one request reads at most before it answers with what it has: some 80 read units, or 160 where names
+/// are as long as they may be. A caller that asks for a thousand claims that do not exist pays no more than that.
 const LOOKED_AT: usize = 16 * PAGE;
 
 impl Registry {
-    /// The live claims of a service in one state, by port, from a port onwards. A page comes up short where
-    /// 1,600 items, which is what one request looks at, did not fill it.
+    /// Lists the live claims of a service in one state, by port, from a port onwards. A page is short if the 1,600
+    /// items that one request reads at most did not fill it.
     ///
     /// # Errors
     /// [`Error::ServiceNotFound`], [`Error::Store`].
@@ -54,7 +54,7 @@ impl Registry {
     }
 }
 
-/// The part of a range that a cursor has not passed; a cursor may be older than the range.
+/// The part of a range that a cursor has not passed. A cursor may be older than the range.
 fn rest_of(range: PortRange, from: Option<Port>) -> Option<PortRange> {
     match from {
         None => Some(range),

@@ -1,4 +1,4 @@
-//! What a process remembers of services between calls. It may be wrong in any way; that costs a retry.
+//! A process's memory of services between calls. It may be wrong in any way, which costs a retry.
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,19 +12,20 @@ use super::Occupancy;
 use portmaster_domain::allocator::Knowledge;
 use portmaster_domain::{Expiry, Port, PortRange, Service, ServiceId, Strategy, Timestamp};
 
-/// How many services a process remembers; the least recently used goes first. One takes some 30 KB, and 2 MB where
+/// How many services a process remembers; the least recently used is forgotten first. One takes some 30 KB, or 2 MB if
 /// tens of thousands of its ports are offered.
 const SERVICES: NonZeroUsize = NonZeroUsize::new(128).unwrap();
 
-/// The largest range that is read each time: its read costs five units, no more than a page of a list.
+/// The largest range that is read every time: reading it costs five units, no more than a page of a list.
 const READ_EACH_TIME: usize = 100;
 
-/// One service, as it was last seen, and its ports.
+/// A service as it was last read, and its ports.
 #[derive(Debug)]
 pub(super) struct Remembered {
     pub(super) strategy: Strategy,
     pub(super) knowledge: Knowledge,
-    /// When this process last freed a port of it, or began to remember it. A read that began before that says nothing.
+    /// When this process last freed one of its ports, or began to remember the service. A read that began before that
+    /// does not count.
     freed: Instant,
     full: Option<Full>,
 }
@@ -48,7 +49,7 @@ pub(super) struct Full {
 
 type Services = LruCache<ServiceId, Remembered>;
 
-/// The memory of a process.
+/// The services that a process remembers, by last use.
 pub(super) struct Memory(Mutex<Services>);
 
 impl Default for Memory {
@@ -63,7 +64,7 @@ impl std::fmt::Debug for Memory {
     }
 }
 
-/// Names a service in the memory.
+/// The entry of one service in the memory.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     memory: Arc<Memory>,
@@ -72,28 +73,28 @@ pub(super) struct Place {
 
 impl Memory {
     fn lock(&self) -> MutexGuard<'_, Services> {
-        // It may be wrong in any way, also in the way that a panic left it.
+        // The memory may be wrong in any way, so whatever a panic left is acceptable too.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The place of a service.
+    /// The entry of a service.
     pub(super) fn place(self: &Arc<Self>, service: &ServiceId) -> Place {
         Place { memory: Arc::clone(self), key: service.clone() }
     }
 }
 
 impl Place {
-    /// The range that was last seen on offer.
+    /// The range that was on offer when the service was last read.
     pub(super) fn range(&self) -> Option<PortRange> {
         self.with(|remembered| remembered.knowledge.range())
     }
 
-    /// The strategy that was last seen.
+    /// The strategy when the service was last read.
     pub(super) fn strategy(&self) -> Option<Strategy> {
         self.with(|remembered| remembered.strategy)
     }
 
-    /// The service was read.
+    /// Records that the service was read.
     pub(super) fn saw(&self, service: &Service) {
         let Some(range) = service.offered_range() else { return self.forget() };
         let mut services = self.memory.lock();
@@ -109,17 +110,17 @@ impl Place {
         }
     }
 
-    /// The service is gone.
+    /// Records that the service is gone.
     pub(super) fn forget(&self) {
         self.memory.lock().pop(&self.key);
     }
 
-    /// Looks at, or changes, what is known; none if nothing is.
+    /// Reads or changes what is known. Returns none if nothing is.
     pub(super) fn with<T>(&self, act: impl FnOnce(&mut Remembered) -> T) -> Option<T> {
         self.memory.lock().get_mut(&self.key).map(act)
     }
 
-    /// Changes what is known of its ports.
+    /// Changes what is known of the service's ports.
     pub(super) fn learn(&self, act: impl FnOnce(&mut Knowledge)) {
         self.with(|remembered| {
             let frees = remembered.knowledge.frees();
@@ -130,15 +131,15 @@ impl Place {
         });
     }
 
-    /// The range was read and has no free port.
+    /// Records that the range was read and has no free port.
     pub(super) fn saw_full(&self, full: Full) {
         if full.range.size() > READ_EACH_TIME {
             self.with(|remembered| remembered.full = Some(full));
         }
     }
 
-    /// That the range was full a moment ago, unless something says otherwise by now: this process has freed a port since
-    /// the read began, or a claim has expired. What other processes have freed since is not known.
+    /// Returns the last full read of the range, unless it is too old, this process has freed a port since it began, or
+    /// a claim has expired. Ports that other processes have freed since are not known.
     pub(super) fn full(&self, range: PortRange, now: Timestamp, at_most: Duration) -> Option<Full> {
         self.with(|remembered| {
             remembered.full.filter(|full| {
@@ -151,7 +152,7 @@ impl Place {
         .flatten()
     }
 
-    /// A candidate of this process, kept from its other calls until the value is dropped.
+    /// A candidate of this process, reserved against its other calls until the value is dropped.
     pub(super) fn reservation(&self, port: Port) -> Reservation {
         Reservation { place: self.clone(), port }
     }

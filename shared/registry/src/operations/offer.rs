@@ -1,18 +1,19 @@
 //! Making an offer.
 //!
-//! Act on the memory, confirm at the source. The claim comes first, on a port that the memory believes free; then the
-//! Service is read consistently. If it is gone, closing, or no longer covers the port, the claim is withdrawn. A deleter
-//! does the mirror image: it marks the service, *then* looks for live claims. Whichever comes second sees the first, so
-//! no offer that anybody was told of outlives its service, and there is no lock that all offers would have to share.
+//! An offer acts on the memory and confirms at the source. The claim comes first, on a port that the memory believes
+//! free; then the Service is read consistently. If it is gone, closing, or no longer covers the port, the claim is
+//! withdrawn. A deletion does the mirror image: it marks the service, *then* reads the live claims. The second of the
+//! two sees the first, so no offer that was returned to a caller outlives its service, and no lock has to be shared by
+//! all offers.
 //!
 //! | step | file |
 //! |---|---|
-//! | choose a port: ask the allocator, read what it wants read | `choose` |
+//! | choose a port: ask the allocator, read what it asks for | `choose` |
 //! | find out that the range is full | `exhaustion` |
-//! | claim it | here |
-//! | what a claim that was not made says, and what follows | `losses` |
-//! | what the name's and the key's earlier claims are by now | `earlier` |
-//! | look at the service, after the claim; withdraw | `confirm` |
+//! | claim the port | here |
+//! | interpret the reasons for a cancelled claim and act on them | `losses` |
+//! | judge the earlier claims of the name and the key | `earlier` |
+//! | read the service after the claim; withdraw | `confirm` |
 
 mod choose;
 mod confirm;
@@ -34,13 +35,13 @@ use portmaster_domain::{
     Claim, ClaimState, Expiry, Fingerprint, Holding, IdempotencyKey, InstanceName, Port, Secret, ServiceId,
 };
 
-/// How long a claim waits for its hint to be written: as long as it takes itself, more or less.
+/// How long a claim waits for its hint to be written: roughly as long as the claim itself takes.
 const HINTING: Duration = Duration::from_millis(100);
 
-/// An offer, and whether its caller had it before.
+/// An offer, and whether an earlier request already made it.
 #[derive(Clone, Debug)]
 pub struct Offered {
-    /// The offer, as it was when it was made.
+    /// The offer, as it was made.
     pub holding: Holding,
     /// Whether an earlier request with the same key made it.
     pub replayed: bool,
@@ -54,34 +55,34 @@ struct Attempt<'a> {
     name: &'a InstanceName,
     place: Place,
     search: Option<Search>,
-    /// On what grounds the name may be written, as far as is known.
+    /// The rule under which the name may be written, as far as is known.
     rule: NameRule,
-    /// The name's last claim, while its port is being tried again.
+    /// The name's last claim, while its port is tried again.
     affinity: Option<Instance>,
     request: Option<RequestWrite>,
-    /// What this call saw of the whole range and others do not know yet.
+    /// This call's view of the whole range, which other processes do not have yet.
     hint: Option<Hint>,
-    /// Claims of this very call whose fate is not certain. A transaction that was given up as lost may yet arrive; the
-    /// name then points to it, and it is ours.
+    /// Claims of this call whose outcome is not certain. A transaction that was given up as lost may still arrive; the
+    /// name then points to its claim, which is this call's own.
     made: Vec<Holding>,
 }
 
 /// A claim that answers the request, if it is [confirmed](Attempt::confirm).
 struct Found {
     holding: Box<Holding>,
-    /// Whether another request with this key has made it.
+    /// Whether another request with this key made it.
     replayed: bool,
-    /// Until when it was offered, where it is known by its key: it may have been accepted since.
+    /// The original expiry of the offer, known if the claim was found by its key: it may have been accepted since.
     offered_until: Option<Expiry>,
 }
 
 impl Found {
-    /// A claim of this very call.
+    /// A claim that this call made.
     fn ours(holding: Holding) -> Self {
         Self { holding: Box::new(holding), replayed: false, offered_until: None }
     }
 
-    /// The answer: the offer as it was given, even where it has been accepted since.
+    /// The response: the offer as it was made, even if it has been accepted since.
     fn offered(self) -> Offered {
         let mut holding = *self.holding;
         if let Some(expires_at) = self.offered_until {
@@ -91,18 +92,19 @@ impl Found {
     }
 }
 
-/// What the search for a port came to.
+/// The outcome of the search for a port.
 enum Choice {
     /// A port to claim.
     Port(Reservation),
-    /// No port is free, but the request's offer was made before, by another one with its key or by this very one.
+    /// No port is free, but the request's offer exists already: another request with its key made it, or this call did.
     Found(Found),
 }
 
 impl Registry {
     /// Offers a port to an instance.
     ///
-    /// A new name, warm: one transaction of two items and one consistent read, whatever the range and however full.
+    /// With a new name and a warm process this takes one transaction of two items and one consistent read, whatever the
+    /// size of the range and however full it is.
     ///
     /// # Errors
     /// [`Error::ServiceNotFound`], [`Error::NameTaken`], [`Error::RangeExhausted`], [`Error::IdempotencyKeyReused`],
@@ -162,7 +164,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// Claims a port. None where that was not done, and another try may follow.
+    /// Claims a port. Returns none if the claim was not made and another try may follow.
     async fn claim(&mut self, candidate: Reservation) -> Result<Option<Found>, Error> {
         let holding = self.new_claim(candidate.port);
         self.made.push(holding.clone());
@@ -172,18 +174,18 @@ impl Attempt<'_> {
             service: self.service,
             holding: &holding,
             name: match self.rule {
-                // The dead claim is on this very port, and will be overwritten.
+                // The dead claim is on this port and is overwritten.
                 NameRule::Dead(at, _) if at == candidate.port => NameRule::Free,
                 rule => rule,
             },
             request: self.request.as_ref(),
             now: self.registry.clock.now(),
         };
-        // The hint goes along with the claim, so nobody waits for it.
+        // The hint is written while the claim is in flight, so nobody waits for it.
         let claimed = match join(self.registry.table.claim(self.call, &write), self.leave_hint()).await.0 {
             Ok(claimed) => claimed,
             Err(error) => {
-                // It may stand all the same. With a key it will be found again; without one, nobody can.
+                // The claim may stand all the same. With a key a retry will find it; without one, nobody can.
                 if self.request.is_none() {
                     let _ = self.withdraw(&holding).await;
                 }
@@ -203,7 +205,7 @@ impl Attempt<'_> {
         Ok(found)
     }
 
-    /// Leaves what this call saw of the whole range to other processes. Whether that succeeds does not matter.
+    /// Writes what this call read of the whole range for other processes. It does not matter whether that succeeds.
     async fn leave_hint(&self) {
         let Some(hint) = &self.hint else { return };
         let put = self.registry.table.put_hint(self.call, self.service, hint);
@@ -222,12 +224,12 @@ impl Attempt<'_> {
         Holding { claim, secret: Secret::generate(port) }
     }
 
-    /// The claim of this very call that has this secret, if one has.
+    /// This call's own claim with this secret, if there is one.
     fn own(&self, secret: Secret) -> Option<&Holding> {
         self.made.iter().find(|made| made.secret == secret)
     }
 
-    /// Another caller had the port.
+    /// Records that another caller had the port.
     fn lost(&mut self, learn: impl FnOnce(&mut Knowledge)) {
         self.call.count(|meter| meter.lost_races += 1);
         self.place.learn(learn);

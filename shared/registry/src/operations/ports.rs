@@ -37,7 +37,7 @@ impl Registry {
         self.allocation(claim, not_found(Some(service), wanted))
     }
 
-    /// The claim that a name's Instance points to, if it is that claim still.
+    /// The claim that a name's Instance points to, if that claim still exists.
     async fn claim_of(&self, call: &Call, service: &ServiceId, name: &InstanceName) -> Result<Option<Holding>, Error> {
         let Some(instance) = self.table.instance(call, service, name).await? else { return Ok(None) };
         let found = self.table.port(call, &service.namespace, instance.port).await?;
@@ -53,7 +53,7 @@ impl Registry {
         self.allocation(found.map(|holding| holding.claim), not_found(None, &PortOrName::Port(port)))
     }
 
-    /// The claim, if it is a live allocation; else the error, with the live offer that it is instead.
+    /// Returns the claim if it is a live allocation; otherwise the error, with the live offer if the claim is one.
     fn allocation(&self, claim: Option<Claim>, mut not_found: Error) -> Result<Claim, Error> {
         match claim.filter(|claim| claim.state.holds_name(self.now())) {
             Some(claim) if claim.state.kind() == StateKind::Allocated => Ok(claim),
@@ -66,7 +66,7 @@ impl Registry {
         }
     }
 
-    /// Releases an allocation: one conditional write by port; by name one read before it.
+    /// Releases an allocation: one conditional write by port, and one read before it by name.
     ///
     /// # Errors
     /// [`Error::PortNotFound`], [`Error::Store`].
@@ -79,9 +79,9 @@ impl Registry {
                 let (place, began_by) = ((instance.port, instance.secret), BeganBy::Sending(&self.clock));
                 let removed = self.table.release_claim(call, &service.namespace, place, began_by).await?;
                 let removed = match removed {
-                    // In doubt, and another's by now: then the earlier send has done it.
+                    // In doubt, and the port has another holder by now: the earlier send released it.
                     Removed::Not(Some(found), Doubt::Earlier) if found.secret != instance.secret => Removed::Now,
-                    // It seems to begin after this was sent, so some clock is ahead.
+                    // The allocation seems to have begun after this was sent, so some clock is ahead.
                     Removed::Not(Some(found), _)
                         if found.secret == instance.secret && self.is_allocated(service, &found) =>
                     {
@@ -93,7 +93,7 @@ impl Registry {
             }
         };
         match removed {
-            // The second: gone, and an earlier send of this call may have done it.
+            // In the second case the claim is gone, and an earlier send of this call may have removed it.
             Removed::Now | Removed::Not(None, Doubt::Earlier) => {
                 self.memory.place(service).learn(|knowledge| knowledge.record_free(port));
                 Ok(())
@@ -102,10 +102,12 @@ impl Registry {
         }
     }
 
-    /// A release by port names nothing unique, so it is sent once. If its reply is lost, a look tells: a port that is not
-    /// allocated any more was released. One that is may be the next holder's already, so that is not decided here.
+    /// Releases by port, which names nothing unique, so the request is sent once. If its response is lost, a read
+    /// decides: if the port is no longer allocated, it was released. If it is allocated, it may already be the next
+    /// holder's, so the outcome stays unknown.
     ///
-    /// Where the allocation seems to begin after the release was sent, some clock is ahead; then by its secret.
+    /// If the allocation seems to have begun after the release was sent, some clock is ahead; it is then released by
+    /// its secret.
     async fn release_by_port(&self, call: &Call, service: &ServiceId, port: Port) -> Result<Removed, Error> {
         let is_ours = |found: &Holding| self.is_allocated(service, found);
         match self.table.release_port(call, service, port, &self.clock).await {
@@ -126,7 +128,7 @@ impl Registry {
         found.claim.service == service.name && found.claim.is_allocation(self.now())
     }
 
-    /// Releases the very allocation that was seen.
+    /// Releases exactly the allocation that was read.
     async fn release_seen(&self, call: &Call, namespace: &Namespace, found: &Holding) -> Result<Removed, Error> {
         let Holding { claim, secret } = found;
         let (place, began) = ((claim.port, *secret), BeganBy::Seen(claim.allocated_at()));

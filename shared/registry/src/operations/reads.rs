@@ -1,4 +1,4 @@
-//! Reading many Port items: a window as a hint, a whole range to be sure.
+//! Reading many Port items: a window as a hint, or a whole range consistently.
 
 use futures::future::try_join_all;
 use tokio::time::Instant;
@@ -9,11 +9,11 @@ use crate::store::{Freshness, Sighting};
 use portmaster_domain::allocator::{Holder, WINDOW};
 use portmaster_domain::{Namespace, Port, PortRange, Timestamp};
 
-/// How many ports one of the Queries over a whole range covers: as many as fill a page of 1 MB at the longest names.
+/// How many ports each Query over a whole range covers: as many as fill a page of 1 MB with the longest names.
 const STRETCH: usize = 3_072;
 
 impl Registry {
-    /// Up to [`WINDOW`] holders from the start of a stretch, and how far that reaches. Only a hint.
+    /// Reads up to [`WINDOW`] holders from the start of a stretch, and returns how far they reach. Only a hint.
     pub(super) async fn look(
         &self,
         call: &Call,
@@ -25,7 +25,7 @@ impl Registry {
         Ok((page.covered, holders.collect()))
     }
 
-    /// Everything on a range, consistently. The stretches are read at the same time: one round trip.
+    /// Reads a whole range consistently. The stretches are read at the same time: one round trip.
     pub(super) async fn look_everywhere(
         &self,
         call: &Call,
@@ -54,12 +54,12 @@ pub(super) struct Everything {
     pub(super) asked: Instant,
     /// Every claim on it, dead or alive, by port.
     pub(super) claims: Vec<Sighting>,
-    /// Ports whose items cannot be read: somebody may hold them.
+    /// Ports whose items cannot be read: they may be held.
     pub(super) unreadable: Vec<Port>,
 }
 
 impl Everything {
-    /// The claims that keep their ports from strangers.
+    /// The claims that keep other names from their ports.
     pub(super) fn taken(&self, now: Timestamp) -> impl Iterator<Item = &Sighting> {
         self.claims.iter().filter(move |claim| claim.state.occupies_port(now))
     }
@@ -68,7 +68,7 @@ impl Everything {
         self.taken(now).count() + self.unreadable.len() >= range.size()
     }
 
-    /// The same, as the allocator sees it.
+    /// The holders, as the allocator sees them.
     pub(super) fn holders(&self) -> Vec<Holder> {
         self.claims.iter().map(holder).chain(self.unreadable.iter().map(|port| unknown(*port))).collect()
     }
@@ -79,7 +79,7 @@ fn holder(sighting: &Sighting) -> Holder {
     Holder { port: sighting.port, created: sighting.created, expires_at: sighting.state.expires_at() }
 }
 
-/// A port whose item cannot be read: somebody may hold it, for ever.
+/// A port whose item cannot be read: it may be held, for ever.
 pub(super) fn unknown(port: Port) -> Holder {
     Holder { port, created: Timestamp::from_millis(0), expires_at: None }
 }

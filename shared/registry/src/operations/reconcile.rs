@@ -1,17 +1,18 @@
 //! The reconciler: a garbage collector that may be late, may stop anywhere, and removes nothing that is live.
 //!
-//! It assumes that anything may leak and that nothing was handed out twice. Every removal repeats its evidence as a
-//! condition. In a healthy table every count but those of expired things is zero.
+//! It assumes that anything may leak and that no port was handed out twice. Every removal repeats its evidence as a
+//! condition. In a healthy table every count except those of expired items is zero.
 //!
-//! A *sweep* looks at the whole table, in as many *runs* as it takes. Each run
-//! 1. reads the services of every namespace that is known, and its Ranges: so a mark that was left behind is found by
-//!    the next run, however large the table;
-//! 2. scans on from where the last run stopped. When it comes to a namespace's ports, or to the first name that may be
-//!    of one of them, it reads all ports of that namespace (48,128 at most) and remembers their secrets.
+//! A *sweep* reads the whole table, in as many *runs* as it takes. Each run
+//! 1. reads the services of every namespace that is known, and its Ranges, so that the next run finds a mark that was
+//!    left behind, however large the table is;
+//! 2. continues the scan where the last run stopped. When it comes to a namespace's ports, or to the first name that
+//!    may have one of them, it reads all ports of that namespace (48,128 at most) and remembers their secrets.
 //!
-//! So a name costs its share of the scan. Whose port shows its secret is in use, however old that read is: what is left
-//! alone is left alone safely. Only for the others, once in each one's life, is the port read again, settled and a
-//! hundred at a time; the finding is written down (`gone_since`), and a week later the name is removed by that note.
+//! So a name costs only its share of the scan. A name is in use if its port carries its secret, however old that read
+//! is: leaving an Instance alone is always safe. Only for the others, once in each one's life, is the port read again,
+//! in a transaction and a hundred at a time. The finding is recorded (`gone_since`), and a week later the Instance is
+//! removed on the strength of that note.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
@@ -27,60 +28,60 @@ use crate::store::{Checkpoint, Found, Instance, Key, Ranges, Removed, SETTLED_AT
 use portmaster_domain::allocator::PortSet;
 use portmaster_domain::{Holding, Namespace, Port, PortRange, Secret, Service, ServiceId, Timestamp};
 
-/// How long a pointer whose claim is gone is kept: so long a name comes back to its port.
+/// How long an Instance is kept after its claim is gone: for this long a name gets its port back.
 const AFFINITY_MILLIS: i64 = 7 * 24 * 60 * 60 * 1000;
 
-/// How old a mark must be to count as left behind. A call has seconds; clocks may differ by minutes.
+/// How old a mark must be to count as left behind. A call takes seconds; clocks may differ by minutes.
 const ABANDONED_MILLIS: i64 = 5 * 60 * 1000;
 
-/// What is left of the call's time when it stops, to write down how far it got.
+/// How much of the call's time is reserved to save the checkpoint.
 const RESERVE: Duration = Duration::from_secs(2);
 
-/// How many items it reads at a time.
+/// How many items one page has.
 const PAGE: usize = 500;
 
-/// How many writes are under way at a time: on AWS some 800 a second, so that they leave room in a partition, which
-/// bears a thousand.
+/// How many writes are in flight at a time: on AWS some 800 a second, which leaves room in a partition, whose limit is
+/// a thousand.
 const WRITES: usize = 4;
 
-/// How many namespaces a run begins with. The services of any more are looked at when the scan comes to them.
+/// How many namespaces a run begins with. The services of further ones are read when the scan comes to them.
 const NAMESPACES: usize = 100;
 
-/// How many ports' secrets are remembered at a time, of all namespaces together: 18 bytes each.
+/// How many ports' secrets are remembered at a time, over all namespaces: 18 bytes each.
 const REMEMBERED: usize = 2_000_000;
 
-/// How long a disagreement between Ranges and the services must stand to be one.
+/// How long a disagreement between Ranges and the services must last to count.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// What a run found, and did about it.
+/// The findings of a run, and its repairs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Findings {
-    /// Items looked at.
+    /// Items read.
     pub items: u64,
-    /// Offers that expired and that TTL had not yet taken: removed.
+    /// Expired offers that TTL had not yet removed: removed.
     pub expired_offers: u64,
-    /// Remembered idempotency keys whose day was over: removed.
+    /// Idempotency records past their day: removed.
     pub expired_requests: u64,
-    /// Pointers of names whose claim has been gone for a week: removed.
+    /// Instances whose claim has been gone for a week: removed.
     pub stale_pointers: u64,
-    /// Services left closing by a deletion or a shrinking that stopped: open again.
+    /// Services left closing by a deletion or a shrinking that stopped: reopened.
     pub abandoned_marks: u64,
     /// Allocations of services that do not exist: removed.
     pub orphaned_allocations: u64,
-    /// Allocations outside the range of their service: only counted, since somebody uses them.
+    /// Allocations outside the range of their service: only counted, since they are in use.
     pub allocations_out_of_range: u64,
-    /// Pairs of services whose ranges overlap: only counted, since nothing says whose the ports are.
+    /// Pairs of services whose ranges overlap: only counted, since nothing shows which of them owns the ports.
     pub overlapping_services: u64,
-    /// Bitmaps of claimed ports that disagreed with the services: made anew.
+    /// Bitmaps of claimed ports that disagreed with the services: rebuilt.
     pub rebuilt_ranges: u64,
     /// Items that no version of the registry could have written: only counted.
     pub unreadable_items: u64,
-    /// Whether the whole table was looked at; if not, the next run goes on where this one stopped.
+    /// Whether the run reached the end of the table. If not, the next run continues where this one stopped.
     pub finished: bool,
 }
 
 impl Findings {
-    /// Writes one line to the log, and counts.
+    /// Writes one line to the log and counts the metrics.
     pub fn report(&self) {
         for (name, count) in [
             (metrics::RECONCILER_RUNS, 1),
@@ -116,13 +117,13 @@ impl Findings {
         );
     }
 
-    /// Whether nothing was found that a healthy table never has.
+    /// Whether the run found nothing that a healthy table never has.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
         self.inconsistencies() == 0
     }
 
-    /// How much was found that a healthy table never has.
+    /// How many things it found that a healthy table never has.
     fn inconsistencies(&self) -> u64 {
         let Self {
             items: _,
@@ -147,10 +148,10 @@ impl Findings {
 }
 
 impl Registry {
-    /// Looks at the table, from where the last run stopped, until its end or until the call's time runs out.
+    /// Reads the table from where the last run stopped, until its end or until the call's time runs out.
     ///
     /// # Errors
-    /// [`StoreError`] when the table does not answer; what was done until then stays done.
+    /// [`StoreError`] when the table does not answer; whatever was done until then stays done.
     pub async fn reconcile(&self, call: &Call) -> Result<Findings, StoreError> {
         let resumed = self.table.checkpoint(call).await?;
         let mut run = Run {
@@ -175,15 +176,15 @@ impl Registry {
     }
 }
 
-/// The ports of a namespace, as they were when this run came to them.
+/// The ports of a namespace, as this run read them.
 struct Ports {
-    /// By port.
+    /// In the order of the ports.
     secrets: Vec<(Port, Secret)>,
     /// The last item of their partition.
     last: Option<Key>,
 }
 
-/// Something to be done, on a condition of its own.
+/// A write to be done, on a condition of its own.
 enum Chore {
     RemoveDead(Namespace, Port, Timestamp),
     RemoveOrphan(Namespace, Box<Holding>),
@@ -196,20 +197,20 @@ struct Run<'a> {
     registry: &'a Registry,
     call: &'a Call,
     findings: Findings,
-    /// Namespaces to begin the next run with.
+    /// Namespaces that the next run begins with.
     namespaces: BTreeSet<Namespace>,
-    /// Namespaces whose services were looked at.
+    /// Namespaces whose services this run has read.
     begun: BTreeSet<Namespace>,
-    /// The ranges of services that were asked for, and of those that do not exist. A removal asks again.
+    /// The ranges of the services that were read, and none for those that do not exist. A removal checks again.
     services: HashMap<ServiceId, Option<PortRange>>,
-    /// Those of them that were asked for since the last page of ports was read.
+    /// Services that were read since the last page of ports was.
     fresh: HashSet<ServiceId>,
-    /// The ports of each namespace that the scan has come to.
+    /// The ports of each namespace that the scan has reached.
     ports: HashMap<Namespace, Ports>,
 }
 
 impl Run<'_> {
-    /// Goes on until the end of the table, or of the time; `after` is how far it got.
+    /// Scans until the end of the table or of the time; `after` is how far it got.
     async fn sweep(&mut self, after: &mut Option<Key>) -> Result<(), StoreError> {
         self.begin(&Namespace::default()).await?;
         for namespace in self.namespaces.clone() {
@@ -234,7 +235,7 @@ impl Run<'_> {
         Instant::now() + RESERVE >= self.call.deadline()
     }
 
-    /// Ports that were looked at together need not be scanned as well.
+    /// Skips the ports that were read together, which need not be scanned again.
     fn beyond_ports(&self, next: Key) -> Key {
         let last = self.ports.iter().find(|(namespace, _)| Table::is_port_of(namespace, &next));
         match last.and_then(|(_, ports)| ports.last.clone()) {
@@ -243,7 +244,7 @@ impl Run<'_> {
         }
     }
 
-    /// Looks at a page of the table; gives false where the time was over before all was done.
+    /// Judges a page of the table. Returns false if the time ran out before all was done.
     async fn look_at(&mut self, items: Vec<Found>) -> Result<bool, StoreError> {
         let now = self.registry.now();
         let (mut chores, mut suspects) = (Vec::new(), Vec::new());
@@ -256,8 +257,9 @@ impl Run<'_> {
                     }
                 }
                 Found::Instance(namespace, key, Instance { port, secret, gone_since }) => match gone_since {
-                    // It was noted by a run that found the claim gone, settled. Gone is for ever, and a new claim
-                    // writes the whole item anew; so that the pointer still has the secret is all the evidence there is.
+                    // A run that read the port in a transaction found the claim gone and noted it. Gone is for ever,
+                    // and a new claim overwrites the whole item, so that the Instance still has the secret is all the
+                    // evidence there is.
                     Some(since) if now.millis() - since.millis() >= AFFINITY_MILLIS => {
                         chores.push(Chore::RemoveInstance(key, secret));
                     }
@@ -267,8 +269,8 @@ impl Run<'_> {
                         if !self.ports(&namespace).await? {
                             return Ok(false);
                         }
-                        // Live, or merely dead: a slower clock could still accept it, and the name would be free
-                        // meanwhile.
+                        // A claim that is shown is live, or merely dead: then a slower clock could still accept it, and
+                        // the name would be free meanwhile.
                         if !self.shows(&namespace, port, secret) {
                             suspects.push((namespace, port, key, secret));
                         }
@@ -299,14 +301,14 @@ impl Run<'_> {
         secrets.binary_search_by_key(&port, |(port, _)| *port).is_ok_and(|at| secrets[at].1 == secret)
     }
 
-    /// Looks at all ports of a namespace, unless this run has, and remembers whose they are; gives false where the time
-    /// was over before all was done.
+    /// Reads all ports of a namespace, unless this run has done so, and remembers their secrets. Returns false if the
+    /// time ran out before all was done.
     async fn ports(&mut self, namespace: &Namespace) -> Result<bool, StoreError> {
         if self.ports.contains_key(namespace) {
             return Ok(true);
         }
         if self.ports.values().map(|ports| ports.secrets.len()).sum::<usize>() > REMEMBERED {
-            // Where a table has so many, they are read again when they are needed again.
+            // A table with so many ports pays for reading them again when they are needed.
             self.ports.clear();
         }
         let mut ports = Ports { secrets: Vec::new(), last: None };
@@ -342,25 +344,25 @@ impl Run<'_> {
         let now = self.registry.now();
         let claim = &holding.claim;
         if !claim.state.occupies_port(now) {
-            // Dead by this clock. A slower one may still think otherwise; its accept will then find nothing.
+            // Dead by this clock. A slower clock may still find it alive; its accept will then find no item.
             return Ok(Some(Chore::RemoveDead(namespace.clone(), claim.port, now)));
         }
         if !claim.is_allocation(now) {
-            // A live offer outside a service is about to be withdrawn, or will expire: nobody was told of it.
+            // A live offer outside its service is about to be withdrawn or will expire; it was returned to no caller.
             return Ok(None);
         }
         let service = ServiceId::new(namespace.clone(), claim.service.clone());
         if self.services.get(&service).copied().flatten().is_some_and(|range| range.contains(claim.port)) {
             return Ok(None);
         }
-        // Not as far as is remembered; then it is looked up, once after the claim was read.
+        // The remembered services do not cover the port, so the service is read, once after the claim was read.
         if !self.fresh.contains(&service) {
             match self.registry.table.service(self.call, &service).await {
                 Ok(found) => {
                     self.services.insert(service.clone(), found.map(|found| found.range));
                     self.fresh.insert(service.clone());
                 }
-                // It exists, and is counted where the scan comes to it.
+                // The service exists, and is counted when the scan comes to it.
                 Err(StoreError::Damaged { .. }) => return Ok(None),
                 Err(error) => return Err(error),
             }
@@ -376,8 +378,9 @@ impl Run<'_> {
         }
     }
 
-    /// Pointers whose claim may be gone: their ports are read again, settled, since the claim may be being made at this
-    /// moment. That it is gone is noted. A port that somebody is writing to is left to the next sweep.
+    /// Judges Instances whose claim may be gone. Their ports are read again, in a transaction, since the claim may be
+    /// in the making at this moment. If the claim is gone, that is noted. A port that is being written to is left to
+    /// the next sweep.
     async fn judge(
         &mut self,
         suspects: Vec<(Namespace, Port, Key, Secret)>,
@@ -398,7 +401,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Does some chores, a few at a time, while there is time; gives false where some were left.
+    /// Performs chores, a few at a time, while there is time. Returns false if some were left.
     async fn work(&mut self, chores: Vec<Chore>) -> Result<bool, StoreError> {
         let (registry, call) = (self.registry, self.call);
         let over = call.deadline().checked_sub(RESERVE);
@@ -426,15 +429,15 @@ impl Run<'_> {
         failed.map_or(Ok(all), Err)
     }
 
-    /// Looks at the services of a namespace and its Ranges, once in each run: marks that were left behind, and whether
-    /// Ranges says what they say.
+    /// Checks the services of a namespace and its Ranges, once in each run: for marks that were left behind, and for a
+    /// disagreement between Ranges and the services.
     async fn begin(&mut self, namespace: &Namespace) -> Result<(), StoreError> {
         if !self.begun.insert(namespace.clone()) {
             return Ok(());
         }
         let first = match self.compare(namespace).await {
             Err(error @ StoreError::Damaged { .. }) => {
-                // Ranges cannot be read; the marks can.
+                // Ranges cannot be read, but the marks can.
                 self.count_unreadable(&error);
                 let (services, _) = self.registry.table.readable_services(self.call, namespace).await?;
                 for service in &services {
@@ -457,8 +460,8 @@ impl Run<'_> {
         self.ranges(namespace, first).await
     }
 
-    /// A mark that somebody left behind is taken off again, if it is that very mark still: nobody was told that what it
-    /// was set for was done, and to do it now might be to delete what has been in use since.
+    /// Takes off a mark that was left behind, if it is still the same mark. No caller was told that its operation
+    /// succeeded, and completing it now might delete what has been in use since.
     async fn mark(&mut self, service: &Service) {
         let Some(mark) = &service.mark else { return };
         if self.registry.now().millis() - mark.since.millis() >= ABANDONED_MILLIS {
@@ -477,7 +480,7 @@ impl Run<'_> {
         if !first.disagrees() {
             return Ok(());
         }
-        // Perhaps a transaction was half to be seen; then it is whole by now.
+        // A transaction may have been partly visible; after this wait it is complete.
         tokio::time::sleep(SETTLE).await;
         let again = self.compare(namespace).await?;
         if again.seen != *seen || !again.disagrees() {
@@ -496,8 +499,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Ranges as it is, what it should be by the services, and how many of those overlap. First the bitmap, then the
-    /// services: see `rebuild_ranges`.
+    /// Reads Ranges and the services, and computes what Ranges should be and how many services overlap. The bitmap is
+    /// read first, then the services: see `rebuild_ranges`.
     async fn compare(&self, namespace: &Namespace) -> Result<Comparison, StoreError> {
         let table = &self.registry.table;
         let seen = table.ranges(self.call, namespace).await?;
@@ -518,7 +521,7 @@ struct Comparison {
     claimed: PortSet,
     overlaps: u64,
     services: Vec<Service>,
-    /// How many services cannot be read. They still own their ports, so then nothing follows.
+    /// How many services cannot be read. They still own their ports, so if there are any, nothing is concluded.
     unreadable: usize,
 }
 
@@ -529,7 +532,7 @@ impl Comparison {
 }
 
 impl Chore {
-    /// Does it; gives what it counts as.
+    /// Performs the chore and returns what it counts as.
     async fn perform(self, table: &Table, call: &Call) -> Result<Findings, StoreError> {
         let nothing = Findings::default();
         Ok(match self {

@@ -1,7 +1,7 @@
 //! Services: create, read, change, delete.
 //!
-//! Deleting and shrinking give ports up, and an offer may be on its way there. Both set a mark first, then look for
-//! live claims, and give the ports up last; see the module `offer` for the other half of that handshake.
+//! Deleting and shrinking give up ports while an offer of one of them may be in flight. Both first set a mark, then
+//! read the live claims, and give up the ports last. The module `offer` describes the other half of that handshake.
 
 use std::time::Duration;
 
@@ -17,41 +17,41 @@ use portmaster_domain::{
     Strategy, Version,
 };
 
-/// How long another's mark is left alone: its deletion takes a few round trips, unless it died.
+/// How long the mark of another call is left alone. Its deletion takes a few round trips, unless the call died.
 const FOREIGN_MARK: Duration = Duration::from_secs(1);
 
 /// How many dead claims are removed at the same time.
 const REMOVALS: usize = 16;
 
-/// A service to be made.
+/// A service to be created.
 #[derive(Clone, Debug)]
 pub struct NewService {
     /// Its namespace, and its name in it.
     pub id: ServiceId,
-    /// Everything else.
+    /// Its content.
     pub content: Content,
 }
 
-/// What a caller can say of a service.
+/// The part of a service that callers choose.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Content {
-    /// What it is for.
+    /// Its description.
     pub description: Description,
-    /// Its ports.
+    /// Its range of ports.
     pub range: PortRange,
-    /// How it chooses.
+    /// How it chooses ports.
     pub strategy: Strategy,
 }
 
 impl Content {
-    /// What a service says now.
+    /// The current content of a service.
     #[must_use]
     pub fn of(service: &Service) -> Self {
         Self { description: service.description.clone(), range: service.range, strategy: service.strategy }
     }
 
     fn put_into(self, old: &Service) -> Service {
-        // The same content, where only a mark is to be overtaken, is the same version.
+        // If the content is unchanged and only a mark is overtaken, the version stays the same.
         let version = if self == Self::of(old) { old.version } else { Version::unique() };
         let Self { description, range, strategy } = self;
         let revision = Version::unique();
@@ -59,12 +59,12 @@ impl Content {
     }
 }
 
-/// What a PUT came to.
+/// The outcome of a PUT.
 #[derive(Clone, Debug)]
 pub enum Written {
-    /// There was no such service.
+    /// There was no such service; it was created.
     Created(Service),
-    /// There was; it is as asked now.
+    /// The service existed and has the new content.
     Replaced(Service),
 }
 
@@ -91,12 +91,13 @@ impl IfMatch {
     }
 }
 
-/// Patience with others who change the same service.
+/// Retry state while other calls change the same service.
 struct Contest<'a> {
     call: &'a Call,
     service: &'a ServiceId,
     backoff: ExponentialBackoff,
-    /// The revision of a service with another's mark, and since when it has been seen standing. No clocks are compared.
+    /// The revision of a service that carries another call's mark, and since when this call has seen it. No clocks are
+    /// compared.
     foreign: Option<(Version, Instant)>,
 }
 
@@ -105,15 +106,15 @@ impl<'a> Contest<'a> {
         Self { call, service, backoff: backoff(), foreign: None }
     }
 
-    /// Waits a little, before reading the service again.
+    /// Waits a little before the service is read again.
     async fn pause(&mut self) -> Result<(), Error> {
         wait(self.call, &mut self.backoff, "another change of the service")
             .await
             .map_err(|_| Error::ServiceClosing { service: self.service.clone() })
     }
 
-    /// Whether the service may be changed now. Another's mark is overtaken only once it has stood for a while; its
-    /// attempt then ends without effect, since its last step is conditional on the mark being its own.
+    /// Whether the service may be changed now. Another call's mark is overtaken only after it has stood for a while.
+    /// The attempt that set it then ends without effect, since its last step is conditional on the mark being its own.
     async fn may_go_on(&mut self, service: &Service) -> Result<bool, Error> {
         if service.mark.is_none() {
             return Ok(true);
@@ -161,7 +162,8 @@ impl Registry {
                     return Err(Error::ServiceExists { service: service.id });
                 }
                 let conflicts = conflicts(services, &service);
-                // Nobody has these ports, so somebody had them a moment ago; if not, the reconciler will find out.
+                // No service has these ports, so one had them a moment ago. If that is wrong, the reconciler will find
+                // out.
                 if conflicts.is_empty() && doubts < 3 {
                     doubts += 1;
                     wait(call, &mut waits, "another service's change of range").await?;
@@ -180,7 +182,7 @@ impl Registry {
         }
     }
 
-    /// A service.
+    /// Returns a service.
     ///
     /// # Errors
     /// [`Error::ServiceNotFound`], [`Error::Store`].
@@ -189,7 +191,7 @@ impl Registry {
         found.ok_or_else(|| Error::ServiceNotFound { service: service.clone() })
     }
 
-    /// Services by name, from after the one given.
+    /// Lists services by name, starting after the one given.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -205,7 +207,7 @@ impl Registry {
         Ok(Listed { items, next })
     }
 
-    /// Makes a service so: creates it, or replaces what it says.
+    /// Creates a service, or replaces its content if it exists.
     ///
     /// # Errors
     /// [`Error::RangeOverlap`], [`Error::RangeInUse`], [`Error::PreconditionFailed`], [`Error::ServiceClosing`],
@@ -218,18 +220,18 @@ impl Registry {
                 other => return other.map(Written::Replaced),
             }
             match self.create_service(call, new.clone()).await {
-                // Somebody was faster; then it is to be replaced.
+                // Another call created it first, so it is to be replaced.
                 Err(Error::ServiceExists { .. }) if !call.is_over() => {}
                 other => return other.map(Written::Created),
             }
         }
     }
 
-    /// Changes what a service says, from what it says now. Nothing is written where nothing changes.
+    /// Changes the content of a service, based on its current content. If nothing changes, nothing is written.
     ///
     /// # Errors
     /// [`Error::ServiceNotFound`], [`Error::RangeOverlap`], [`Error::RangeInUse`], [`Error::PreconditionFailed`],
-    /// [`Error::ServiceClosing`], [`Error::Store`], and what `change` gives.
+    /// [`Error::ServiceClosing`], [`Error::Store`], and the errors of `change`.
     pub async fn change_service(
         &self,
         call: &Call,
@@ -264,8 +266,8 @@ impl Registry {
         }
     }
 
-    /// Replaces a service and its range in one transaction, once nothing is left in what it gives up. Gives false where
-    /// the service has changed.
+    /// Replaces a service and its range in one transaction, once the ports it gives up are clear. Returns false if the
+    /// service has changed.
     async fn resize(&self, call: &Call, old: &Service, new: &Service) -> Result<bool, Error> {
         let mut waits = backoff();
         loop {
@@ -281,8 +283,8 @@ impl Registry {
         }
     }
 
-    /// Whether nobody has the ports that a service is to get. Gives false where somebody has, and it is no other
-    /// service: then this one has them by now, and was changed since it was read.
+    /// Whether nobody has the ports that the service would gain. Returns false if they are claimed but no other service
+    /// has them: then this service has them by now, and was changed since it was read.
     async fn is_free(&self, call: &Call, ranges: &Ranges, old: &Service, new: &Service) -> Result<bool, Error> {
         if !new.range.without(old.range).into_iter().any(|part| ranges.claimed.intersects(part)) {
             return Ok(true);
@@ -291,9 +293,9 @@ impl Registry {
         if conflicts.is_empty() { Ok(false) } else { Err(Error::RangeOverlap { range: new.range, conflicts }) }
     }
 
-    /// Gives up a part of a range: mark, look, remove what is dead, resize.
+    /// Gives up part of a range: sets the mark, reads the claims, removes the dead ones, and resizes.
     async fn shrink(&self, call: &Call, old: &Service, new: &Service) -> Result<bool, Error> {
-        // An overlap is told before anything is marked; the last step looks again.
+        // An overlap is reported before anything is marked. The last step checks again.
         let ranges = self.table.ranges(call, &new.id.namespace).await?;
         if !self.is_free(call, &ranges, old, new).await? {
             return Ok(false);
@@ -311,14 +313,14 @@ impl Registry {
             }
         }
         .await;
-        // Also where it was not resized, since then the mark may stand still; where it was overtaken, this does nothing.
+        // The mark may also still stand if the range was not resized. If the mark was overtaken, this does nothing.
         if !matches!(outcome, Ok(true)) {
             self.unmark(call, &marked).await;
         }
         outcome
     }
 
-    /// Deletes a service that nobody uses.
+    /// Deletes a service that has no live claims.
     ///
     /// # Errors
     /// [`Error::ServiceNotFound`], [`Error::ServiceInUse`], [`Error::PreconditionFailed`], [`Error::ServiceClosing`],
@@ -350,7 +352,7 @@ impl Registry {
         }
     }
 
-    /// Gives false where another attempt has overtaken this one.
+    /// Deletes a marked service. Returns false if another attempt has overtaken this one.
     async fn delete_marked(&self, call: &Call, marked: &Service) -> Result<bool, Error> {
         let in_use = self.clear(call, &marked.id, &[marked.range]).await?;
         if !in_use.is_empty() {
@@ -363,7 +365,8 @@ impl Registry {
         loop {
             let ranges = self.table.ranges(call, &marked.id.namespace).await?;
             match self.table.delete_service(call, marked, &ranges).await? {
-                // Also where it is gone: an earlier send of this did it, or one who overtook us for the same end.
+                // The service may also be gone because an earlier send deleted it, or another deletion that overtook
+                // this one.
                 Rewritten::Done | Rewritten::ServiceChanged(None) => return Ok(true),
                 Rewritten::ServiceChanged(Some(_)) => return Ok(false),
                 Rewritten::RangesChanged => wait(call, &mut waits, "another service's change of range").await?,
@@ -376,7 +379,8 @@ impl Registry {
         Service { mark: Some(mark), revision: Version::unique(), ..service.clone() }
     }
 
-    /// Sets a mark; gives false where the service has changed. In doubt whether it stands, it is taken off.
+    /// Sets a mark. Returns false if the service has changed. If it is in doubt whether the mark stands, it is taken
+    /// off.
     async fn mark(&self, call: &Call, old: &Service, marked: &Service) -> Result<bool, Error> {
         match self.table.rewrite_service(call, Rewriting::Mark, old, marked).await {
             Ok(set) => Ok(set == Marked::Done),
@@ -387,8 +391,8 @@ impl Registry {
         }
     }
 
-    /// Takes a mark off again, if it is this one still; gives whether it was. If that fails, the next change of the
-    /// service or the reconciler does it.
+    /// Takes a mark off if it is still this one, and returns whether it was. If that fails, the next change of the
+    /// service or the reconciler takes it off.
     pub(super) async fn unmark(&self, call: &Call, marked: &Service) -> bool {
         let plain = Service { mark: None, revision: Version::unique(), ..marked.clone() };
         match self.table.rewrite_service(&call.extended(), Rewriting::Unmark, marked, &plain).await {
@@ -400,9 +404,10 @@ impl Registry {
         }
     }
 
-    /// Looks for live claims of the service on these ports, under a mark that keeps new offers out: gives them all. If
-    /// there are none, removes the dead ones, each on condition of being that claim and dead still, so that nobody whose
-    /// clock is slow can accept one once the service is gone. One that was accepted meanwhile counts as live.
+    /// Reads the claims of the service on these ports, under a mark that keeps new offers out, and returns all live
+    /// ones. If there are none, it removes the dead ones, each on condition that it is still that claim and still dead,
+    /// so that no caller with a slow clock can accept one once the service is gone. A claim that was accepted meanwhile
+    /// counts as live.
     async fn clear(&self, call: &Call, service: &ServiceId, parts: &[PortRange]) -> Result<Vec<Claim>, Error> {
         let mut found = Vec::new();
         for part in parts {
@@ -410,7 +415,7 @@ impl Registry {
             while let Some(part) = rest {
                 let page = self.table.holdings(call, &service.namespace, part).await?;
                 if let Some(port) = page.unreadable.first() {
-                    // Somebody may hold it, perhaps of this service.
+                    // It may be a live claim, perhaps of this service.
                     let reason = "whose it is cannot be told, so its range is not given up".to_owned();
                     return Err(StoreError::Damaged { key: format!("of port {port}"), reason }.into());
                 }
@@ -439,7 +444,7 @@ impl Registry {
     }
 }
 
-/// The other services that a range meets.
+/// The other services whose ranges overlap a service's range.
 fn conflicts(services: Vec<Service>, wanted: &Service) -> Vec<(ServiceName, PortRange)> {
     services
         .into_iter()

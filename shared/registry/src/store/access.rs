@@ -14,7 +14,7 @@ use super::{StoreError, Table};
 use crate::Call;
 
 impl Table {
-    /// A conditional DeleteItem. The condition is made for each send anew: one that reads a clock reads it then.
+    /// A conditional DeleteItem. The condition is built for each send, so one that reads a clock reads it then.
     pub(crate) async fn delete_if(
         &self,
         call: &Call,
@@ -25,7 +25,7 @@ impl Table {
         Ok((result.map(drop), doubt))
     }
 
-    /// A DeleteItem, to be sent.
+    /// Builds a DeleteItem.
     pub(super) fn deletion(&self, key: &Key, condition: Condition) -> DeleteItemFluentBuilder {
         self.client
             .delete_item()
@@ -35,7 +35,7 @@ impl Table {
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
     }
 
-    /// A conditional PutItem; where the condition failed, the item as it is, if there is one.
+    /// A conditional PutItem. Returns the item as it is if the condition failed and there is one.
     pub(crate) async fn put_if(
         &self,
         call: &Call,
@@ -61,11 +61,12 @@ impl Table {
         }
     }
 
-    /// One item, read in a transaction: not while another transaction that writes it is being committed.
+    /// Reads one item in a transaction: not while another transaction that writes it is being committed.
     ///
-    /// DynamoDB shows the writes of a transaction one by one to single reads: the second item may still look as before
-    /// when the first already looks as after (*Amazon DynamoDB Developer Guide*, "Isolation levels for transactions").
-    /// So what follows from one item *about another of the same transaction* is read with this.
+    /// DynamoDB exposes the writes of a transaction to single reads one by one: the second item may still look as
+    /// before when the first already looks as after (*Amazon DynamoDB Developer Guide*, "Isolation levels for
+    /// transactions"). So a conclusion that is drawn from one item *about another of the same transaction* requires
+    /// this read.
     pub(crate) async fn get_settled(&self, call: &Call, key: &Key) -> Result<Option<Item>, StoreError> {
         let get =
             Get::builder().table_name(&self.name).set_key(Some(key.attributes())).build().map_err(StoreError::from)?;
@@ -86,7 +87,7 @@ impl Table {
                         output.responses.unwrap_or_default().into_iter().next().and_then(|response| response.item);
                     return Ok(item.filter(|item| !item.is_empty()));
                 }
-                // A write is under way, or throttling; a read has no conditions that could fail.
+                // A write is in flight, or DynamoDB is throttling; a read has no conditions that could fail.
                 Err(TransactGetItemsError::TransactionCanceledException(_)) => {
                     wait(call, &mut waits, "a transaction on the same item").await?;
                     call.count(|meter| meter.retries += 1);
@@ -96,7 +97,7 @@ impl Table {
         }
     }
 
-    /// Writes an item whatever is there: only for what nothing is decided by.
+    /// Writes an item whatever is there: only for items that no decision rests on.
     pub(crate) async fn put(&self, call: &Call, item: &Item) -> Result<(), StoreError> {
         let (result, _) = send::<_, PutItemError, _>(call, &self.name, || {
             self.client
@@ -110,12 +111,12 @@ impl Table {
         result.map(drop).map_err(|error| StoreError::Refused { reason: error.to_string() })
     }
 
-    /// One item, read consistently.
+    /// Reads one item, consistently.
     pub(crate) async fn get(&self, call: &Call, key: &Key) -> Result<Option<Item>, StoreError> {
         self.get_as(call, key, Freshness::Consistent).await
     }
 
-    /// One item, read as freshly as it must be.
+    /// Reads one item, as fresh as required.
     pub(crate) async fn get_as(
         &self,
         call: &Call,

@@ -9,10 +9,10 @@ use super::{StoreError, Table, ports, rules};
 use crate::Call;
 use portmaster_domain::{Holding, Port, Secret, ServiceId, Timestamp};
 
-/// On what grounds the name may be written.
+/// The rule under which the name may be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NameRule {
-    /// It was never used, or its last claim was on this very port, which the Port item's condition proves dead.
+    /// The name was never used, or its last claim was on this port, which the Port item's condition proves dead.
     Free,
     /// Its last claim carried this secret and is gone, which is for ever.
     Gone(Secret),
@@ -24,65 +24,65 @@ pub(crate) enum NameRule {
 #[derive(Clone, Debug)]
 pub(crate) struct ClaimWrite<'a> {
     pub(crate) service: &'a ServiceId,
-    /// The offer as it shall stand.
+    /// The offer as it is to stand.
     pub(crate) holding: &'a Holding,
     pub(crate) name: NameRule,
     pub(crate) request: Option<&'a RequestWrite>,
-    /// The moment of this try, in every send of it: DynamoDB refuses another content under the same token, and the token
-    /// is what joins the sends. What was dead then is dead for ever, so the condition is only the stricter for its age.
+    /// The time of this try, in every send of it: DynamoDB refuses other content under the same token, and the token is
+    /// what joins the sends. Whatever was dead then is dead for ever, so the condition's age only makes it stricter.
     pub(crate) now: Timestamp,
 }
 
 /// The parts of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
-    /// The port's item, as it shall stand.
+    /// The port's item, as it is to stand.
     Port,
-    /// Where the name's last claim is: there.
+    /// The Instance, which will point to this claim.
     Instance,
-    /// What the key made: this.
+    /// The Request, which will record this claim.
     Request,
-    /// The name's last claim, which is dead and makes way.
+    /// The name's last claim, which is dead and is removed.
     Dead,
 }
 
 /// Why a claim was not made, part by part.
 #[derive(Debug)]
 pub(crate) struct Losses {
-    /// The port: who holds it; nobody knows, if the item cannot be read.
+    /// The port's holder; `Failed(None)` if the item cannot be read.
     pub(crate) port: Reason<Holding>,
-    /// The name: where its last claim is.
+    /// The name's last claim.
     pub(crate) instance: Reason<Instance>,
-    /// The key: what it made before.
+    /// The claim that the key made before.
     pub(crate) request: Reason<Replay>,
-    /// The dead claim that was to be removed: it is not dead, or gone.
+    /// The dead claim that was to be removed: it is not dead, or it is gone.
     pub(crate) dead: Reason<Holding>,
 }
 
-/// What became of a claim.
+/// The outcome of a claim.
 #[derive(Debug)]
 pub(crate) enum Claimed {
     /// It stands.
     Made,
-    /// It does not.
+    /// It does not stand, for these reasons.
     Lost(Box<Losses>),
 }
 
 impl Table {
-    /// Claims a port for a name: two items, a third where a key was sent, a fourth where a dead claim is in the way.
+    /// Claims a port for a name: two items, a third if there is a key, and a fourth if a dead claim is in the way.
     ///
     /// Why no other write can break the invariants here:
     /// - *Port, if dead.* Two live holders of one port (1) would need two transactions that both found it dead; the
-    ///   second sees what the first put. A claim that this clock finds dead and a slower one alive is overwritten, and
-    ///   with it its secret: the slower one's accept then finds another secret and fails.
+    ///   second sees the item that the first wrote. A claim that this clock finds dead and a slower one alive is
+    ///   overwritten together with its secret: the slower one's accept then finds another secret and fails.
     /// - *Instance.* Two live holders of one name (2) would need a second claim while the first is live. `Free` passes
-    ///   only where no claim was made, or on the port of the last one, which the Port condition proves dead in the same
-    ///   transaction. `Gone` passes only while the pointer still carries a secret whose claim no longer exists anywhere
-    ///   and never will. `Dead` removes the last claim in this transaction, if it is dead still: merely ignoring it
-    ///   would let a slower clock accept it afterwards. What is dead on that port may be another's by now, which
-    ///   anybody may remove; then the last claim is gone.
-    /// - *Sent twice.* The token is the claim's, so DynamoDB does it once; and where it no longer remembers the token,
-    ///   the Port condition fails on our own item, which the secret shows.
+    ///   only if no claim was made, or on the port of the last one, which the Port condition proves dead in the same
+    ///   transaction. `Gone` passes only while the Instance still carries a secret whose claim no longer exists
+    ///   anywhere and never will. `Dead` removes the last claim in this transaction, if it is still dead: merely
+    ///   ignoring it would let a slower clock accept it afterwards. The dead claim on that port may be another's by
+    ///   now, which anybody may remove; then the last claim is gone.
+    /// - *Sent twice.* The token belongs to the claim, so DynamoDB applies it once; and if it no longer remembers the
+    ///   token, the Port condition fails on our own item, which its secret shows.
     pub(crate) async fn claim(&self, call: &Call, write: &ClaimWrite<'_>) -> Result<Claimed, StoreError> {
         let transaction = self.claim_parts(write)?;
         let mut reasons = match self.transact(call, transaction, OnContention::Tell).await? {
@@ -90,16 +90,16 @@ impl Table {
             Transacted::Cancelled(reasons) => reasons,
         };
         let port = match reasons.take(Part::Port).try_map(ports::holding) {
-            // Whoever it is that holds the port, it is not this claim.
+            // The port has some holder, and it is not this claim.
             Err(error @ StoreError::Damaged { .. }) => {
                 tracing::warn!(%error, "an unreadable item");
                 Reason::Failed(None)
             }
             port => port?,
         };
-        // Our own item, from an earlier send. Without this the offer would be the same: the next candidate's claim would
-        // fail on the name or the key, or no candidate would be left, and each of these recognizes a claim of its own
-        // call. So this saves requests, and only their number shows it. (The model's `OwnClaim`.)
+        // Our own item, from an earlier send. Without this the offer would be the same: the next candidate's claim
+        // would fail on the name or the key, or no candidate would be left, and each of these recognizes a claim of its
+        // own call. So this saves requests, and only their number shows it. (The model's `OwnClaim`.)
         if matches!(&port, Reason::Failed(Some(holding)) if holding.secret == write.holding.secret) {
             return Ok(Claimed::Made);
         }

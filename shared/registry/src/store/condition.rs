@@ -1,4 +1,4 @@
-//! A condition as a request carries it: rules, the names that stand in them, and the values.
+//! A condition as a request carries it: rules, the names in them, and the values.
 
 use std::collections::HashMap;
 
@@ -10,10 +10,10 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailur
 
 use super::rules::Rule;
 
-/// A name for a value in an expression, and the value.
+/// The name of a value in an expression, and the value.
 pub(crate) type Value = (&'static str, AttributeValue);
 
-/// Rules that must all hold for a write to be done.
+/// Rules that must all hold for a write to take effect.
 #[derive(Clone, Debug)]
 pub(crate) struct Condition {
     expression: String,
@@ -22,7 +22,7 @@ pub(crate) struct Condition {
 }
 
 impl Condition {
-    /// All of these rules, over these values. DynamoDB refuses a value that no rule uses.
+    /// The conjunction of these rules over these values. DynamoDB refuses a value that no rule uses.
     pub(crate) fn all<const N: usize>(rules: &[Rule], values: [Value; N]) -> Self {
         let one_of_many = |rule: &Rule| match rule.0 {
             either if rules.len() > 1 && either.contains(" OR ") => format!("({either})"),
@@ -33,7 +33,7 @@ impl Condition {
         Self { names: names(&expression), expression, values }
     }
 
-    /// The same, for an update that these values are for as well.
+    /// The same condition for an update that uses these values as well.
     fn with_update<const N: usize>(mut self, update: &str, values: [Value; N]) -> Self {
         self.names.extend(names(update));
         self.values.extend(values.map(|(name, value)| (name.to_owned(), value)));
@@ -41,7 +41,7 @@ impl Condition {
     }
 }
 
-/// What the `#` names in an expression stand for: `#secret` for the attribute `secret`.
+/// The attributes that the `#` names in an expression stand for: `#secret` for the attribute `secret`.
 pub(crate) fn names(expression: &str) -> HashMap<String, String> {
     let mut names = HashMap::new();
     for rest in expression.split('#').skip(1) {
@@ -52,9 +52,10 @@ pub(crate) fn names(expression: &str) -> HashMap<String, String> {
     names
 }
 
-/// A write that can be made conditional. A loser is shown the item as it was, so that it learns why without another read.
+/// A write that can be made conditional. A loser is shown the item as it was, so that it learns the reason without
+/// another read.
 pub(crate) trait Conditional: Sized {
-    /// The write, if the condition holds.
+    /// Adds the condition to the write.
     fn only_if(self, condition: Condition) -> Self;
 }
 
@@ -80,7 +81,7 @@ conditional!(
     UpdateItemFluentBuilder
 );
 
-/// An update of an item, if the condition holds; `values` are those of the update.
+/// Updates an item if the condition holds; `values` are those of the update.
 pub(crate) fn update_only_if<const N: usize>(
     request: UpdateItemFluentBuilder,
     update: &'static str,
@@ -108,7 +109,7 @@ mod tests {
         assert!(super::names("attribute_not_exists(pk)").is_empty());
     }
 
-    /// A bare word could be one that DynamoDB reserves.
+    /// DynamoDB might reserve a bare word.
     #[test]
     fn every_rule_names_attributes_with_a_hash() {
         for Rule(text) in rules::ALL {

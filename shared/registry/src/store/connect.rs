@@ -1,4 +1,4 @@
-//! Making the SDK's client.
+//! Building the SDK's client.
 
 use std::time::Duration;
 
@@ -10,19 +10,19 @@ use aws_sdk_dynamodb::config::timeout::{TimeoutConfig, TimeoutConfigBuilder};
 use aws_sdk_dynamodb::config::{Builder, Credentials, Region, SharedHttpClient, StalledStreamProtectionConfig};
 use aws_smithy_http_client::tls::{self, TlsContext, TrustStore, rustls_provider::CryptoMode};
 
-/// How long one request may take before it is sent again. DynamoDB answers within milliseconds; a page of a megabyte
-/// within some hundred.
+/// How long one request may take before it is retried. DynamoDB answers within milliseconds, and returns a page of a
+/// megabyte within some hundred.
 const ATTEMPT: Duration = Duration::from_secs(3);
 const CONNECT: Duration = Duration::from_secs(1);
 
-/// Which DynamoDB.
+/// The DynamoDB to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
-    /// AWS: region, credentials and, if need be, another URL come from the environment, as for every AWS tool.
+    /// AWS. Region, credentials and, if need be, another URL come from the environment, as for every AWS tool.
     Aws,
-    /// This URL; region and credentials from the environment.
+    /// The DynamoDB at this URL; region and credentials come from the environment.
     Url(String),
-    /// An embedded one that listens at this URL and takes any credentials.
+    /// An embedded DynamoDB that listens at this URL and accepts any credentials.
     Embedded(String),
 }
 
@@ -33,17 +33,17 @@ pub fn is_url(text: &str) -> bool {
     uri.is_ok_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some())
 }
 
-/// A client for an endpoint. Nothing is sent yet.
+/// Builds a client for an endpoint. Nothing is sent yet.
 pub async fn connect(endpoint: &Endpoint) -> Client {
     Client::from_conf(sdk_config(endpoint).await.build())
 }
 
-/// The configuration of that client, for who wants to add to it.
+/// The configuration of that client, for callers that add to it.
 pub async fn sdk_config(endpoint: &Endpoint) -> Builder {
     let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT);
     let timeouts = match endpoint {
-        // Without tokens (see `without_tokens` of the local server): a request that is late is waited for, so that no
-        // second one is on its way at the same time.
+        // This one has no tokens (see `without_tokens` of the local server), so a late request is waited for, and no
+        // second one is in flight at the same time.
         Endpoint::Embedded(_) => timeouts,
         Endpoint::Aws | Endpoint::Url(_) => timeouts.operation_attempt_timeout(ATTEMPT),
     };
@@ -63,14 +63,14 @@ pub async fn sdk_config(endpoint: &Endpoint) -> Builder {
     finish(builder, timeouts)
 }
 
-/// The configuration of a client whose requests never leave this process: this HTTP client answers them. Nobody checks a
-/// signature there, so none is made; that is a setting of the SDK's, and the rest of its path is as in production. As with
-/// [`Endpoint::Embedded`], a request that is late is waited for.
+/// The configuration of a client whose requests never leave this process: this HTTP client answers them. Nobody checks
+/// signatures there, so requests are not signed; that is a setting of the SDK, and the rest of its path is as in
+/// production. As with [`Endpoint::Embedded`], a late request is waited for.
 #[must_use]
 pub fn in_process(http_client: SharedHttpClient) -> Builder {
     let builder = Builder::new()
         .behavior_version(BehaviorVersion::latest())
-        // A name that never leads anywhere (RFC 2606).
+        // A name that never resolves (RFC 2606).
         .endpoint_url("http://dynamodb.invalid")
         .http_client(http_client)
         .region(Region::from_static("local"))
@@ -78,9 +78,9 @@ pub fn in_process(http_client: SharedHttpClient) -> Builder {
     finish(builder, TimeoutConfig::builder())
 }
 
-/// A client from within Lambda, for AWS or another URL: region and credentials are environment variables, and nothing else
-/// is asked. What [`connect`] tries as well (profiles, single sign-on, other roles) would be a tenth of a function's binary,
-/// so this must not share a path with it.
+/// Builds a client within Lambda, for AWS or another URL. Region and credentials are environment variables, and no
+/// other source is tried. The sources that [`connect`] tries as well (profiles, single sign-on, other roles) would be a
+/// tenth of a function's binary, so this must not share a path with it.
 #[must_use]
 pub fn connect_within_lambda(url: Option<&str>) -> Client {
     let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(ATTEMPT);
@@ -89,7 +89,7 @@ pub fn connect_within_lambda(url: Option<&str>) -> Client {
 
 fn finish(builder: Builder, timeouts: TimeoutConfigBuilder) -> Builder {
     builder
-        // Ours are better informed; see `send`.
+        // Our own retries know more; see `send`.
         .retry_config(RetryConfig::disabled())
         .timeout_config(timeouts.build())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
@@ -109,7 +109,7 @@ fn within_lambda(url: Option<&str>) -> Builder {
     }
 }
 
-/// An environment variable, if it says anything.
+/// An environment variable, if it is set and not empty.
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
@@ -130,16 +130,16 @@ fn https_to(authorities: TrustStore) -> SharedHttpClient {
     }
 }
 
-/// The certificate authorities that every AWS endpoint's certificate comes from, outside China (*Amazon Trust Services*,
-/// "Certification authorities"; AWS asks that all five be trusted).
+/// The certificate authorities that issue the certificates of every AWS endpoint outside China (*Amazon Trust
+/// Services*, "Certification authorities"; AWS asks that all five be trusted).
 const AMAZON_ROOTS: &str = include_str!("connect/amazon-roots.pem");
 
-/// Trusts those alone: to parse the system's certificates, 144 of them, takes 5 ms of every cold start.
+/// Trusts only Amazon's authorities: parsing the system's certificates, 144 of them, takes 5 ms of every cold start.
 fn https_to_amazon() -> SharedHttpClient {
     https_to(TrustStore::empty().with_pem_certificate(AMAZON_ROOTS))
 }
 
-/// Whether AWS is outside China, and nobody named other authorities in the way that works for every program.
+/// Whether AWS is outside China, and no other authorities are named in the way that works for every program.
 fn amazons_roots_are_enough(variable: impl Fn(&str) -> Option<String>) -> bool {
     let others = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
     others.iter().all(|name| variable(name).is_none())

@@ -1,9 +1,10 @@
-//! The Hint item: which ports of a service somebody saw taken, who had read its whole range.
+//! The Hint item: the ports of a service that a process found taken when it read the whole range.
 //!
-//! It saves a cold process from reading tens of thousands of items where one of 6 KB says nearly the same, and the table
-//! from a crowd of such processes. Nothing is decided by it: a port that it calls free is claimed on the Port item's own
-//! condition, and one that it calls taken is looked at again within the time that any memory takes. So it is written
-//! unconditionally, by whoever has just read everything, and one that is absent, old or damaged only costs that read.
+//! It saves a cold process from reading tens of thousands of items where one of 6 KB says nearly the same, and it
+//! spares the table a crowd of such processes. No decision rests on it: a port that it calls free is claimed on the
+//! Port item's own condition, and a port that it calls taken is read again within the time that any memory lasts. So it
+//! is written unconditionally, by a process that has just read everything, and an absent, old or damaged Hint only
+//! costs that read.
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -15,7 +16,7 @@ use crate::Call;
 use portmaster_domain::allocator::{Hint, PortSet};
 use portmaster_domain::{Expiry, Port, PortRange, ServiceId, Timestamp};
 
-/// When TTL takes it, for the case that its service is gone. It is out of date long before.
+/// When TTL removes it, in case its service is gone. It is out of date long before.
 const KEPT_SECONDS: i64 = 60 * 60;
 
 /// The bytes of a bitmap that a range touches.
@@ -48,13 +49,13 @@ fn item(service: &ServiceId, hint: &Hint) -> Item {
 }
 
 impl Table {
-    /// What somebody saw of a service's ports: at most 1 read unit.
+    /// Reads the hint of a service: at most 1 read unit.
     pub(crate) async fn hint(&self, call: &Call, service: &ServiceId) -> Result<Option<Hint>, StoreError> {
         let item = self.get_as(call, &Key::hint(service), Freshness::Eventual).await?;
         Ok(item.as_ref().and_then(read))
     }
 
-    /// Tells others what was seen: a write unit for each 8,000 ports of the range.
+    /// Writes the hint for other processes: a write unit for each 8,000 ports of the range.
     pub(crate) async fn put_hint(&self, call: &Call, service: &ServiceId, hint: &Hint) -> Result<(), StoreError> {
         self.put(call, &item(service, hint)).await
     }

@@ -1,4 +1,4 @@
-//! Keys, and items as the SDK has them.
+//! Keys, and items in the SDK's form.
 
 use std::collections::HashMap;
 
@@ -47,7 +47,7 @@ impl Key {
         Self { pk: of_service("HINT", service), sk: "TAKEN".to_owned() }
     }
 
-    /// The key as the SDK has it.
+    /// The key in the SDK's form.
     pub(crate) fn attributes(&self) -> Item {
         HashMap::from([("pk".to_owned(), text(&self.pk)), ("sk".to_owned(), text(&self.sk))])
     }
@@ -58,7 +58,7 @@ impl Key {
         Some(Self { pk: part("pk")?, sk: part("sk")? })
     }
 
-    /// The key in words that a log may hold: a Request's sort key stays out.
+    /// The key in a form that may be logged: a Request's sort key is left out.
     pub(crate) fn shown(&self) -> String {
         if self.pk.contains("#REQUEST#") { format!("{} …", self.pk) } else { format!("{} {}", self.pk, self.sk) }
     }
@@ -86,7 +86,7 @@ pub(crate) fn port_partition(namespace: &Namespace) -> String {
     format!("N#{namespace}#PORT")
 }
 
-/// Five digits, so that the order of the text is the order of the numbers.
+/// Five digits, so that the order of the text is the numeric order.
 pub(crate) fn port_sort(port: Port) -> String {
     format!("{:05}", port.get())
 }
@@ -99,7 +99,7 @@ pub(crate) fn number(value: i64) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 
-/// An item of this key and these attributes.
+/// Builds an item from this key and these attributes.
 pub(crate) fn encode(key: &Key, attributes: impl Serialize) -> Result<Item, StoreError> {
     let mut item: Item = serde_dynamo::to_item(attributes).map_err(|error| damaged(key, &error))?;
     item.extend(key.attributes());

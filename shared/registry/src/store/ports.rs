@@ -1,6 +1,6 @@
-//! Port items: the truth about who holds a port.
+//! Port items: the truth about the holders of ports.
 //!
-//! Their key is the port itself, so two holders of one port cannot be written down.
+//! Their key is the port itself, so a port cannot have two holders in the table.
 
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
@@ -38,7 +38,7 @@ struct HoldingItem {
     secret: Secret,
 }
 
-/// The attributes of a Port item.
+/// The attributes of a Port item, to be written.
 pub(crate) fn attributes(holding: &Holding) -> impl Serialize {
     let Claim { service, name, state, created, .. } = holding.claim.clone();
     let accepted = match state {
@@ -92,14 +92,14 @@ fn port_of(item: &Item) -> Result<Port, StoreError> {
     port.ok_or_else(|| damaged(&key, &"its sort key is no port"))
 }
 
-/// A Port item as far as the choice of a port needs it: less than half of its bytes cross the wire. (Its read units are
-/// the same.)
+/// A Port item reduced to what the choice of a port needs: less than half of its bytes cross the wire. (Its read units
+/// are the same.)
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Sighting {
     pub(crate) port: Port,
     pub(crate) service: ServiceName,
     pub(crate) created: Timestamp,
-    /// As far as it was read: an allocation's beginning was not, and is that of its offer here.
+    /// The state as far as it was read: an allocation's beginning was not, so the time of its offer stands in for it.
     pub(crate) state: ClaimState,
 }
 
@@ -118,45 +118,46 @@ fn sighting(item: Item) -> Result<Sighting, StoreError> {
     Ok(Sighting { port, service, created, state: state_of(key, state, created, expires_at)? })
 }
 
-/// What became of an accept.
+/// The outcome of an accept.
 #[derive(Debug)]
 pub(crate) enum Accepted {
-    /// It is an allocation from now on.
+    /// The offer is an allocation from now on.
     Now(Claim),
-    /// It was accepted before, with this secret.
+    /// The offer was accepted before, with this secret.
     Before(Claim),
-    /// Its condition failed; the item as it is, if there is one.
+    /// The condition failed; the item as it is, if there is one.
     Not(Option<Holding>),
 }
 
-/// What became of a removal.
+/// The outcome of a removal.
 #[derive(Debug)]
 pub(crate) enum Removed {
     /// The claim is gone.
     Now,
-    /// Its condition failed; the item as it is, if there is one, and whether an earlier send may have done it.
+    /// The condition failed; the item as it is, if there is one, and whether an earlier send may have removed the
+    /// claim.
     Not(Option<Holding>, Doubt),
 }
 
-/// A part of a list.
+/// One page of a list.
 #[derive(Debug)]
 pub(crate) struct Page<T> {
     /// In the order of their ports.
     pub(crate) items: Vec<T>,
-    /// The ports that were looked at: from the first asked for, to where the page ends.
+    /// The ports that were read: from the first asked for to the end of the page.
     pub(crate) covered: PortRange,
-    /// Where to go on.
+    /// The start of the next page.
     pub(crate) next: Option<Port>,
-    /// Ports whose items this version cannot read. Somebody may hold them.
+    /// Ports whose items this version cannot read. They may be held.
     pub(crate) unreadable: Vec<Port>,
 }
 
-/// The latest moment at which an allocation that is to be released may have begun.
+/// The latest time at which an allocation that is to be released may have begun.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum BeganBy<'a> {
-    /// When the request is sent, each time anew.
+    /// The time of sending, read again for each send.
     Sending(&'a Clock),
-    /// When it was seen to have begun.
+    /// The beginning that was read.
     Seen(Timestamp),
 }
 
@@ -172,14 +173,14 @@ impl BeganBy<'_> {
 /// How fresh a read must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Freshness {
-    /// Every write that was answered before is seen. Whatever decides something is read so.
+    /// Every write that was answered before is visible. Every read that a decision rests on is consistent.
     Consistent,
-    /// Half the price, for what is only a hint.
+    /// Half the price, for reads that are only a hint.
     Eventual,
 }
 
 impl Table {
-    /// The claim on a port, dead or alive, read consistently.
+    /// Reads the claim on a port, dead or alive, consistently.
     pub(crate) async fn port(
         &self,
         call: &Call,
@@ -189,8 +190,8 @@ impl Table {
         self.get(call, &Key::port(namespace, port)).await?.map(holding).transpose()
     }
 
-    /// The claim on a port that an Instance or a Request points to, or pointed to. They were written in one transaction;
-    /// see [`Table::get_settled`].
+    /// Reads the claim on a port that an Instance or a Request points to, or pointed to. They were written in one
+    /// transaction; see [`Table::get_settled`].
     pub(crate) async fn settled_port(
         &self,
         call: &Call,
@@ -200,8 +201,8 @@ impl Table {
         self.get_settled(call, &Key::port(namespace, port)).await?.map(holding).transpose()
     }
 
-    /// The claims on a stretch of ports, dead or alive, as far as the choice of a port needs them: one Query, at most
-    /// 1 MB of items.
+    /// Reads the claims on a stretch of ports, dead or alive, as far as the choice of a port needs them: one Query, at
+    /// most 1 MB of items.
     pub(crate) async fn sightings(
         &self,
         call: &Call,
@@ -213,9 +214,9 @@ impl Table {
         self.query_ports(call, namespace, part, limit, freshness, Shape::Sighting, sighting).await
     }
 
-    /// The live claims of a service in one state, without their secrets.
+    /// Reads the live claims of a service in one state, without their secrets.
     ///
-    /// The filter is DynamoDB's, so a page may come up short, and costs what it looked at.
+    /// DynamoDB does the filtering, so a page may be short, and it costs as much as was read.
     pub(crate) async fn live_claims(
         &self,
         call: &Call,
@@ -228,7 +229,7 @@ impl Table {
         self.query_ports(call, namespace, part, Some(limit), Freshness::Consistent, shape, claim).await
     }
 
-    /// The claims on a stretch of ports with their secrets, read consistently: for conditions, never for an answer.
+    /// Reads the claims on a stretch of ports with their secrets, consistently: for conditions, never for a response.
     pub(crate) async fn holdings(
         &self,
         call: &Call,
@@ -296,17 +297,17 @@ impl Table {
         Ok(Page { items, covered, next, unreadable })
     }
 
-    /// offered → allocated: one conditional write.
+    /// Turns an offer into an allocation: one conditional write.
     ///
-    /// Safe against everybody else: only the holder of the secret passes, and nobody else ever has that secret (5). A
-    /// claim that anybody took over, rejected or removed is not there, or carries another secret. A dead one does not
-    /// pass, even where TTL has not taken it; where this clock runs late and finds it alive, the item is still there
-    /// under the same secret, so nobody else holds the port (1), and the Instance still points to it (2). That it is an
-    /// offer is asked for as well: an allocation with a lease will have an `expires_at` too.
+    /// No other request can interfere: only the holder of the secret passes, and nobody else ever has that secret (5).
+    /// A claim that was taken over, rejected or removed is absent, or carries another secret. A dead claim does not
+    /// pass, even before TTL has removed it. If this clock is late and finds it alive, the item is still there under
+    /// the same secret, so nobody else holds the port (1), and the Instance still points to it (2). The condition also
+    /// requires that it is an offer: an allocation with a lease will have an `expires_at` too.
     ///
-    /// The clock is read at each send. It may be throttled for seconds before it is done, and an `accepted` from before
-    /// that would let a release that was over by then, and whose copy arrives later, hit this allocation; and an offer
-    /// whose time ends meanwhile is not accepted any more.
+    /// The clock is read at each send. The write may be throttled for seconds before it is done. An `accepted` from
+    /// before that would let a release that had already ended, and whose copy arrives later, hit this allocation. And
+    /// an offer that expires meanwhile is no longer accepted.
     pub(crate) async fn accept(
         &self,
         call: &Call,
@@ -345,7 +346,7 @@ impl Table {
                 if its == secret && claim.service == service.name && claim.state.kind() == StateKind::Allocated =>
             {
                 match doubt {
-                    // Its own first send, in all likelihood.
+                    // Accepted by this call's own first send, in all likelihood.
                     Doubt::Earlier => Accepted::Now(claim),
                     Doubt::None => Accepted::Before(claim),
                 }
@@ -354,9 +355,9 @@ impl Table {
         })
     }
 
-    /// Removes an offer: one conditional write. Only its secret passes, and only while it is a live offer: an allocation
-    /// that a faster accept made of it stays. The clock is read at each send: *live* is said of
-    /// the moment at which it is done, and not of the one at which the call began.
+    /// Removes an offer: one conditional write. Only its secret passes, and only while it is a live offer: an
+    /// allocation that a faster accept made of it stays. The clock is read at each send: *live* refers to the time of
+    /// the write, not to the time at which the call began.
     pub(crate) async fn reject(
         &self,
         call: &Call,
@@ -372,12 +373,12 @@ impl Table {
         self.remove(call, &Key::port(&service.namespace, port), live).await
     }
 
-    /// Removes what is dead on a port: one conditional write, so that a claim that a slower clock accepted meanwhile, or
-    /// that somebody else has made since, stays. Whose the dead one is does not matter: a new claim would overwrite it
-    /// as well.
+    /// Removes a dead claim on a port: one conditional write, so that a claim that a slower clock accepted meanwhile,
+    /// or that was made since, stays. The owner of the dead one does not matter: a new claim would overwrite it as
+    /// well.
     ///
-    /// `now` is the moment at which it was judged, in every send: what was dead then is dead for ever, and a later moment
-    /// would remove more than the look before it took for dead.
+    /// `now` is the time at which the claim was judged, in every send: whatever was dead then is dead for ever, and a
+    /// later time would remove more than the read before it found dead.
     pub(crate) async fn remove_dead(
         &self,
         call: &Call,
@@ -389,11 +390,11 @@ impl Table {
         self.remove(call, &Key::port(namespace, port), still).await
     }
 
-    /// Releases the allocation that an Instance points to. The secret is unique: it says whose the allocation is, and doing
-    /// this twice is doing it once.
+    /// Releases the allocation that an Instance points to. The secret is unique and identifies the allocation, so the
+    /// release is idempotent.
     ///
-    /// `began_by` is the latest moment at which the allocation may have begun. A copy of the request that arrives late
-    /// would otherwise hit a claim that was an offer while this was asked and answered ("no such port"), and that was
+    /// `began_by` is the latest time at which the allocation may have begun. Otherwise a copy of the request that
+    /// arrives late would hit a claim that was an offer when the call was answered ("no such port") and that was
     /// accepted since. Only allocations have an `accepted`.
     pub(crate) async fn release_claim(
         &self,
@@ -409,16 +410,16 @@ impl Table {
         self.remove(call, &Key::port(namespace, port), same).await
     }
 
-    /// Releases whatever allocation of the service the port is: one conditional write, which names nothing unique.
+    /// Releases whatever allocation of the service is on the port: one conditional write, which names nothing unique.
     ///
-    /// Sent again after a lost reply it could release the *next* holder's allocation, so it is not. And should it arrive
-    /// late, long after it was given up, the condition that the allocation began before it was sent keeps it from the
-    /// next holder's. (Where an acceptor's clock was ahead, that condition fails although it should not; the caller
-    /// then knows the secret.) The clock is read at each send: one that was throttled before is sent again, and releases
-    /// what is allocated then.
+    /// A retry after a lost response could release the *next* holder's allocation, so it is not retried. And should it
+    /// arrive late, long after the call gave up, the condition that the allocation began before it was sent protects
+    /// the next holder's. (If an acceptor's clock was ahead, that condition fails although it should not; the caller
+    /// then knows the secret.) The clock is read at each send: a throttled request is sent again, and releases whatever
+    /// is allocated then.
     ///
     /// # Errors
-    /// [`StoreError::Unknown`] when its reply was lost.
+    /// [`StoreError::Unknown`] when the response was lost.
     pub(crate) async fn release_port(
         &self,
         call: &Call,
@@ -435,14 +436,14 @@ impl Table {
         removed(result.map(drop), Doubt::None)
     }
 
-    /// A conditional DeleteItem of a Port item that may be sent again.
+    /// A conditional DeleteItem of a Port item that may be retried.
     async fn remove(&self, call: &Call, key: &Key, condition: impl Fn() -> Condition) -> Result<Removed, StoreError> {
         let (result, doubt) = self.delete_if(call, key, condition).await?;
         removed(result, doubt)
     }
 }
 
-/// Which claims a list shows.
+/// The claims that a list includes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Filter<'a> {
     pub(crate) service: &'a ServiceName,
@@ -450,7 +451,7 @@ pub(crate) struct Filter<'a> {
     pub(crate) now: Timestamp,
 }
 
-/// What a Query brings.
+/// The items and attributes that a Query returns.
 #[derive(Clone, Copy)]
 enum Shape<'a> {
     Whole,
@@ -459,7 +460,7 @@ enum Shape<'a> {
 }
 
 impl Shape<'_> {
-    /// Which attributes are wanted, where not all are, and of which items, where not of all.
+    /// The projection, unless all attributes are wanted, and the filter, unless all items are.
     fn expressions(self) -> (Option<&'static str>, Option<&'static str>) {
         match self {
             Self::Whole => (None, None),
@@ -474,7 +475,7 @@ impl Shape<'_> {
     }
 }
 
-/// What a live offer is known by to its holder.
+/// The values by which its holder identifies a live offer.
 fn live_offer(service: &ServiceId, secret: Secret, now: Timestamp) -> [Value; 4] {
     [
         (":secret", text(secret.expose())),

@@ -1,8 +1,8 @@
 //! The Ranges item: which ports of a namespace belong to some service.
 //!
-//! It only says which service may hand out which port; who *holds* a port is said by the Port items alone. It is written
-//! in the same transaction as the Service whose range it is about, on condition of its version, so two services that
-//! were created or resized at once cannot both get a port (3).
+//! It only says which service may hand out which port; the Port items alone say who *holds* a port. It is written in
+//! the same transaction as the Service whose range changes, on condition of its version, so two services that are
+//! created or resized at once cannot both get a port (3).
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -15,17 +15,17 @@ use crate::Call;
 use portmaster_domain::Namespace;
 use portmaster_domain::allocator::PortSet;
 
-/// The claimed ports of a namespace, as they were read.
+/// The claimed ports of a namespace, as read.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Ranges {
-    /// Every port that belongs to some service.
+    /// Every port that belongs to a service.
     pub(crate) claimed: PortSet,
-    /// How often the item was written; none if there is no item yet. It is never deleted, so no number comes twice.
+    /// How often the item was written; none if there is no item yet. It is never deleted, so no version recurs.
     version: Option<i64>,
 }
 
 impl Ranges {
-    /// Whether there is an item: as soon as the namespace had a service.
+    /// Whether the item exists: it does as soon as the namespace has had a service.
     pub(crate) fn exists(&self) -> bool {
         self.version.is_some()
     }
@@ -48,8 +48,7 @@ impl Ranges {
         item
     }
 
-    /// What makes the item say `claimed` in place of what was read, and the rule for it: that nobody else has written
-    /// since.
+    /// The item that replaces what was read by `claimed`, and its condition: that nobody else has written since.
     pub(crate) fn replaced_by(&self, namespace: &Namespace, claimed: &PortSet) -> (Item, Condition) {
         (self.item(namespace, claimed), self.unchanged(rules::RANGES_VERSION, rules::RANGES_ABSENT))
     }
@@ -63,7 +62,7 @@ impl Ranges {
 }
 
 impl Table {
-    /// The claimed ports of a namespace, read consistently: 2 read units.
+    /// Reads the claimed ports of a namespace consistently: 2 read units.
     pub(crate) async fn ranges(&self, call: &Call, namespace: &Namespace) -> Result<Ranges, StoreError> {
         match self.get(call, &Key::ranges(namespace)).await? {
             Some(item) => Ranges::read(&item),
@@ -71,10 +70,10 @@ impl Table {
         }
     }
 
-    /// Puts a bitmap made anew in place of one that disagrees with the services. Every change of a range writes this
-    /// item in its own transaction, so if the version is still the one that was read *before* the services were, then
-    /// the services are still as they were read; provided that no transaction was half to be seen when they were, which
-    /// the caller makes sure of by reading both twice. Gives whether it was written.
+    /// Replaces a bitmap that disagrees with the services by one built from scratch. Every change of a range writes
+    /// this item in its own transaction, so if the version is still the one that was read *before* the services were,
+    /// then the services are still as they were read. This assumes that no transaction was partly visible at the time,
+    /// which the caller ensures by reading both twice. Returns whether the bitmap was written.
     pub(crate) async fn rebuild_ranges(
         &self,
         call: &Call,

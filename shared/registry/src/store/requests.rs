@@ -8,40 +8,41 @@ use super::{StoreError, Table, rules};
 use crate::Call;
 use portmaster_domain::{Expiry, Fingerprint, Port, Secret, ServiceId, Timestamp, exposed};
 
-/// How long a key is remembered at least: a day, as long as any pipeline may be retried. And as long as its offer.
+/// How long a key is remembered at least: a day, the longest that any pipeline may be retried. It is also remembered
+/// for as long as its offer lives.
 const REMEMBERED_SECONDS: i64 = 24 * 60 * 60;
 
-/// A key as the table knows it, and what was asked under it.
+/// A key as the table stores it, and the fingerprint of its request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RequestKey {
     /// The key's hash.
     pub(crate) digest: String,
-    /// The body's.
+    /// The hash of the request's body.
     pub(crate) fingerprint: Fingerprint,
 }
 
-/// The claim a key made: what it takes to give the same answer again.
+/// The claim that a key made: everything needed to return the same response again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Replay {
     pub(crate) port: Port,
     #[serde(with = "exposed")]
     pub(crate) secret: Secret,
     pub(crate) fingerprint: Fingerprint,
-    /// The offer's expiry, which the Port item forgets once it is accepted.
+    /// The offer's expiry, which the Port item loses once the offer is accepted.
     pub(crate) offered_until: Option<Expiry>,
     /// The Request item's own expiry.
     pub(crate) expires_at: Expiry,
 }
 
-/// The Request item that a claim writes along.
+/// The Request item that is written with a claim.
 #[derive(Clone, Debug)]
 pub(crate) struct RequestWrite {
     pub(crate) key: RequestKey,
-    /// The secret of the claim that this key made before, and that is dead: then the key is as good as new.
+    /// The secret of the claim that this key made before and that is dead, so the key is as good as new.
     pub(crate) replaces: Option<Secret>,
 }
 
-/// Until when a key is remembered whose offer lives until then.
+/// The time until which a key is remembered, given the expiry of its offer.
 pub(crate) fn remembered_until(now: Timestamp, offered_until: Option<Expiry>) -> Expiry {
     let a_day = Expiry::after(now, REMEMBERED_SECONDS);
     offered_until.map_or(a_day, |expiry| expiry.max(a_day))
@@ -53,7 +54,7 @@ pub(crate) fn replay(item: Item) -> Result<Replay, StoreError> {
 }
 
 impl Table {
-    /// What a key made, read consistently.
+    /// Reads the claim that a key made, consistently.
     pub(crate) async fn request(
         &self,
         call: &Call,
@@ -63,9 +64,9 @@ impl Table {
         self.get(call, &Key::request(service, &key.digest)).await?.map(replay).transpose()
     }
 
-    /// Removes a Request whose time is over and that TTL has not yet taken; conditional on that, so that one whose key
-    /// was used anew since it was seen stays. `now` is the moment at which it was judged, in every send: what was over
-    /// then is over for ever, and a later moment could only remove more than was judged.
+    /// Removes a Request that has expired and that TTL has not yet removed. The condition repeats that, so a Request
+    /// whose key was used again since it was read stays. `now` is the time at which it was judged, in every send:
+    /// whatever had expired then stays expired, and a later time could only remove more than was judged.
     pub(crate) async fn remove_request(&self, call: &Call, key: &Key, now: Timestamp) -> Result<bool, StoreError> {
         let over = || Condition::all(&[rules::REQUEST_OVER], [(":now", number(now.seconds()))]);
         self.delete_if(call, key, over).await.map(|(result, _)| result.is_ok())

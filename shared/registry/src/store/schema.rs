@@ -1,4 +1,4 @@
-//! The table itself: what it must look like, and making it where there is no CloudFormation to do so.
+//! The table itself: its required schema, and its creation where no CloudFormation creates it.
 
 use std::time::Duration;
 
@@ -17,15 +17,15 @@ use portmaster_domain::{Expiry, Timestamp};
 /// The attribute that DynamoDB's TTL reads: seconds since the Unix epoch.
 const TTL_ATTRIBUTE: &str = "expires_at";
 
-/// When TTL takes the item that a look at the health of a disk writes.
+/// When TTL removes the item that a health check of a disk writes.
 const HEALTH_KEPT_SECONDS: i64 = 60 * 60;
 
-/// The item that looks at the table's health are about. On AWS it does not exist.
+/// The item that health checks use. On AWS it does not exist.
 pub(super) fn health_key() -> Key {
     Key { pk: "HEALTH".to_owned(), sk: "HEALTH".to_owned() }
 }
 
-/// Requests on the table as a whole consume nothing.
+/// Requests about the table as a whole consume no capacity.
 macro_rules! free {
     ($($operation:ident :: $output:ident),* $(,)?) => {$(
         impl Metered for aws_sdk_dynamodb::operation::$operation::$output {
@@ -42,28 +42,28 @@ free! {
 }
 
 impl Table {
-    /// Whether the table answers: one consistent read of an item that does not exist: 1 unit.
+    /// Checks that the table answers: one consistent read of an item that does not exist, 1 unit.
     ///
     /// # Errors
-    /// [`StoreError`], which says why it does not.
+    /// [`StoreError`], which names the reason.
     pub async fn ping(&self, call: &Call) -> Result<(), StoreError> {
         self.get(call, &health_key()).await.map(drop)
     }
 
-    /// Whether the table takes what an offer writes: one write of an item that nobody reads and TTL takes, larger than all
-    /// that an offer writes together.
+    /// Checks that the table takes the writes of an offer: one write of an item that nobody reads and TTL removes,
+    /// larger than everything that an offer writes.
     ///
     /// # Errors
-    /// [`StoreError`], which says why it does not.
+    /// [`StoreError`], which names the reason.
     pub(crate) async fn write_for_health(&self, call: &Call, now: Timestamp) -> Result<(), StoreError> {
         let mut item = health_key().attributes();
-        // Another text each time: SQLite does not write what is the same already.
+        // The text differs each time: SQLite does not write data that is unchanged.
         item.insert("written".to_owned(), text(now.to_rfc3339().repeat(512)));
         item.insert(TTL_ATTRIBUTE.to_owned(), number(Expiry::after(now, HEALTH_KEPT_SECONDS).seconds()));
         self.put(call, &item).await
     }
 
-    /// Makes the table, with TTL on, unless it is there already.
+    /// Creates the table, with TTL on, unless it exists.
     ///
     /// # Errors
     /// [`StoreError`] when DynamoDB refuses or does not answer.
@@ -105,7 +105,7 @@ impl Table {
         Ok(output.table.and_then(|table| table.table_status) == Some(TableStatus::Active))
     }
 
-    /// Real DynamoDB refuses to enable what is enabled, so it is asked first.
+    /// DynamoDB on AWS refuses to enable TTL twice, so it is asked first.
     async fn enable_ttl(&self, call: &Call) -> Result<(), StoreError> {
         let (described, _) =
             super::send::send(call, &self.name, || self.client.describe_time_to_live().table_name(&self.name).send())

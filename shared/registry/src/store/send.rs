@@ -1,7 +1,7 @@
-//! Sending a request until it is answered, or until its call's time is over.
+//! Sending a request until it is answered, or until its call's time has run out.
 //!
 //! The SDK's own retries are off: it cannot know our deadline, does not retry a cancelled transaction, and would hide
-//! whether an earlier send may have taken effect. That last thing is [`Doubt`], and every caller must look at it.
+//! whether an earlier send may have taken effect. That uncertainty is [`Doubt`], and every caller must consider it.
 
 use std::error::Error;
 use std::io;
@@ -22,26 +22,26 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::Call;
 
-/// What the embedded DynamoDB answers where its disk cannot be written; no other has this code. Nothing was done then, and
-/// to send the request again would not help.
+/// The code that the embedded DynamoDB returns when its disk cannot be written; no other DynamoDB has it. Nothing was
+/// done, and a retry would not help.
 pub const DISK_FAILED: &str = "EmbeddedDiskFailure";
 
 /// The table could not answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// Throttled, in conflict, or out of reach until the call's time was over.
+    /// Throttled, in conflict, or unreachable until the call's time had run out.
     #[error("DynamoDB did not answer in time; its last word: {last}")]
     Unavailable {
-        /// What the last attempt met.
+        /// The error of the last attempt.
         last: String,
     },
-    /// A write may or may not have taken effect, and sending it again might do it twice.
+    /// A write may or may not have taken effect, and a retry might repeat its effect.
     #[error("DynamoDB did not say whether it did it; its last word: {last}")]
     Unknown {
-        /// What the attempt met.
+        /// The error of the attempt.
         last: String,
     },
-    /// The embedded DynamoDB cannot write to its disk: no space is left, most likely. Nothing was done.
+    /// The embedded DynamoDB cannot write to its disk: most likely no space is left. Nothing was done.
     #[error("the embedded DynamoDB cannot write to its disk: {reason}")]
     Disk {
         /// In SQLite's words.
@@ -50,7 +50,7 @@ pub enum StoreError {
     /// There is no such table.
     #[error("there is no DynamoDB table {table:?} in this account, region or endpoint")]
     NoTable {
-        /// The table that was asked.
+        /// The table's name.
         table: String,
     },
     /// The credentials are missing, wrong, or do not allow this.
@@ -59,18 +59,18 @@ pub enum StoreError {
         /// In DynamoDB's words.
         reason: String,
     },
-    /// A request of ours lacks a part, and was not sent.
+    /// A request of ours lacks a part and was not sent.
     #[error("a request to DynamoDB lacks a part: {reason}")]
     Incomplete {
-        /// Which one.
+        /// The part that is missing.
         reason: String,
     },
-    /// An item is not what this version writes.
+    /// An item does not have the form that this version writes.
     #[error("the item {key} cannot be read: {reason}")]
     Damaged {
-        /// Which one, without secrets.
+        /// The item's key, without secrets.
         key: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
@@ -81,19 +81,19 @@ impl From<BuildError> for StoreError {
     }
 }
 
-/// Whether an earlier send of the same request may have taken effect although nobody was told.
+/// Whether an earlier send of the same request may have taken effect although its response was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Doubt {
-    /// No: every send before this answer was refused before it did anything.
+    /// No: every send before this response was refused before it took effect.
     None,
     /// Perhaps: a send ended in a timeout, a broken connection or an internal error.
     Earlier,
 }
 
-/// What a request came to: its output, or the exception that its caller decides on, and whether to doubt.
+/// The outcome of a request: its output, or the exception that its caller decides on, and whether there is doubt.
 pub(crate) type Answer<T, E> = (Result<T, E>, Doubt);
 
-/// What an output says it consumed.
+/// An output that reports the capacity it consumed.
 pub(crate) trait Metered {
     fn record(&self, call: &Call);
 }
@@ -132,20 +132,20 @@ impl Metered for TransactWriteItemsOutput {
     }
 }
 
-/// What to do about a failed send.
+/// The reaction to a failed send.
 enum Verdict {
-    /// It is the caller's to decide: a condition failed, or what is to be made is there.
+    /// The caller must decide: a condition failed, or the thing to be created exists.
     Decide,
-    /// Nothing happened; send again.
+    /// It had no effect; retry.
     Again,
-    /// Something may have happened; send again.
+    /// It may have had an effect; retry.
     AgainInDoubt,
-    /// Sending again would not help.
+    /// A retry would not help.
     Hopeless(StoreError),
 }
 
-/// The waits between sends: 10 ms, doubling to 500 ms, each with up to as much again at random, so that callers who met
-/// once do not meet again.
+/// The waits between sends: 10 ms, doubling to 500 ms, each with up to as much again at random, so that callers who
+/// collided once do not collide again.
 pub(crate) fn backoff() -> ExponentialBackoff {
     ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(10))
@@ -156,10 +156,10 @@ pub(crate) fn backoff() -> ExponentialBackoff {
         .build()
 }
 
-/// Waits as long as the backoff says.
+/// Waits for as long as the backoff says.
 ///
 /// # Errors
-/// [`StoreError::Unavailable`] with `last` when the call's time would be over by then.
+/// [`StoreError::Unavailable`] with `last` if the call's time would run out first.
 pub(crate) async fn wait(call: &Call, backoff: &mut ExponentialBackoff, last: &str) -> Result<(), StoreError> {
     let until = Instant::now() + backoff.next().unwrap_or(Duration::from_millis(500));
     if until >= call.deadline() {
@@ -169,10 +169,10 @@ pub(crate) async fn wait(call: &Call, backoff: &mut ExponentialBackoff, last: &s
     Ok(())
 }
 
-/// Sends a request until it is answered. `request` makes and sends it; it is the same one each time.
+/// Sends a request until it is answered. `request` builds and sends it; it is the same request each time.
 ///
-/// For reads, and for writes whose condition names something unique (a secret, a version, an attempt), so that doing
-/// them twice is doing them once.
+/// For reads, and for writes whose condition names something unique (a secret, a version, an attempt), which makes them
+/// idempotent.
 pub(crate) async fn send<T, E, F>(
     call: &Call,
     table: &str,
@@ -186,10 +186,10 @@ where
     send_while(call, table, true, request).await
 }
 
-/// Sends a request until it is answered or in doubt: for the write that, done twice, is done to two.
+/// Sends a request until it is answered or in doubt: for the write that is not idempotent.
 ///
 /// # Errors
-/// [`StoreError::Unknown`] when it is in doubt.
+/// [`StoreError::Unknown`] if it is in doubt.
 pub(crate) async fn send_once<T, E, F>(
     call: &Call,
     table: &str,
@@ -264,7 +264,7 @@ where
         SdkError::ConstructionFailure(_) if source::<BuildError>(error).is_some() => {
             Verdict::Hopeless(StoreError::Incomplete { reason: describe(error) })
         }
-        // No credentials, no region, an endpoint that is no URL.
+        // No credentials, no region, or an endpoint that is not a URL.
         SdkError::ConstructionFailure(_) => refused(),
         SdkError::DispatchFailure(failure) if failure.is_user() => refused(),
         SdkError::DispatchFailure(_) if was_never_sent(error) => Verdict::Again,
@@ -296,7 +296,7 @@ where
     }
 }
 
-/// The first error of a type among the causes of an error.
+/// The first error of this type among the causes of an error.
 fn source<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -308,12 +308,12 @@ fn source<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'
     None
 }
 
-/// A connection that was refused carried nothing.
+/// Whether the connection was refused, so that nothing was sent.
 fn was_never_sent(error: &(dyn Error + 'static)) -> bool {
     source::<io::Error>(error).is_some_and(|io| io.kind() == io::ErrorKind::ConnectionRefused)
 }
 
-/// The error in words. Service errors carry a code and a message of DynamoDB's, never an item.
+/// Describes the error. Service errors carry a code and a message from DynamoDB, never an item.
 fn describe<E>(error: &SdkError<E, HttpResponse>) -> String
 where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
@@ -329,8 +329,8 @@ where
             }
         }
         SdkError::TimeoutError(_) => "a timeout".to_owned(),
-        // What the causes say of themselves, and not how they look inside: a response that could not be read has an
-        // item in it, and the item a secret.
+        // The messages of the causes, and not their debug output: a response that could not be read contains an item,
+        // and the item a secret.
         other => {
             let mut text = other.to_string();
             let mut next = other.source();

@@ -46,30 +46,30 @@ pub(crate) fn service(item: Item) -> Result<Service, StoreError> {
     Ok(Service { id, description, range, strategy, created, version, revision, mark })
 }
 
-/// What became of a write of a Service alone.
+/// The outcome of a write of a Service alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Marked {
-    /// It stands.
+    /// The write stands.
     Done,
     /// The service has changed since it was read.
     Changed,
 }
 
-/// What became of a write of a Service and Ranges.
+/// The outcome of a write of a Service and Ranges.
 #[derive(Debug)]
 pub(crate) enum Rewritten {
-    /// Both stand.
+    /// Both writes stand.
     Done,
-    /// The service has changed since it was read; as it is now, if it still exists.
+    /// The service has changed since it was read; here it is, if it still exists.
     ServiceChanged(Option<Box<Service>>),
     /// Some other service's range has changed since Ranges was read.
     RangesChanged,
 }
 
-/// Why a Service alone is written anew.
+/// Why a Service alone is rewritten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rewriting {
-    /// For its new content.
+    /// To change its content.
     Content,
     /// To mark it.
     Mark,
@@ -78,12 +78,13 @@ pub(crate) enum Rewriting {
 }
 
 impl Table {
-    /// A service, read consistently.
+    /// Reads a service consistently.
     pub(crate) async fn service(&self, call: &Call, id: &ServiceId) -> Result<Option<Service>, StoreError> {
         self.get(call, &Key::service(id)).await?.map(service).transpose()
     }
 
-    /// Services by name, read consistently, from after the one given: at most `limit`, and whether there may be more.
+    /// Reads services by name, consistently, starting after the one given: at most `limit`, and whether there may be
+    /// more.
     pub(crate) async fn services(
         &self,
         call: &Call,
@@ -98,7 +99,7 @@ impl Table {
         Ok((services, more))
     }
 
-    /// Every service of a namespace.
+    /// Reads every service of a namespace.
     pub(crate) async fn all_services(&self, call: &Call, namespace: &Namespace) -> Result<Vec<Service>, StoreError> {
         let (mut services, mut more) = self.services(call, namespace, None, 1000).await?;
         while more {
@@ -110,8 +111,8 @@ impl Table {
         Ok(services)
     }
 
-    /// Every service of a namespace that this version can read, read consistently, and how many it cannot: for the
-    /// reconciler, which must find the marks of the others all the same.
+    /// Reads every service of a namespace consistently; returns those that this version can read, and how many it
+    /// cannot. For the reconciler, which must still find the marks of the readable ones.
     pub(crate) async fn readable_services(
         &self,
         call: &Call,
@@ -161,8 +162,9 @@ impl Table {
 
     /// Creates a service and claims its range.
     ///
-    /// Two creations of one name: the second finds the item. Two of overlapping ranges: both wrote on condition of the
-    /// version of Ranges that they had read, so the second is cancelled, reads again, and sees the overlap (3).
+    /// Of two creations of one name, the second finds the item. Two creations of overlapping ranges both write on
+    /// condition of the version of Ranges that they read, so the second is cancelled, reads again, and sees the overlap
+    /// (3).
     pub(crate) async fn create_service(
         &self,
         call: &Call,
@@ -176,7 +178,7 @@ impl Table {
         self.with_ranges(call, &new.id.namespace, write, (seen, &claimed), Some(new)).await
     }
 
-    /// Replaces a service by its new content, and its range by the new one. What was read of both must still be so.
+    /// Replaces a service's content and its range. Both items must be as they were read.
     pub(crate) async fn resize_service(
         &self,
         call: &Call,
@@ -192,10 +194,10 @@ impl Table {
         self.with_ranges(call, &new.id.namespace, write, (seen, &claimed), Some(new)).await
     }
 
-    /// Deletes a service that is marked, and gives its range up.
+    /// Deletes a service that is marked, and gives up its range.
     ///
-    /// Conditional on the mark being the very one that was set: whoever overtook this attempt has set another, and what
-    /// this one saw when it looked for live claims may be long out of date (4).
+    /// The deletion is conditional on the mark being the one that was set: an attempt that overtook this one has set
+    /// another, and the claims that this one read may be long out of date (4).
     pub(crate) async fn delete_service(
         &self,
         call: &Call,
@@ -209,8 +211,8 @@ impl Table {
         self.with_ranges(call, &marked.id.namespace, write, (seen, &claimed), None).await
     }
 
-    /// Writes a service in place of the one that was read, its range unchanged: new content, a mark, or a mark taken
-    /// off. Conditional on the content and the mark that were read, so of two writers one finds out.
+    /// Rewrites a service that was read, its range unchanged: new content, a mark, or a mark taken off. Conditional on
+    /// the content and the mark that were read, so one of two writers finds out.
     pub(crate) async fn rewrite_service(
         &self,
         call: &Call,
@@ -226,7 +228,7 @@ impl Table {
         match self.put_if(call, &encode_service(new)?, &as_read(rule, old)).await? {
             Ok(()) => Ok(Marked::Done),
             Err(found) => {
-                // Our own write, whose reply was lost.
+                // This call's own write, whose response was lost.
                 let own = found.map(service).transpose()?.as_ref() == Some(new);
                 Ok(if own { Marked::Done } else { Marked::Changed })
             }
@@ -248,7 +250,7 @@ impl Table {
             Transacted::Cancelled(reasons) => reasons,
         };
         match reasons.take(Part::Service).try_map(service)? {
-            // Our own write, whose reply was lost: the revision in it is nobody else's.
+            // This call's own write, whose response was lost: its revision belongs to no other write.
             Reason::Failed(found) if found.is_some() && found.as_ref() == intended => Ok(Rewritten::Done),
             Reason::Failed(found) => Ok(Rewritten::ServiceChanged(found.map(Box::new))),
             Reason::None | Reason::Contended | Reason::Throttled => Ok(Rewritten::RangesChanged),
@@ -261,12 +263,12 @@ impl Table {
 enum Part {
     /// The service.
     Service,
-    /// The claimed ports of the namespace.
+    /// The Ranges item of the namespace.
     Ranges,
 }
 
-/// That a Service is as it was read: content, mark and all. Revisions are random, so nothing that was ever read can come
-/// back, in the same service or in a later one of the same name.
+/// The condition that a Service is as it was read: content, mark and all. Revisions are random, so none that was ever
+/// read can come back, in the same service or in a later one of the same name.
 fn as_read(rule: Rule, old: &Service) -> Condition {
     Condition::all(&[rule], [(":revision", text(old.revision.to_string()))])
 }

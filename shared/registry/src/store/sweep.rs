@@ -18,36 +18,36 @@ use super::{StoreError, Table, rules};
 use crate::Call;
 use portmaster_domain::{Holding, InstanceName, Namespace, Port, Secret, ServiceId, ServiceName};
 
-/// How many items one read in a transaction may have: DynamoDB's limit.
+/// How many items one transaction may read: DynamoDB's limit.
 pub(crate) const SETTLED_AT_ONCE: usize = 100;
 
-/// An item, as the reconciler sees it.
+/// An item, as the reconciler classifies it.
 #[derive(Debug)]
 pub(crate) enum Found {
-    /// A Port item. Those are looked at together: [`Table::sweep_ports`].
+    /// A Port item. All ports of a namespace are read together: [`Table::sweep_ports`].
     Port(Namespace),
     /// An Instance item, with its key.
     Instance(Namespace, Key, Instance),
     /// A Request item, with its key.
     Request(Key, Replay),
-    /// A Service item. Those are looked at together, when a run begins.
+    /// A Service item. All services of a namespace are read together, when a run comes to it.
     Service(Namespace),
     /// A Ranges item.
     Ranges(Namespace),
-    /// A Hint item. It is nobody's evidence, and TTL takes it.
+    /// A Hint item. It is evidence of nothing, and TTL removes it.
     Hint,
-    /// The reconciler's own.
+    /// The reconciler's own item.
     Checkpoint,
-    /// Something this version does not write, or cannot read.
+    /// An item that this version does not write, or cannot read.
     Unreadable(StoreError),
 }
 
-/// What one run leaves to the next.
+/// The state that one run leaves to the next.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Checkpoint {
-    /// The last item that was looked at; none where the sweep starts at the beginning.
+    /// The last item that was read; none if the sweep starts at the beginning.
     pub(crate) after: Option<Key>,
-    /// Namespaces that were met. A version that knows nothing of them does not keep them; then they are met again.
+    /// Namespaces that were found. A version that does not know this field drops it; then they are found again.
     pub(crate) namespaces: BTreeSet<Namespace>,
 }
 
@@ -56,7 +56,7 @@ pub(crate) struct Checkpoint {
 pub(crate) struct SweepPage<T> {
     /// In DynamoDB's order.
     pub(crate) items: Vec<T>,
-    /// The last item that was looked at, if there is more after it.
+    /// The last item that was read, if there are more after it.
     pub(crate) next: Option<Key>,
     /// The last item.
     pub(crate) last: Option<Key>,
@@ -86,7 +86,7 @@ fn classify(item: Item) -> Found {
         return Found::Checkpoint;
     }
     if key == health_key() {
-        // As with a hint: nobody's evidence, and TTL takes it.
+        // As with a readable hint: it is evidence of nothing, and TTL removes it.
         return Found::Hint;
     }
     let mut parts = key.pk.split('#');
@@ -110,9 +110,10 @@ fn classify(item: Item) -> Found {
 }
 
 impl Table {
-    /// One page of the whole table, in DynamoDB's order, from after an item on, whether or not that is there still.
+    /// Reads one page of the whole table, in DynamoDB's order, after the given item, whether or not that still exists.
     ///
-    /// Eventually consistent, at half the price: whatever is removed for it is removed on a condition that repeats it.
+    /// The read is eventually consistent, at half the price: every removal that rests on it repeats the evidence as a
+    /// condition.
     pub(crate) async fn sweep_page(
         &self,
         call: &Call,
@@ -133,8 +134,8 @@ impl Table {
         Ok(SweepPage::new(output.items, output.last_evaluated_key.as_ref(), classify))
     }
 
-    /// One page of everything in the partition of a namespace's ports, whatever is in it: in the order of the ports, from
-    /// after an item on. Eventually consistent, as [`Table::sweep_page`].
+    /// Reads one page of the partition of a namespace's ports, whatever is in it, in the order of the ports, after the
+    /// given item. Eventually consistent, like [`Table::sweep_page`].
     pub(crate) async fn sweep_ports(
         &self,
         call: &Call,
@@ -164,17 +165,17 @@ impl Table {
         key.pk == port_partition(namespace)
     }
 
-    /// Whose these ports are, at most [`SETTLED_AT_ONCE`] of them and each once, all read in one transaction (see
-    /// [`Table::get_settled`]): the secret of each, or none where the port has no item.
+    /// Reads the secrets of these ports, at most [`SETTLED_AT_ONCE`] of them and each once, in one transaction (see
+    /// [`Table::get_settled`]). The result is none for a port that has no item.
     ///
-    /// A port that somebody is writing to at this moment, or whose item has no readable secret, is not in the answer:
-    /// nothing can be said of it. So one busy port keeps nobody waiting.
+    /// A port that is being written to at this moment, or whose item has no readable secret, is left out: nothing can
+    /// be concluded about it. So one busy port delays nothing else.
     pub(crate) async fn settled_secrets(
         &self,
         call: &Call,
         ports: impl IntoIterator<Item = (Namespace, Port)>,
     ) -> Result<HashMap<(Namespace, Port), Option<Secret>>, StoreError> {
-        // With the key, so that an item without a secret is not taken for none.
+        // The key is read too, so that an item without a secret is not mistaken for an absent one.
         const SECRET: &str = "#pk, #secret";
         let mut left = Vec::new();
         for (namespace, port) in ports {
@@ -224,7 +225,7 @@ impl Table {
         Ok(HashMap::new())
     }
 
-    /// What the last run left.
+    /// Reads the checkpoint of the last run.
     pub(crate) async fn checkpoint(&self, call: &Call) -> Result<Checkpoint, StoreError> {
         let Some(item) = self.get(call, &checkpoint_key()).await? else { return Ok(Checkpoint::default()) };
         let part = |name: &str| item.get(name)?.as_s().ok().cloned();
@@ -234,9 +235,9 @@ impl Table {
         Ok(Checkpoint { after, namespaces })
     }
 
-    /// Remembers where the next run goes on.
+    /// Saves where the next run continues.
     ///
-    /// Unconditional: two sweeps at once only mean that a part of the table is swept twice or later.
+    /// Unconditional: two sweeps at once only mean that a part of the table is swept twice, or later.
     pub(crate) async fn save_checkpoint(&self, call: &Call, checkpoint: &Checkpoint) -> Result<(), StoreError> {
         let mut item = checkpoint_key().attributes();
         if let Some(key) = &checkpoint.after {
@@ -251,8 +252,8 @@ impl Table {
     }
 
     /// Removes the allocation of a service that does not exist. Both halves of the evidence are conditions: the service
-    /// is absent, and the item still has the allocation's secret (under which it stays one). Gives whether it was
-    /// removed.
+    /// is absent, and the item still has the allocation's secret (under which it stays an allocation). Returns whether
+    /// it was removed.
     pub(crate) async fn remove_orphan(
         &self,
         call: &Call,

@@ -1,4 +1,4 @@
-//! A transaction: named parts that are written together or not at all, and the reasons it was cancelled for, by name.
+//! Transactions: named parts that are written together or not at all, and the cancellation reasons by name.
 
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::builders::{ConditionCheckBuilder, DeleteBuilder, PutBuilder};
@@ -13,16 +13,16 @@ use super::send::{Doubt, backoff, send, wait};
 use super::{StoreError, Table};
 use crate::Call;
 
-/// Why a transaction was cancelled, as far as one of its parts goes.
+/// Why a transaction was cancelled, as far as one of its parts is concerned.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Reason<T> {
-    /// This part was not the cause, or there was no such part.
+    /// This part was not the cause, or it does not exist.
     None,
     /// Its condition failed; the item as it is, if there is one.
     Failed(Option<T>),
-    /// Somebody else was writing to it.
+    /// Another request was writing to the item.
     Contended,
-    /// DynamoDB was throttling. Where no condition failed, the transaction is sent again, and nobody sees this.
+    /// DynamoDB was throttling. If no condition failed, the transaction is retried, and no caller sees this.
     Throttled,
 }
 
@@ -41,7 +41,7 @@ impl<T> Reason<T> {
     }
 }
 
-/// A transaction in the making. `P` names its parts, so that a part may be added anywhere.
+/// A transaction under construction. `P` names its parts, so that a part may be added anywhere.
 #[derive(Clone, Debug)]
 pub(crate) struct Transaction<P> {
     parts: Vec<(P, TransactWriteItem)>,
@@ -64,7 +64,7 @@ impl<P: Copy + PartialEq> Transaction<P> {
         Ok(self.with(part, TransactWriteItem::builder().delete(delete.only_if(condition).build()?).build()))
     }
 
-    /// Writes nothing, and holds the others up unless the condition holds.
+    /// Writes nothing, but cancels the transaction unless the condition holds.
     pub(crate) fn check(self, table: &Table, part: P, key: &Key, condition: Condition) -> Result<Self, StoreError> {
         let check: ConditionCheckBuilder =
             ConditionCheck::builder().table_name(table.name()).set_key(Some(key.attributes()));
@@ -78,41 +78,42 @@ impl<P: Copy + PartialEq> Transaction<P> {
     }
 }
 
-/// The reasons a transaction was cancelled for, by part.
+/// The cancellation reasons of a transaction, by part.
 #[derive(Debug)]
 pub(crate) struct Cancelled<P>(Vec<(P, Reason<Item>)>);
 
 impl<P: Copy + PartialEq> Cancelled<P> {
-    /// The reason of this part.
+    /// Takes the reason of this part.
     pub(crate) fn take(&mut self, part: P) -> Reason<Item> {
         let place = self.0.iter().position(|(other, _)| *other == part);
         place.map_or(Reason::None, |place| self.0.swap_remove(place).1)
     }
 }
 
-/// What a transaction came to.
+/// The outcome of a transaction.
 #[derive(Debug)]
 pub(crate) enum Transacted<P> {
-    /// Every write of it.
+    /// Every part was written.
     Done,
-    /// None of it.
+    /// No part was written.
     Cancelled(Cancelled<P>),
 }
 
-/// What to do when a transaction was cancelled for contention alone.
+/// How to proceed if a transaction was cancelled for contention alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OnContention {
-    /// Wait and send it again.
+    /// Wait and retry.
     Wait,
-    /// Tell: there is something else to try. (In doubt it waits all the same: an earlier send may be the other writer.)
+    /// Return the reasons: the caller can try something else. (In doubt it waits all the same: the other writer may be
+    /// an earlier send.)
     Tell,
 }
 
 impl Table {
     /// Writes all parts or none.
     ///
-    /// The token is the same in every send, so that DynamoDB itself recognizes a transaction that was committed before
-    /// its reply was lost (for ten minutes). The callers recognize their own items as well, which has no such limit.
+    /// The token is the same in every send, so that DynamoDB itself recognizes, for ten minutes, a transaction that was
+    /// committed before its response was lost. The callers also recognize their own items, which has no such limit.
     pub(crate) async fn transact<P: Copy + PartialEq>(
         &self,
         call: &Call,
@@ -146,16 +147,12 @@ impl Table {
             let reasons = reasons.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
             let decided = reasons.iter().any(Reason::is_failed);
             let throttled = reasons.contains(&Reason::Throttled);
-            // In doubt, the other writer may be an earlier send of this very transaction. Telling the caller all the
-            // same would cost it a candidate and do no harm: either that send is committed first, and the next claim
-            // fails on the name and recognizes it as its own; or the next claim is, and that send fails on the name.
-            // So only the number of requests shows that this waits.
-            // In doubt, the other writer may be an earlier send of this very transaction. Telling the caller all the
-            // same would cost it a candidate and do no harm: either that send is committed first, and the next claim
-            // fails on the name and recognizes it as its own; or the next claim is, and that send fails on the name.
-            // So only the number of requests shows that this waits.
+            // In doubt, the other writer may be an earlier send of this very transaction. Returning to the caller all
+            // the same would cost it a candidate and do no harm: either that send is committed first, and the next
+            // claim fails on the name and recognizes it as its own; or the next claim is committed first, and that send
+            // fails on the name. So only the number of requests shows that this waits.
             if decided || (on_contention == OnContention::Tell && doubt == Doubt::None && !throttled) {
-                // DynamoDB gives one reason per item, in their order.
+                // DynamoDB returns one reason per item, in their order.
                 return Ok(Transacted::Cancelled(Cancelled(parts.into_iter().zip(reasons).collect())));
             }
             wait(call, &mut waits, "throttling, or another transaction on the same items").await?;

@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use crate::{Expiry, Port, Timestamp};
 
-/// When believed claims end: in order of time, and by port. Both hold the same pairs, one for each port at most: an
-/// offer may live for 30 days, and most are accepted or rejected within seconds.
+/// When the claims that are believed to stand end: in order of time, and by port. Both hold the same pairs, at most one
+/// for each port: an offer may live for 30 days, and most are accepted or rejected within seconds.
 #[derive(Debug, Default)]
 pub(super) struct Deadlines {
     pub(super) by_time: BTreeSet<(Expiry, Port)>,
@@ -13,7 +13,7 @@ pub(super) struct Deadlines {
 }
 
 impl Deadlines {
-    /// The claim on the port ends by itself then, or never.
+    /// Records when the claim on the port ends by itself, or that it never does.
     pub(super) fn set(&mut self, port: Port, expiry: Option<Expiry>) {
         let old = match expiry {
             Some(expiry) => self.by_port.insert(port, expiry),
@@ -27,7 +27,7 @@ impl Deadlines {
         }
     }
 
-    /// Forgets every port but those that are to stay.
+    /// Forgets every port except those that stay.
     pub(super) fn retain(&mut self, stays: impl Fn(Port) -> bool) {
         self.by_port.retain(|port, expiry| {
             let stays = stays(*port);

@@ -1,34 +1,34 @@
-//! What has to be read before a candidate may be tried. An unknown port is never tried, since a lost race costs more
-//! than a look.
+//! The reads that must precede a try. An unknown port is never tried, since a lost race costs more than a look.
 
 use super::search::Phase;
 use super::{Knowledge, LOOKS, Proposal, REFRESH_MILLIS, Search};
 use crate::{Port, Strategy, Timestamp};
 
-/// What to read, and for which reason. A window is named by the port from which on it is read.
+/// The evidence to read, and the reason. A window is named by the port at which it starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Evidence {
     /// The window that is due: the first of all, or another one after [`REFRESH_MILLIS`].
     DueWindow {
-        /// Where it starts.
+        /// The port where it starts.
         cursor: Port,
-        /// And another one from here on, at the same time.
+        /// Another window from here on, at the same time.
         candidate: Option<Port>,
     },
-    /// After a lost race: where the others are.
+    /// After a lost race, a window that shows where the other callers are.
     LookAfterLoss(Port),
-    /// That look showed nothing free: another one, where a port is believed free.
+    /// That look showed nothing free: another one, at a port that is believed free.
     FurtherLook(Port),
-    /// Nothing is known of the candidate.
+    /// The candidate is unknown.
     Unknown(Port),
-    /// Only a hint speaks of the candidate.
+    /// Only a hint covers the candidate.
     OnlyHinted(Port),
-    /// Everything.
+    /// The whole range.
     WholeRange,
 }
 
 impl Knowledge {
-    /// What has to be read before this search may try the candidate, if anything. The order is the order of precedence.
+    /// The evidence that this search must read before it may try the candidate, if any. The order is the order of
+    /// precedence.
     pub(super) fn evidence(&self, search: &Search, candidate: Port, now: Timestamp) -> Option<Evidence> {
         if let Some(window) = self.due_window(search, candidate, now) {
             return Some(window);
@@ -47,29 +47,31 @@ impl Knowledge {
             let had_one = asked.at_candidate || (search.strategy == Strategy::Lowest && asked.due_window);
             return Some(if had_one { Evidence::WholeRange } else { Evidence::Unknown(candidate) });
         }
-        // The first offer does not rely on a hint alone: it looks, and so sees who else is about. Later ones do as they
-        // do with all that is remembered. Where the hint is out of date it is as after a lost race: a few looks, then
-        // everything.
+        // The first offer does not rely on a hint alone: it looks, and so sees which other callers are active. Later
+        // ones rely on it as on everything remembered. If the hint is out of date, the course is that after a lost
+        // race: a few looks, then everything.
         if !self.has_proposed && self.hinted.contains(candidate) {
             return Some(if asked.hinted < LOOKS { Evidence::OnlyHinted(candidate) } else { Evidence::WholeRange });
         }
         None
     }
 
-    /// A window that is due is read before the choice, once: afterwards the clock has been set anew. The first one
-    /// starts at the beginning, and where fewer than [`WINDOW`](super::WINDOW) ports are taken it shows all of them.
+    /// The window that is due, which is read before the choice, once: afterwards the time of the last read is new. The
+    /// first one starts at the beginning, and if fewer than [`WINDOW`](super::WINDOW) ports are taken it shows all of
+    /// them.
     fn due_window(&self, search: &Search, candidate: Port, now: Timestamp) -> Option<Evidence> {
         let is_fresh = self.reads.last.is_some_and(|at| now.millis() - at.millis() < REFRESH_MILLIS);
         if is_fresh || search.asked.due_window {
             return None;
         }
-        // Where little is taken the first window shows everything; where much is, it shows nothing of the candidate.
+        // If little is taken, the first window shows everything; if much is taken, it shows nothing about the
+        // candidate.
         let is_cold = self.reads.last.is_none() && search.strategy != Strategy::Lowest;
         Some(Evidence::DueWindow { cursor: self.reads.cursor, candidate: is_cold.then_some(candidate) })
     }
 
-    /// `lowest` draws among the lowest free ports, so after a lost race it looks at all of them; the others where they
-    /// would go.
+    /// The port to look at after a loss: `lowest` draws among the lowest free ports, so it looks at all of them; the
+    /// other strategies look at their candidate.
     fn where_others_are(&self, search: &Search, candidate: Port) -> Port {
         match search.strategy {
             Strategy::Lowest => self.free_but_for_reservations().nth(self.range, 0).unwrap_or(candidate),
@@ -77,8 +79,9 @@ impl Knowledge {
         }
     }
 
-    /// More is taken than windows show, and this process is asked again: each name, each draw may meet what is unknown,
-    /// so now it is worth reading everything, once. `lowest` needs no more than what lies below its candidate.
+    /// Whether the whole range is worth reading. More is taken than windows show, and another offer has come to this
+    /// process: each name and each draw may meet an unknown port, so now it pays to read everything, once. `lowest`
+    /// only needs the ports below its candidate.
     fn is_worth_reading_whole(&self, search: &Search, now: Timestamp) -> bool {
         let is_being_read = self.reads.whole_asked.is_some_and(|at| now.millis() - at.millis() < REFRESH_MILLIS);
         search.strategy != Strategy::Lowest
@@ -88,7 +91,7 @@ impl Knowledge {
             && self.seen.count(self.range) < self.range.size()
     }
 
-    /// Proposes to read it, and remembers that it was asked for.
+    /// Proposes to read the evidence, and remembers that it was asked for.
     pub(super) fn ask(&mut self, search: &mut Search, evidence: Evidence, now: Timestamp) -> Proposal {
         search.record_asked(evidence);
         // Every one of these ports is in the range.

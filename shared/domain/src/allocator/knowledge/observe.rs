@@ -1,12 +1,12 @@
-//! What is learned: from reads of the table, from claims of this process and of others, and with time.
+//! Learning: from reads of the table, from claims of this process and of others, and with time.
 
 use super::{FORGET_MILLIS, Hint, Holder, Knowledge, REFRESH_MILLIS};
 use crate::allocator::PortSet;
 use crate::{Expiry, Port, PortRange, Timestamp};
 
 impl Knowledge {
-    /// The table was read, by a request sent at `asked`: in `covered`, exactly these were taken. A claim of this
-    /// process that was answered since then may be younger than the read, so it stays.
+    /// Records a read of the table by a request sent at `asked`: in `covered`, exactly these ports were taken. A claim
+    /// of this process that was answered since then may be younger than the read, so it stays.
     pub fn observe(&mut self, covered: PortRange, holders: &[Holder], asked: Timestamp, now: Timestamp) {
         let Some(covered) = covered.intersection(self.range) else { return };
         self.seen.insert_range(covered);
@@ -24,7 +24,7 @@ impl Knowledge {
             }
         }
         for holder in holders.iter().filter(|holder| covered.contains(holder.port)) {
-            // What this process is trying at this moment is its own, though it has not been told so yet.
+            // A port that this process is trying at this moment is its own, even before the response arrives.
             self.mark_taken(*holder, self.reserved.contains(holder.port), now);
         }
         self.deadlines.retain(|port| !covered.contains(port) || self.taken.contains(port));
@@ -32,7 +32,7 @@ impl Knowledge {
         self.record_read(covered, asked, now);
     }
 
-    /// Remembers what the last read covered, and where the next window goes on.
+    /// Remembers what the last read covered, and where the next window starts.
     fn record_read(&mut self, covered: PortRange, asked: Timestamp, now: Timestamp) {
         if covered == self.range {
             self.reads.whole = Some(asked);
@@ -44,8 +44,8 @@ impl Knowledge {
         self.reads.cursor = covered.end().next().filter(|next| *next <= last).unwrap_or(self.range.start());
     }
 
-    /// Another process saw this. It is believed where this one has seen nothing itself, or found a port free longer
-    /// ago; if it is not too old, and not by a clock that disagrees by as much.
+    /// Applies what another process saw. It is believed if this process has seen nothing itself, or found a port free
+    /// longer ago; unless it is too old, or by a clock that disagrees by as much.
     pub fn apply_hint(&mut self, hint: &Hint, now: Timestamp) {
         let old = (now.millis() - hint.seen.millis()).abs() >= FORGET_MILLIS;
         if hint.range != self.range || old || self.reads.whole.is_some_and(|whole| whole >= hint.seen) {
@@ -61,7 +61,7 @@ impl Knowledge {
         self.taken.insert_all(&hint.taken);
     }
 
-    /// A claim stands on the port.
+    /// Records that a claim stands on the port.
     pub fn observe_holder(&mut self, holder: Holder, now: Timestamp) {
         if self.range.contains(holder.port) {
             self.seen.insert(holder.port);
@@ -70,25 +70,25 @@ impl Knowledge {
         }
     }
 
-    /// Another caller is writing to the port at this moment.
+    /// Records that another caller is writing to the port at this moment.
     pub fn observe_contention(&mut self, port: Port, now: Timestamp) {
         self.contended.insert(port, now);
         self.observe_holder(Holder { port, created: now, expires_at: Some(Expiry::after(now, 1)) }, now);
     }
 
-    /// This process has claimed the port.
+    /// Records that this process has claimed the port.
     pub fn record_claim(&mut self, holder: Holder, round_trip_millis: f64, now: Timestamp) {
         self.own.insert(holder.port, (holder.created, now));
         self.observe_holder(holder, now);
         self.round_trip += (round_trip_millis - self.round_trip) / 8.0;
     }
 
-    /// The claim on the port has become an allocation: it no longer ends by itself.
+    /// Records that the claim on the port has become an allocation, which no longer ends by itself.
     pub fn record_acceptance(&mut self, port: Port) {
         self.deadlines.set(port, None);
     }
 
-    /// Nobody holds the port any more.
+    /// Records that nobody holds the port any more.
     pub fn record_free(&mut self, port: Port) {
         self.frees += 1;
         self.taken.remove(port);
@@ -96,7 +96,7 @@ impl Knowledge {
         self.own.remove(&port);
     }
 
-    /// The port is taken from now on, unless this claim has ended already.
+    /// Marks the port taken from now on, unless this claim has ended already.
     fn mark_taken(&mut self, holder: Holder, is_own: bool, now: Timestamp) {
         match holder.expires_at {
             Some(expiry) if expiry.has_passed(now) => return self.record_free(holder.port),
@@ -109,7 +109,7 @@ impl Knowledge {
         }
     }
 
-    /// Lets time pass: claims end, crowds disperse, and what has not been used for long is forgotten.
+    /// Advances the time: claims end, crowds disperse, and memory that has not been used for long is forgotten.
     pub(super) fn advance(&mut self, now: Timestamp) {
         if self.used.is_some_and(|used| now.millis() - used.millis() >= FORGET_MILLIS) {
             let reserved = std::mem::take(&mut self.reserved);
@@ -122,7 +122,7 @@ impl Knowledge {
         let horizon = self.horizon();
         self.recent.retain(|_, created| (now.millis() - created.millis()).abs() <= horizon);
         self.contended.retain(|_, at| now.millis() - at.millis() <= horizon);
-        // A busy process has thousands of these: it does not walk them for every offer.
+        // A busy process has thousands of these and does not walk them for every offer.
         if (now.millis() - self.pruned.millis()).abs() >= REFRESH_MILLIS {
             self.pruned = now;
             self.own.retain(|_, (created, _)| now.millis() - created.millis() <= horizon.max(REFRESH_MILLIS));
@@ -136,7 +136,7 @@ impl Knowledge {
     }
 
     fn is_recent(&self, created: Timestamp, now: Timestamp) -> bool {
-        // On either side: a clock that is ahead must not make a crowd of one for as long as it is ahead.
+        // In either direction: a clock that is ahead must not look like a crowd for as long as it is ahead.
         (now.millis() - created.millis()).abs() <= self.horizon()
     }
 }

@@ -1,5 +1,5 @@
-//! Picking a candidate from what is known. Nothing changes here, and whether the memory is good enough for a try is not
-//! asked here, see [`evidence`](super::evidence).
+//! Picking a candidate from what is known. Nothing is changed here; [`evidence`](super::evidence) decides whether the
+//! memory is good enough for a try.
 
 use rand::{Rng, RngExt as _};
 use sha2::{Digest as _, Sha256};
@@ -9,8 +9,8 @@ use crate::allocator::PortSet;
 use crate::{Port, PortRange, Strategy};
 
 /// How many ports there are to draw from for each claim that was seen in the last four round trips. About a third as
-/// many are under way and not seen yet, so that one in twenty to thirty draws meets another one. A larger number would
-/// leave the ports less dense, a smaller one would cost tries.
+/// many are in flight and not seen yet, so one in twenty to thirty draws collides. A larger number would leave the
+/// ports less dense; a smaller one would cost tries.
 const SPREAD: usize = 8;
 
 /// The ports that a search may try, as far as is known.
@@ -42,7 +42,7 @@ impl Free<'_> {
 }
 
 impl Knowledge {
-    /// The ports that this search may try.
+    /// The ports that this search may try, as far as is known.
     pub(super) fn free(&self, search: &Search) -> Free<'_> {
         if search.ignores_reservations {
             return self.free_but_for_reservations();
@@ -50,16 +50,16 @@ impl Knowledge {
         Free { taken: &self.taken, reserved: &self.reserved }
     }
 
-    /// The ports that are not believed taken, even if calls in this process are trying them.
+    /// The ports that are not believed taken, including those that calls in this process are trying.
     pub(super) fn free_but_for_reservations(&self) -> Free<'_> {
         Free { taken: &self.taken, reserved: &self.taken }
     }
 
-    /// A candidate in this part of the range; none if none is free there.
+    /// A candidate in this part of the range; none if no port is free there.
     ///
-    /// `lowest` draws at random from the lowest *w* free ports; alone, *w* is 1. See [`Knowledge::width`]. `hashed`
-    /// takes the first free port from a hash of the name on; after each loss another hash says which of the free ports.
-    /// `random` draws among all free ports.
+    /// `lowest` draws at random from the lowest *w* free ports; without a crowd, *w* is 1. See [`Knowledge::width`].
+    /// `hashed` takes the first free port from a hash of the name on; after each loss another hash selects one of the
+    /// free ports. `random` draws among all free ports.
     pub(super) fn pick(&self, search: &Search, within: PortRange, random: &mut impl Rng) -> Option<Port> {
         let free = self.free(search);
         let count = free.count(within);
@@ -73,8 +73,8 @@ impl Knowledge {
                 free.nth(within, n)
             }
             Strategy::Hashed if search.losses == 0 => free.first_from(self.hashed(search), within),
-            // Where what is free lies in one place, everybody's next free port is the same one: after a loss a search
-            // goes by its own hash among the free ports.
+            // If the free ports lie in one place, the next free port is the same for everybody, so after a loss a
+            // search uses its own hash to select among the free ports.
             Strategy::Hashed => free.nth(within, self.hashed(search).index() % count),
             Strategy::Random => match search.start {
                 Some(start) => free.first_from(start, within),
@@ -84,22 +84,23 @@ impl Knowledge {
     }
 
     /// From how many of the lowest free ports `lowest` draws: [`SPREAD`] times as many as other processes claimed
-    /// within the last four round trips. So the table itself says how crowded it is.
+    /// within the last four round trips. So the table itself shows how crowded it is.
     ///
-    /// That is enough for callers who share nothing and begin at the very same moment, when nothing can be seen yet:
-    /// all but one lose on the first port, look, see one claim and draw from [`SPREAD`] ports; those who lose again see
-    /// these claims as well and draw from some [`SPREAD`]² ports. The choice widens as fast as the crowd fills it, and
-    /// no further: a caller that lost to few stays close. Widening by the number of losses alone, which cannot tell 8
-    /// callers from 800, took more tries and left larger gaps.
+    /// That is enough for callers who share nothing and start at the same moment, when nothing can be seen yet: all but
+    /// one lose on the first port, look, see one claim and draw from [`SPREAD`] ports; those that lose again see these
+    /// claims as well and draw from some [`SPREAD`]² ports. The choice widens as fast as the crowd fills it, and no
+    /// further: a caller that lost to few stays close. Widening by the number of losses alone, which cannot distinguish
+    /// 8 callers from 800, took more tries and left larger gaps.
     ///
-    /// A race lost to an old claim, which this process just did not know of, is no crowd and widens nothing. The number
-    /// of losses only counts from the second on, for the case that clocks disagree and a crowd does not look like one.
+    /// A race lost to an old claim that this process merely did not know of does not indicate a crowd and widens
+    /// nothing. The number of losses counts only from the second on, in case clocks disagree and a crowd does not look
+    /// like one.
     fn width(&self, losses: u32) -> usize {
         let despite_clocks = 4usize.saturating_pow(losses.saturating_sub(1));
         despite_clocks.max(SPREAD * self.recent.len())
     }
 
-    /// Where `hashed` starts: the first eight bytes of SHA-256 over the name (and, after losses, their number), modulo
+    /// The start of `hashed`: the first eight bytes of SHA-256 over the name (and, after losses, their number), modulo
     /// the size of the range. It is the same on every machine and in every version.
     pub(super) fn hashed(&self, search: &Search) -> Port {
         let mut hash = Sha256::new_with_prefix(search.name.as_str());

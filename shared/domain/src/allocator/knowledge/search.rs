@@ -1,5 +1,5 @@
-//! One offer's search for a port: its phase, and what it has asked for so far. The only transitions are here and in
-//! [`Knowledge::scope`].
+//! One offer's search for a port: its phase, and the evidence it has asked for so far. The only transitions are here
+//! and in [`Knowledge::scope`].
 //!
 //! [`Knowledge::scope`]: super::Knowledge::scope
 
@@ -11,42 +11,42 @@ use crate::{InstanceName, Port, Strategy};
 pub struct Search {
     pub(super) strategy: Strategy,
     pub(super) name: InstanceName,
-    /// Where the search stands.
+    /// The phase of the search.
     pub(super) phase: Phase,
-    /// What it has asked for.
+    /// The evidence it has asked for.
     pub(super) asked: Asked,
     /// Races lost so far.
     pub(super) losses: u32,
-    /// The last candidate since the last lost race: `random` goes on from there and does not draw again.
+    /// The last candidate since the last lost race: `random` continues from there and does not draw again.
     pub(super) start: Option<Port>,
-    /// Whether it tries even the ports that other calls in this process are trying: once the table itself has been read
-    /// as a whole and showed nothing else.
+    /// Whether it also tries the ports that other calls in this process are trying: once a read of the whole table has
+    /// shown no other free port.
     pub(super) ignores_reservations: bool,
 }
 
-/// Where a search stands: what its next candidate is picked from.
+/// The phase of a search: its next candidate is picked from this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     /// Everything that is remembered.
     FromMemory,
     /// Nothing yet: a race was lost, so the memory is out of date, and a look comes before the next try.
     RaceLost,
-    /// What the look after a lost race shows, and nothing that was only remembered before.
+    /// The result of the look after a lost race, and nothing that was only remembered before.
     FromLook {
-        /// How many looks there were since the race was lost.
+        /// How many looks there have been since the race was lost.
         looks: u8,
     },
 }
 
-/// The evidence that a search has asked for. A lost race undoes the phase, but never this: it bounds what one offer
-/// reads, whatever it meets and even if the range is changed meanwhile.
+/// The evidence that a search has asked for. A lost race resets the phase, but never this: it bounds what one offer
+/// reads, whatever happens and even if the range is changed meanwhile.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Asked {
     /// The window that was due.
     pub(super) due_window: bool,
     /// A window from a candidate on: one that did not help is followed by the whole range.
     pub(super) at_candidate: bool,
-    /// How many candidates that only a hint called free were looked at.
+    /// How many candidates were looked at because only a hint called them free.
     pub(super) hinted: u8,
     /// The whole range.
     pub(super) whole_range: bool,
@@ -67,20 +67,22 @@ impl Search {
         }
     }
 
-    /// Another caller was faster. What this process knew is out of date, and others are about at this very moment: so a
-    /// look comes before the next try. It costs a third of what another lost race would, and shows where they are.
+    /// Records that another caller was faster. This process's memory is out of date, and other callers are active at
+    /// this moment, so a look comes before the next try. It costs a third of another lost race, and shows where they
+    /// are.
     pub fn record_lost_race(&mut self) {
         self.losses += 1;
         self.start = None;
         self.phase = Phase::RaceLost;
     }
 
-    /// The whole range was read and has a free port, though perhaps one that a call in this process is trying.
+    /// Allows reserved ports: the whole range was read and has a free port, though perhaps one that a call in this
+    /// process is trying.
     pub fn ignore_reservations(&mut self) {
         self.ignores_reservations = true;
     }
 
-    /// The caller is asked to read this.
+    /// Records that the caller is asked to read this.
     pub(super) fn record_asked(&mut self, evidence: Evidence) {
         let asked = &mut self.asked;
         match evidence {

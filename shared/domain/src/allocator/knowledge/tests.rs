@@ -30,7 +30,7 @@ fn later(millis: i64) -> Timestamp {
     Timestamp::from_millis(NOW.millis() + millis)
 }
 
-/// A table: who holds what. It answers looks as DynamoDB does, in order, [`WINDOW`] items at most.
+/// A table of holders. It answers looks as DynamoDB does, in order, with [`WINDOW`] items at most.
 #[derive(Clone, Debug, Default)]
 struct Table(BTreeMap<Port, Holder>);
 
@@ -48,7 +48,7 @@ impl Table {
         (covered, found)
     }
 
-    /// Runs one search to its candidate; gives how many looks (windows, whole ranges) it needed.
+    /// Runs one search to its candidate; returns how many looks (windows, whole ranges) it needed.
     fn search(
         &self,
         knowledge: &mut Knowledge,
@@ -86,8 +86,8 @@ fn strategy() -> impl proptest::strategy::Strategy<Value = Strategy> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
-    /// A cold search ends with a port that is free, or with `Full` where none is, after at most two windows and one whole
-    /// read; without the whole where the first shows everything.
+    /// A cold search ends with a port that is free, or with `Full` if none is, after at most two windows and one read
+    /// of the whole range; without that read if the first window shows everything.
     #[test]
     fn a_cold_search_finds_a_free_port(
         start in 1024u16..40_000,
@@ -113,7 +113,7 @@ proptest! {
         prop_assert!(windows <= 2 && wholes <= 1, "{} windows, {} whole reads", windows, wholes);
     }
 
-    /// However wrong the memory, a proposal is inside the range, believed free, and nobody else's in this process.
+    /// However wrong the memory, a proposal is inside the range, believed free, and no other call's in this process.
     #[test]
     fn proposals_respect_what_is_known(
         taken in prop::collection::btree_set(5000u16..5200, 0..200),
@@ -157,7 +157,7 @@ fn lowest_alone_is_the_lowest() {
         let mut search = Search::new(Strategy::Lowest, name("web-01"));
         let (found, ..) = table.search(&mut knowledge, &mut search, &mut random, NOW);
         assert_eq!(found, Some(port(expected)));
-        // Its own claims, however recent, are no crowd.
+        // The process's own claims, however recent, are no crowd.
         let holder = Holder { port: port(expected), created: NOW, expires_at: Some(Expiry::after(NOW, 1800)) };
         knowledge.record_claim(holder, 1.0, NOW);
         knowledge.unreserve(holder.port);
@@ -254,7 +254,7 @@ fn no_more_is_remembered_of_a_port_than_its_last_claim() {
         knowledge.record_free(port(5001));
         knowledge.observe_holder(offered(5002), now);
         knowledge.observe(range(5002, 5002), &[], later(i + 1), later(i + 1));
-        // This one stays on offer, each time until another second.
+        // This one stays on offer, each time until a different second.
         let again = Holder { expires_at: Some(Expiry::after(now, 86_400 + i)), ..offered(5003) };
         knowledge.observe_holder(again, now);
         let last = (Expiry::after(now, 86_400 + i), port(5003));
@@ -283,7 +283,7 @@ fn a_read_does_not_undo_what_was_claimed_since_it_was_sent() {
         proposal
     };
     assert_eq!(propose(&mut knowledge), Proposal::Candidate(port(5001)));
-    // Sent after it: then it is the truth.
+    // Sent after it was answered: then the read is the truth.
     knowledge.observe(range(5000, 5009), &[], later(11), later(20));
     assert_eq!(propose(&mut knowledge), Proposal::Candidate(port(5000)));
 }
@@ -322,7 +322,7 @@ fn a_crowd_widens_the_choice_and_so_does_every_loss() {
     assert!((70..=80).contains(&crowded), "drew from the lowest {crowded}, expected 80");
     let lost = spread(5, NOW);
     assert!((220..=256).contains(&lost), "drew from the lowest {lost}, expected 256");
-    // A while later nobody is about, and one race is lost to an old claim.
+    // A while later there is no crowd, and one race is lost to an old claim.
     assert_eq!(spread(0, later(1_000)), 1);
     assert_eq!(spread(1, later(1_000)), 1);
 }
@@ -343,23 +343,23 @@ fn a_hint_is_believed_where_nothing_was_seen_and_looked_at_once() {
     knowledge.observe(covered, &found, NOW, NOW);
     knowledge.apply_hint(&hint, later(100));
     assert!(!knowledge.wants_hint(&search));
-    // What the hint calls free is looked at before it is tried.
+    // A port that the hint calls free is looked at before it is tried.
     assert_eq!(table.search(&mut knowledge, &mut search, &mut random, later(100)), (Some(port(41_030)), 1, 0));
     // From then on it is a memory like any other.
     let mut search = Search::new(Strategy::Lowest, name("web-02"));
     assert_eq!(table.search(&mut knowledge, &mut search, &mut random, later(100)), (Some(port(41_031)), 0, 0));
-    // Of another range, or old by this clock or that: not believed.
+    // A hint of another range, or one that is too old by either clock, is not believed.
     for (wide, now) in [(false, NOW), (true, later(FORGET_MILLIS)), (true, later(-FORGET_MILLIS))] {
         let mut knowledge = Knowledge::new(if wide { range(1024, 49_151) } else { range(1024, 49_150) });
         knowledge.apply_hint(&hint, now);
         assert_eq!(knowledge.taken.count(knowledge.range()), 0);
     }
-    // What was seen here is newer than what is told.
+    // This process's own reads are newer than the hint.
     let mut knowledge = Knowledge::new(range(1024, 49_151));
     knowledge.apply_hint(&hint, NOW);
     knowledge.observe(range(1024, 2000), &[], NOW, NOW);
     assert_eq!(knowledge.taken.count(range(1024, 2001)), 1);
-    // An older one changes nothing, a newer one what was only told.
+    // An older hint changes nothing; a newer one only changes what was itself hinted.
     knowledge.apply_hint(&Hint { taken: PortSet::default(), ..hint.clone() }, NOW);
     assert_eq!(knowledge.taken.count(knowledge.range()), 39_023);
     knowledge.apply_hint(&Hint { taken: PortSet::default(), seen: later(1), ..hint }, later(1));
@@ -370,7 +370,7 @@ fn a_hint_is_believed_where_nothing_was_seen_and_looked_at_once() {
 fn after_a_lost_race_only_what_was_just_seen_is_tried() {
     let mut random = SmallRng::seed_from_u64(1);
     for strategy in Strategy::ALL {
-        // What is remembered: 1,000 free ports. What is true: one, and far from where anybody looks first.
+        // The memory has 1,000 free ports. In truth there is one, far from where any search looks first.
         let remembered = Table::holding(1024..=48_000);
         let table = Table::holding((1024..=49_151).filter(|number| *number != 49_000));
         let mut knowledge = Knowledge::new(range(1024, 49_151));
@@ -394,7 +394,7 @@ fn hashed_names_start_where_they_always_did() {
         (0..losses).for_each(|_| search.record_lost_race());
         knowledge.hashed(&search).get()
     };
-    // Changing these moves every name of every `hashed` service to another port.
+    // Changing these moves every name of every `hashed` service to a different port.
     assert_eq!([at("web-01", 0), at("web-02", 0), at("web-01", 1)], [6481, 9919, 8357]);
 }
 
@@ -453,7 +453,7 @@ fn evidence_is_asked_for_in_order_and_stays_asked_for() {
     knowledge.observe(range(1024, 2000), &[], NOW, NOW);
     assert_eq!(ask(&mut knowledge, &mut search), Some(Evidence::Unknown(candidate)));
     assert_eq!(ask(&mut knowledge, &mut search), Some(Evidence::WholeRange));
-    // A process's first, and nothing but a hint. A race that is lost on the way does not begin it anew.
+    // A process's first candidate, and only a hint covers it. A lost race on the way does not restart the count.
     knowledge.has_proposed = false;
     knowledge.apply_hint(&Hint { range: knowledge.range(), taken: PortSet::default(), seen: NOW }, NOW);
     for look in 0..LOOKS {
@@ -463,7 +463,7 @@ fn evidence_is_asked_for_in_order_and_stays_asked_for() {
         search.phase = Phase::FromMemory;
     }
     assert_eq!(ask(&mut knowledge, &mut search), Some(Evidence::WholeRange));
-    // It was seen: nothing is in the way of a try.
+    // The port was seen: nothing prevents a try.
     knowledge.observe(range(5000, 5000), &[], NOW, NOW);
     assert_eq!(ask(&mut knowledge, &mut search), None);
 }
@@ -478,11 +478,11 @@ fn a_lost_race_is_followed_by_a_few_looks_and_then_by_everything() {
     for looks in 1..=LOOKS {
         let Proposal::Look(part, None) = knowledge.propose(&mut search, &mut random, NOW) else { panic!() };
         assert_eq!(search.phase, Phase::FromLook { looks });
-        // It is all taken, though the memory says otherwise of what lies above.
+        // Everything is taken, though the memory says otherwise of the ports above.
         let (covered, found) = Table::holding(1024..49_152).window(part);
         knowledge.observe(covered, &found, NOW, NOW);
     }
-    // Were everything taken, the search would stay where it is.
+    // If everything were taken, the search would stay in its phase.
     let mut full = Knowledge::new(range(1024, 1025));
     full.observe(full.range(), &[held(1024), held(1025)], NOW, NOW);
     assert_eq!(full.propose(&mut search, &mut random, NOW), Proposal::Full);

@@ -1,4 +1,4 @@
-//! Choosing a port: the allocator proposes, and this reads what it wants read.
+//! Choosing a port: the allocator proposes, and this module reads the evidence it asks for.
 
 use futures::future::{TryFutureExt as _, try_join, try_join_all};
 
@@ -8,7 +8,7 @@ use portmaster_domain::allocator::{Proposal, Search};
 use portmaster_domain::{PortRange, Timestamp};
 
 impl Attempt<'_> {
-    /// Asks the allocator until it has a candidate, and gives it the evidence that it asks for.
+    /// Asks the allocator until it has a candidate, and reads the evidence that it asks for.
     pub(super) async fn choose(&mut self) -> Result<Choice, Error> {
         loop {
             let Some((range, strategy)) = self.place.range().zip(self.place.strategy()) else {
@@ -39,7 +39,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// Reads windows, and the hint beside them where it may help. One round trip.
+    /// Reads windows, and the hint along with them where it may help. One round trip.
     async fn look_at(
         &self,
         parts: impl Iterator<Item = PortRange>,
@@ -52,7 +52,7 @@ impl Attempt<'_> {
         let (windows, hint) = try_join(try_join_all(looks), hint.map_err(Error::from)).await?;
         let seen = self.registry.clock.now();
         self.place.learn(|knowledge| {
-            // The windows are newer.
+            // The windows are newer than the hint.
             if let Some(hint) = &hint {
                 knowledge.apply_hint(hint, seen);
             }

@@ -1,4 +1,4 @@
-//! Looking at the service: before a port is chosen, where nothing is remembered of it, and after each claim.
+//! Reading the service: before a port is chosen, if nothing is remembered of it, and after each claim.
 
 use std::time::Duration;
 
@@ -9,21 +9,23 @@ use super::{Attempt, Found};
 use crate::store::{NameRule, Removed};
 use portmaster_domain::{Holding, PortRange, Service};
 
-/// How long an offer waits for a deletion or a shrinking to end, one way or the other.
+/// How long an offer waits for a deletion or a shrinking to end, either way.
 const CLOSING: Duration = Duration::from_secs(2);
 
 impl Attempt<'_> {
-    /// The look after the claim. Gives whether the offer stands; if not, it has been withdrawn, and another may be made.
+    /// Reads the service after the claim, and returns whether the offer stands. If not, it has been withdrawn, and
+    /// another may be made.
     ///
-    /// Only the call that made a claim takes it back: one that was merely shown it cannot know what its maker has told.
+    /// Only the call that made a claim withdraws it: a call that was merely shown the claim cannot know what its maker
+    /// has returned.
     pub(super) async fn confirm(&mut self, Found { holding, replayed, .. }: &Found) -> Result<bool, Error> {
         let patience = self.patience();
         loop {
             let service = match self.look_at_service().await {
                 Ok(service) => service,
                 Err(error) => {
-                    // Nobody will be told of the offer. With a key it may be found again, so it stays while its service
-                    // may exist.
+                    // The offer is returned to no caller. With a key a retry may find it, so it stays as long as its
+                    // service may exist.
                     if self.request.is_none() || (matches!(error, Error::ServiceNotFound { .. }) && !*replayed) {
                         let _ = self.withdraw(holding).await;
                     }
@@ -36,7 +38,7 @@ impl Attempt<'_> {
             }
             if !service.range.contains(port) {
                 if *replayed && service.mark.is_none() {
-                    // Its maker has died, or is about to take it back.
+                    // Its maker has died, or is about to withdraw it.
                     return Err(Error::NameTaken {
                         service: self.service.clone(),
                         claim: Box::new(holding.claim.clone()),
@@ -47,7 +49,7 @@ impl Attempt<'_> {
                     return Ok(false);
                 }
             }
-            // The port is being given up. If the claim came before the other's look, the mark will go.
+            // The port is being given up. If the claim preceded the other call's read, the mark will go.
             if let Err(error) = self.wait_for_change(patience).await {
                 if self.request.is_none() {
                     let _ = self.withdraw(holding).await;
@@ -57,7 +59,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// Takes back a claim that nobody was told of. From then on it is gone, and the name's pointer stale.
+    /// Withdraws a claim that was returned to no caller. From then on it is gone, and the name's Instance is stale.
     pub(super) async fn withdraw(&mut self, holding: &Holding) -> Result<(), Error> {
         let port = holding.claim.port;
         let call = self.call.extended();
@@ -66,7 +68,7 @@ impl Attempt<'_> {
         if let Removed::Not(Some(found), _) = removed
             && found.secret == holding.secret
         {
-            // A claim found by its key that its holder has accepted: not ours to take back.
+            // The claim was found by its key, and its holder has accepted it: it is not ours to withdraw.
             return Err(Error::NameTaken { service: self.service.clone(), claim: Box::new(found.claim) });
         }
         self.place.learn(|knowledge| knowledge.record_free(port));
@@ -79,7 +81,7 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    /// Reads the service; gives the range that is on offer, once some is.
+    /// Reads the service until some range is on offer, and returns that range.
     pub(super) async fn read_service(&mut self) -> Result<PortRange, Error> {
         let patience = self.patience();
         loop {
@@ -91,7 +93,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// The range, once nobody is giving up a part of it: that may come back.
+    /// Returns the range once no part of it is being given up: that part may come back.
     pub(super) async fn read_whole_service(&mut self) -> Result<PortRange, Error> {
         let patience = self.patience();
         loop {
@@ -120,7 +122,7 @@ impl Attempt<'_> {
         (Instant::now() + CLOSING).min(self.call.deadline())
     }
 
-    /// Somebody is deleting or shrinking the service: waits a little.
+    /// Waits a little while another call is deleting or shrinking the service.
     pub(super) async fn wait_for_change(&self, patience: Instant) -> Result<(), Error> {
         let until = Instant::now() + self.registry.chance.pause(20..60);
         if until >= patience {

@@ -1,7 +1,8 @@
-//! What earlier requests of this name and this key have made, as it is by now.
+//! Judging the earlier claims of this name and this key.
 //!
-//! Instances and Requests only point to Port items, which alone say what is so. They were written in one transaction with
-//! those, so the Port item is read settled: otherwise it might still look as it did before.
+//! Instances and Requests only point to Port items, which alone are the truth. They were written in one transaction
+//! with those, so the Port item is read in a transaction as well (`settled_port`): otherwise it might still look as it
+//! did before.
 
 use super::super::Error;
 use super::{Attempt, Found};
@@ -9,7 +10,7 @@ use crate::store::{Instance, NameRule, Replay};
 use portmaster_domain::Holding;
 
 impl Attempt<'_> {
-    /// The name had a claim on a port that is not to be tried again: is it live, dead, or gone?
+    /// Judges the name's claim on a port that is not to be tried again: live, dead, or gone.
     pub(super) async fn judge_old_claim(&mut self, instance: Instance) -> Result<Option<Found>, Error> {
         self.affinity = None;
         let found = self.registry.table.settled_port(self.call, &self.service.namespace, instance.port).await?;
@@ -22,7 +23,8 @@ impl Attempt<'_> {
         Ok(None)
     }
 
-    /// An Instance points to a claim of this very call, which arrived after all. Only its Port item says that it stands.
+    /// Judges an Instance that points to a claim of this call, which arrived after all. Only its Port item shows that
+    /// it stands.
     pub(super) async fn judge_own_claim(&mut self, instance: Instance) -> Result<Option<Found>, Error> {
         let found = self.registry.table.settled_port(self.call, &self.service.namespace, instance.port).await?;
         let stands = found.is_some_and(|found| found.secret == instance.secret);
@@ -35,8 +37,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// The name has a live claim: that is the answer, unless this very call made it (a transaction that was given up as
-    /// lost has arrived), or this request's key.
+    /// Handles a live claim of the name. That is the response, unless the claim was made by this call (a transaction
+    /// that was given up as lost has arrived) or under this request's key.
     pub(super) async fn name_taken(&mut self, found: Holding) -> Result<Found, Error> {
         if let Some(ours) = self.own(found.secret) {
             return Ok(Found::ours(ours.clone()));
@@ -47,7 +49,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// What this request's key made, if it was sent with one, the key is remembered, and the claim is live.
+    /// Returns what this request's key made, if the request has a key, the key is remembered, and the claim is live.
     pub(super) async fn made_by_key(&mut self) -> Result<Option<Found>, Error> {
         let Some(request) = &self.request else { return Ok(None) };
         let made = self.registry.table.request(self.call, self.service, &request.key).await?;
@@ -58,14 +60,14 @@ impl Attempt<'_> {
         }
     }
 
-    /// The key was used before.
+    /// Judges the claim that the key made when it was used before.
     pub(super) async fn judge_replay(&mut self, replay: Replay) -> Result<Option<Found>, Error> {
         let Some(request) = &mut self.request else { return Ok(None) };
         let found = self.registry.table.settled_port(self.call, &self.service.namespace, replay.port).await?;
         let now = self.registry.clock.now();
         let lives = |found: &Holding| found.secret == replay.secret && found.claim.state.holds_name(now);
         let Some(holding) = found.filter(lives) else {
-            // What it made is dead, so the key is as good as new.
+            // The claim it made is dead, so the key is as good as new.
             request.replaces = Some(replay.secret);
             return Ok(None);
         };

@@ -1,4 +1,5 @@
-//! Finding out that a range is full. The whole of it is read consistently before anybody is told so, or was a moment ago.
+//! Finding out that a range is full. No caller is told so unless this process reads the whole range consistently, or
+//! did a moment ago.
 
 use super::super::memory::Full;
 use super::super::reads::Everything;
@@ -7,15 +8,16 @@ use super::{Attempt, Found};
 use portmaster_domain::{PortRange, StateKind, Timestamp};
 
 impl Attempt<'_> {
-    /// Reads the whole range, because nothing less has helped. Where it is full, that is told, or what was found instead.
+    /// Reads the whole range because nothing less has helped. If it is full, reports that or returns what was found
+    /// instead.
     pub(super) async fn look_at_all(&mut self, range: PortRange, now: Timestamp) -> Result<Option<Found>, Error> {
         let everything = self.see_everything(range).await?;
         if !everything.is_full(range, self.registry.clock.now()) {
             self.hint = self.place.with(|remembered| remembered.knowledge.hint(now));
             return Ok(None);
         }
-        // The read was consistent, so where it is the service's whole range it need not be read again. For the mark see
-        // `just_exhausted`.
+        // The read was consistent, so if it covered the service's whole range it need not be repeated. `just_exhausted`
+        // says why the mark matters.
         let service = self.look_at_service().await?;
         if service.mark.is_none() && service.range == range {
             return self.exhausted(range, &everything).await;
@@ -23,7 +25,7 @@ impl Attempt<'_> {
         Ok(None)
     }
 
-    /// Every port is believed to be taken.
+    /// Handles a range whose every port is believed taken.
     pub(super) async fn seems_full(&mut self, range: PortRange) -> Result<Option<Found>, Error> {
         if let Some(found) = self.just_exhausted(range).await? {
             return Ok(Some(found));
@@ -31,16 +33,17 @@ impl Attempt<'_> {
         self.make_sure_of_exhaustion().await
     }
 
-    /// This process has read the whole range a moment ago, and it was full: then that is the answer, unless the service
-    /// has changed, or the name or the key have one of the ports. A caller that insists would otherwise cost a read of
-    /// everything each time.
+    /// Answers from memory if this process read the whole range a moment ago and it was full, unless the service has
+    /// changed, or the name or the key has one of the ports. Otherwise a caller that keeps retrying would cost a full
+    /// read each time.
     async fn just_exhausted(&mut self, range: PortRange) -> Result<Option<Found>, Error> {
         let Some(full) = self.place.full(range, self.registry.clock.now(), self.registry.full_for) else {
             return Ok(None);
         };
         let service = self.look_at_service().await?;
-        // Under a mark it waits for the outcome, which may give the caller a better answer. That the range is full
-        // would be true all the same, since that is how it was read, so only the wait shows that the mark is asked.
+        // Under a mark the offer waits for the outcome, which may give the caller a better response. That the range is
+        // full would be true all the same, since that is how it was read, so only the wait shows that the mark is
+        // checked.
         if service.mark.is_some() || service.range != range {
             return Ok(None);
         }
@@ -53,14 +56,15 @@ impl Attempt<'_> {
         Err(Error::RangeExhausted { service: self.service.clone(), occupancy })
     }
 
-    /// The service and its whole range are read consistently, to be sure.
+    /// Reads the service and its whole range consistently, to be sure.
     async fn make_sure_of_exhaustion(&mut self) -> Result<Option<Found>, Error> {
         let range = self.read_whole_service().await?;
         let everything = self.see_everything(range).await?;
         if everything.is_full(range, self.registry.clock.now()) {
             return self.exhausted(range, &everything).await;
         }
-        // There is a free port; if only ones that other calls here are trying, then after them.
+        // There is a free port. If other calls of this process are trying all such ports, this call tries them too,
+        // after a pause.
         if let Some(search) = &mut self.search {
             search.ignore_reservations();
         }
@@ -68,8 +72,8 @@ impl Attempt<'_> {
         Ok(None)
     }
 
-    /// The whole range is taken. The name may hold one of the ports itself, or the key may have made one of the offers;
-    /// then that is the answer.
+    /// Handles a range that is wholly taken. If the name itself holds one of the ports, or the key made one of the
+    /// offers, that is the response.
     async fn exhausted(&mut self, range: PortRange, everything: &Everything) -> Result<Option<Found>, Error> {
         if let Some(found) = self.has_one_of_them().await? {
             return Ok(Some(found));
@@ -92,7 +96,8 @@ impl Attempt<'_> {
         Err(Error::RangeExhausted { service: self.service.clone(), occupancy })
     }
 
-    /// The claim that the key or the name have: where the range is full, no claim is sent whose condition would tell.
+    /// Finds the claim that the key or the name has. On a full range no claim is sent whose failed condition would show
+    /// it.
     async fn has_one_of_them(&mut self) -> Result<Option<Found>, Error> {
         if let Some(found) = self.made_by_key().await? {
             return Ok(Some(found));

@@ -1,4 +1,4 @@
-//! A claim that was not made: first what its reasons say, which is a table without I/O, then what follows.
+//! A claim that was not made: first the lesson of its reasons, which is a table without I/O, then the consequences.
 
 use super::super::{Error, reads};
 use super::{Attempt, Found};
@@ -6,57 +6,58 @@ use crate::store::{Instance, Losses, NameRule, Reason, Replay};
 use portmaster_domain::allocator::Holder;
 use portmaster_domain::{Holding, Port, PortRange, Secret};
 
-/// What was known when the claim was sent.
+/// The state that was known when the claim was sent.
 struct Tried<'a> {
     port: Port,
     rule: NameRule,
     affinity: Option<Instance>,
     /// The secrets of this call's own claims.
     own: &'a [Secret],
-    /// The range that is on offer, as far as is known.
+    /// The range on offer, as far as is known.
     range: Option<PortRange>,
 }
 
-/// What the reasons say, in the order in which it is acted upon. Each may end the attempt, or change what is tried next.
+/// The lesson of the reasons, in the order in which it is acted upon. Each part may end the attempt, or change what is
+/// tried next.
 #[derive(Debug, PartialEq)]
 struct Lesson {
-    /// The key was used before, and made this.
+    /// The key was used before and made this claim.
     key: Option<Replay>,
-    /// The claim that was to be removed as dead is not; this is where it was.
+    /// The claim that was to be removed as dead is not dead. This is its place.
     not_dead: Option<Instance>,
-    /// Somebody is writing to the name, to the key or to the dead claim at this moment.
+    /// Another request is writing to the name, to the key or to the dead claim at this moment.
     pause: bool,
     name: NameLesson,
     port: PortLesson,
 }
 
-/// What is said of the name.
+/// The lesson about the name.
 #[derive(Debug, PartialEq)]
 enum NameLesson {
     /// Nothing.
     Nothing,
-    /// It has no Instance.
+    /// The name has no Instance.
     Free,
-    /// It points to a claim of this very call.
+    /// The name points to a claim of this call.
     Own(Instance),
-    /// It had a port that it may have again, if nobody else has it.
+    /// The name had a port that it may have again, if nobody else has it.
     Return(Instance),
-    /// Its last claim is to be judged.
+    /// The name's last claim is to be judged.
     Judge(Instance),
 }
 
-/// What is said of the port.
+/// The lesson about the port.
 #[derive(Debug, PartialEq)]
 enum PortLesson {
     /// Nothing.
     Nothing,
-    /// Somebody is writing to it; whether to wait before the next try.
+    /// Another request is writing to it; `pause` says whether to wait before the next try.
     Contended { pause: bool },
-    /// Somebody may hold it, but the item cannot be read; the name's last claim, if it was there.
+    /// It may be held, but the item cannot be read. `judge` is the name's last claim, if it was on this port.
     Unreadable { judge: Option<Instance> },
     /// The name itself holds it.
     Own(Holding),
-    /// Another holder has the port that the name had: this is where the name's last claim was.
+    /// Another holder has the port that the name had. The Instance is the place of the name's last claim.
     Moved(Holding, Instance),
     /// Another holder has it.
     Taken(Holding),
@@ -67,13 +68,13 @@ impl Lesson {
         let Losses { port, instance, request, dead } = losses;
         let contended = instance == Reason::Contended || request == Reason::Contended || dead == Reason::Contended;
         let not_dead = match (&dead, tried.rule) {
-            // It was removed, overwritten or accepted meanwhile; look again what holds now.
+            // It was removed, overwritten or accepted meanwhile, so its current state is read.
             (Reason::Failed(_), NameRule::Dead(port, secret)) => Some(Instance { port, secret, gone_since: None }),
             _ => None,
         };
         let name_failed = instance.is_failed();
         let name = NameLesson::of(instance, tried);
-        // What is judged is not tried again for its port.
+        // An old claim that is to be judged is not tried again for its port.
         let affinity = match &name {
             NameLesson::Return(instance) => Some(*instance),
             NameLesson::Judge(_) => None,
@@ -122,7 +123,7 @@ impl PortLesson {
 }
 
 impl Attempt<'_> {
-    /// Acts upon the reasons for which a claim on `port` was not made. None where it is to be tried again.
+    /// Acts upon the reasons for which a claim on `port` was not made. Returns none if another try is to follow.
     pub(super) async fn learn(&mut self, port: Port, losses: Losses) -> Result<Option<Found>, Error> {
         let own: Vec<_> = self.made.iter().map(|made| made.secret).collect();
         let (rule, affinity, range) = (self.rule, self.affinity, self.place.range());
@@ -183,7 +184,7 @@ impl Attempt<'_> {
             }
             PortLesson::Own(holding) => self.name_taken(holding).await.map(Some),
             PortLesson::Moved(holding, instance) => {
-                // That tells nothing of a crowd.
+                // This does not indicate a crowd.
                 self.place.learn(|knowledge| knowledge.observe_holder(Holder::from(&holding.claim), now));
                 self.judge_old_claim(instance).await
             }

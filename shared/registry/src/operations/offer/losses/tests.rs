@@ -35,7 +35,7 @@ fn replay(secret: Secret) -> Replay {
     Replay { port: port(TRIED), secret, fingerprint, offered_until: None, expires_at }
 }
 
-/// Nothing was lost, and nothing known beyond the range.
+/// No condition failed, and only the range is known.
 fn nothing() -> (Losses, Tried<'static>) {
     let losses = Losses { port: Reason::None, instance: Reason::None, request: Reason::None, dead: Reason::None };
     let range = PortRange::new(port(5000), port(5009)).unwrap();
@@ -53,7 +53,7 @@ fn what_is_said_of_the_name() {
         (Reason::Failed(Some(instance(FORMER, own))), true, NameLesson::Own(instance(FORMER, own))),
         // Another port of the range: the name may have it again.
         (Reason::Failed(Some(instance(FORMER, other))), true, NameLesson::Return(instance(FORMER, other))),
-        // This very port; a port outside the range; a range that is not known.
+        // This port; a port outside the range; an unknown range.
         (Reason::Failed(Some(instance(TRIED, other))), true, NameLesson::Judge(instance(TRIED, other))),
         (Reason::Failed(Some(instance(6000, other))), true, NameLesson::Judge(instance(6000, other))),
         (Reason::Failed(Some(instance(FORMER, other))), false, NameLesson::Judge(instance(FORMER, other))),
@@ -76,7 +76,7 @@ fn what_is_said_of_the_port() {
         (Reason::None, here, PortLesson::Nothing),
         (Reason::Throttled, here, PortLesson::Nothing),
         (Reason::Contended, None, PortLesson::Contended { pause: false }),
-        // The name is still to have its port, so it is worth a wait.
+        // The name may still get its port back, so a wait is worth it.
         (Reason::Contended, here, PortLesson::Contended { pause: true }),
         (Reason::Contended, elsewhere, PortLesson::Contended { pause: true }),
         (Reason::Failed(None), None, PortLesson::Unreadable { judge: None }),
@@ -97,7 +97,7 @@ fn what_is_said_of_the_port() {
     }
 }
 
-/// What is said of the name decides whether the port is still the one to return to.
+/// The lesson about the name decides whether the port is still the one to return to.
 #[test]
 fn the_name_comes_before_the_port() {
     let (mine, theirs) = (secret(TRIED), secret(FORMER));
@@ -108,7 +108,7 @@ fn the_name_comes_before_the_port() {
     let both = Losses { port: failed, instance: moved_on, ..losses };
     let lesson = Lesson::of(both, &Tried { affinity, ..tried });
     assert_eq!(lesson.name, NameLesson::Return(instance(FORMER, theirs)));
-    // The name has moved on, so whoever has this port is a stranger.
+    // The name has moved on, so the holder of this port is a stranger.
     assert_eq!(lesson.port, PortLesson::Taken(holding(TRIED, mine)));
 
     let (losses, tried) = nothing();
@@ -135,7 +135,7 @@ fn what_is_said_of_the_key_and_of_the_dead_claim() {
         let losses = Losses { dead, port: Reason::Failed(Some(holding(TRIED, was))), ..losses };
         let lesson = Lesson::of(losses, &Tried { rule, affinity, ..tried });
         assert_eq!(lesson.not_dead, Some(instance(FORMER, was)));
-        // It is judged first, and after that the name has no port to return to.
+        // The dead claim is judged first, and after that the name has no port to return to.
         assert_eq!(lesson.port, PortLesson::Taken(holding(TRIED, was)));
     }
     let (losses, tried) = nothing();
