@@ -1,6 +1,6 @@
 //! Designs that one might write instead, each as small as one would write it. Each keeps a port's holder on the port's
 //! own item, so none of them allocates a port twice. None keeps names unique, takes an offer back or survives a deleted
-//! service, for which Portmaster has a second item and its confirmation, so the comparison flatters them.
+//! service; Portmaster's second item and its confirmation do that. So the comparison flatters these designs.
 
 use std::time::Duration;
 

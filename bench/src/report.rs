@@ -13,7 +13,6 @@ pub struct Part {
 }
 
 impl Part {
-    /// Adds a table.
     pub fn table(&mut self, head: &[&str], rows: &[Vec<String>]) {
         let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
         self.text += &line(&head.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>());

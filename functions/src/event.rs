@@ -128,7 +128,7 @@ fn served(event: &Value, gateway: &Gateway, method: &Method) -> Result<Served, P
     let beyond_stage = stage.as_deref().and_then(|stage| before.strip_prefix(stage)).unwrap_or(before);
     let mount = match beyond_stage {
         _ if is_own_domain(&event["requestContext"]) => before.to_owned(),
-        // A custom domain shows no stage. What it shows instead is either absent from the path or at its beginning.
+        // A custom domain shows no stage but the mapping's key, which is either absent from the path or at its beginning.
         "" => mapping.unwrap_or_default(),
         beyond => beyond.to_owned(),
     };

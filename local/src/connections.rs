@@ -364,7 +364,7 @@ mod tests {
         }
     }
 
-    /// What still arrives until the connection ends, and how long that takes.
+    /// Returns the bytes that still arrive until the connection ends, and how long that takes.
     async fn rest(mut stream: TcpStream) -> (String, Duration) {
         let (began, mut bytes) = (Instant::now(), Vec::new());
         let _ = timeout(Duration::from_secs(30), stream.read_to_end(&mut bytes)).await.expect("it ends");

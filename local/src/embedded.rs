@@ -50,7 +50,7 @@ pub struct Embedded {
     _lock: Option<File>,
 }
 
-/// Dropping it stops a thread.
+/// Stops a thread when it is dropped.
 #[derive(Debug)]
 enum Stop {
     Sweeping { _sender: mpsc::Sender<()> },

@@ -34,9 +34,9 @@ pub struct Log(Arc<Queue>);
 #[derive(Debug, Default)]
 struct Queue {
     state: Mutex<State>,
-    /// There is something to write.
+    /// Signals that there is something to write.
     filled: Condvar,
-    /// There is nothing to write, nor being written.
+    /// Signals that nothing is queued or being written.
     emptied: Condvar,
 }
 

@@ -55,7 +55,7 @@ async fn run(options: Options) -> Result<ExitCode, String> {
     }
     tokio::select! {
         stopped = server.stop() => stopped.map(|()| ExitCode::SUCCESS).map_err(|error| error.to_string()),
-        // A second signal stops it at once. What was acknowledged is on the disk.
+        // A second signal stops it at once. Everything that was acknowledged is on the disk.
         _ = interrupt.recv() => Ok(ExitCode::FAILURE),
         _ = terminate.recv() => Ok(ExitCode::FAILURE),
     }

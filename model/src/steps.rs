@@ -266,7 +266,6 @@ impl Step<'_> {
         }
     }
 
-    /// Sends a write.
     fn send(&mut self, write: Write, then: Then) {
         self.goto(Pc::Send { write, doubt: false, committed: false, then });
     }

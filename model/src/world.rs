@@ -42,7 +42,6 @@ pub(crate) enum Script {
     SweepRanges,
 }
 
-/// One call.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) script: Script,

@@ -27,7 +27,7 @@ impl Step<'_> {
         }
     }
 
-    /// Any port is a candidate, since a memory may believe anything; but only a name's old port, once that is tried.
+    /// Any port is a candidate, since a memory may believe anything; while a name's old port is tried, only that port.
     pub(super) fn choose(&mut self, choice: u8) -> bool {
         let (service, name, key) = self.asked();
         let now = self.now();

@@ -81,8 +81,8 @@ impl Declared {
         Self(calls.collect())
     }
 
-    /// The parts of a request that its call does not declare. If no call matches, there are none: the response will be
-    /// that.
+    /// The parts of a request that its call does not declare. If no call matches there are none, since the
+    /// response reports that instead.
     fn faults(&self, request: &Request) -> Vec<Fault> {
         let Some(path) = request.extensions().get::<MatchedPath>() else { return Vec::new() };
         let method = if request.method() == Method::HEAD { Method::GET } else { request.method().clone() };

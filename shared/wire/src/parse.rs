@@ -218,7 +218,7 @@ fn fault<V: IntoValue, E: DeserializeError>(message: impl ToString, location: Va
     take_cf_content(E::error::<V>(None, ErrorKind::Unexpected { msg: message.to_string() }, location))
 }
 
-/// Types that are parsed from a string and describe themselves what is wrong with it.
+/// Types that are parsed from a string and report their own mistakes.
 macro_rules! from_text {
     ($($type:ty),*) => {$(
         impl Deserr<Faults> for $type {
