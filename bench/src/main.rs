@@ -33,7 +33,7 @@ enum What {
     Crowd,
     /// The same crowds on designs that one might write instead.
     Compared,
-    /// What the reconciler costs on a large table.
+    /// The cost of the reconciler on a large table.
     Reconcile,
     /// Nanoseconds for choosing a port.
     Allocator,

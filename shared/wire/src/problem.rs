@@ -38,7 +38,7 @@ pub struct Fault {
     #[serde(flatten)]
     /// Where it is.
     pub at: At,
-    /// What is expected there.
+    /// The expected form.
     pub detail: String,
 }
 
