@@ -1,5 +1,5 @@
-//! Choosing a port: pure code, no table. `cargo run --release -p portmaster-bench -- allocator` writes what it measures
-//! into docs/performance.md.
+//! Choosing a port: pure code, no table. `cargo run --release -p portmaster-bench -- allocator` writes the results into
+//! docs/performance.md.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -14,13 +14,13 @@ use rand::{RngExt as _, SeedableRng as _};
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
-/// A range of this size of which so many in ten thousand are known taken, at random.
+/// A range of `size` ports, of which `taken` in ten thousand, drawn at random, are known to be taken.
 fn known(size: u16, taken: u32) -> Knowledge {
     let range = PortRange::new(Port::MIN, Port::new(1024 + size - 1).unwrap()).unwrap();
     let mut random = SmallRng::seed_from_u64(1);
     let holder =
         |number| Holder { port: Port::new(number).unwrap(), created: Timestamp::from_millis(0), expires_at: None };
-    // One always stays free.
+    // One port always stays free.
     let holders: Vec<_> =
         (1024..1024 + size - 1).filter(|_| random.random_range(0..10_000) < taken).map(holder).collect();
     let mut knowledge = Knowledge::new(range);
@@ -32,7 +32,8 @@ fn choose(c: &mut Criterion) {
     let name = InstanceName::try_from("web-01").unwrap();
     for strategy in Strategy::ALL {
         let mut group = c.benchmark_group(strategy.as_str());
-        // Forty-eight of them, each of a few microseconds at most: a second is a million of the small ones.
+        // There are forty-eight benchmarks of a few microseconds at most: one second repeats a small one a million
+        // times.
         group.warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_secs(1));
         for size in [100u16, 1_000, 10_000, 48_128] {
             for taken in [0, 5_000, 9_900, 9_999] {

@@ -1,4 +1,4 @@
-//! Runs Criterion's benchmark of choosing a port (`benches/allocator.rs`), and writes what it measured.
+//! Runs Criterion's benchmark of choosing a port (`benches/allocator.rs`) and writes its results.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +13,7 @@ pub fn run(quick: bool) -> Part {
     let machine = machine();
     let target = target_folder();
     let found = target.join("criterion");
-    // What an earlier version measured is not to be mixed in.
+    // The results of an earlier version must not be mixed in.
     let _ = fs::remove_dir_all(&found);
     let mut bench = Command::new(env!("CARGO"));
     bench
@@ -26,7 +26,7 @@ pub fn run(quick: bool) -> Part {
     }
     assert!(bench.status().unwrap().success(), "the benchmark did not run");
 
-    // By strategy, ports in the range and how many of them are taken: nanoseconds.
+    // Nanoseconds: by strategy and number of ports in the range, then by the share of taken ports.
     let mut medians = BTreeMap::<(String, u32), BTreeMap<String, f64>>::new();
     collect(&found, &mut medians);
     let mut part = Part {
@@ -55,7 +55,7 @@ pub fn run(quick: bool) -> Part {
     part
 }
 
-/// Criterion keeps each benchmark in a folder of its own, what it is called beside what it took.
+/// Reads Criterion's results. Each benchmark has a folder of its own, with its name and its times in separate files.
 fn collect(folder: &Path, medians: &mut BTreeMap<(String, u32), BTreeMap<String, f64>>) {
     for entry in fs::read_dir(folder).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_dir()) {
         let read = |file| serde_json::from_slice::<Value>(&fs::read(entry.path().join(file)).ok()?).ok();

@@ -1,9 +1,10 @@
-//! The first offers of a cold `create-offer`, the real binary, under the share of a processor that Lambda gives to its memory.
+//! The first offers of a cold `create-offer` (the real binary) under the share of a processor that Lambda assigns to
+//! its memory.
 //!
-//! Lambda lets a function initialize with a whole processor and then gives it one in proportion to its memory, 1,769 MB
-//! being one (*AWS Lambda Developer Guide*, "Configure Lambda function memory"). Here a control group does the same to the
-//! process, from its first event on. The table is next door, so a round trip takes a fraction of a millisecond; what is
-//! measured is the processor's part.
+//! Lambda lets a function initialize with a whole processor and then assigns it one in proportion to its memory, 1,769
+//! MB being one (*AWS Lambda Developer Guide*, "Configure Lambda function memory"). Here a control group does the same
+//! to the process, from its first event on. The table is on the same machine, so a round trip takes a fraction of a
+//! millisecond: the figures are the processor's part.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,13 +23,13 @@ use crate::throughput::{Server, build};
 
 const SERVICE: &str = "django";
 const TAKEN: u16 = 40_000;
-/// Lambda's, as far as measurements from outside tell: within each of these a function gets its share, and then waits.
+/// Lambda's period, as far as measurements from outside show: in each one a function gets its share, and then waits.
 const PERIOD: Duration = Duration::from_millis(20);
 /// The memory at which a function has one processor.
 const WHOLE: f64 = 1769.0;
-/// What a request to DynamoDB takes within a region: said of the figures that this is added to.
+/// How long a request to DynamoDB takes within a region. The report names it, since it is added to some of the figures.
 const ROUND_TRIP_MS: f64 = 5.0;
-/// For one GB for a second (x86_64, us-east-1 and eu-west-1).
+/// The price of one GB for one second (x86_64, us-east-1 and eu-west-1).
 const DOLLARS: f64 = 0.000_016_666_7;
 
 pub fn run(quick: bool, function: Option<PathBuf>, server: Option<PathBuf>) -> Part {
@@ -68,7 +69,7 @@ pub fn run(quick: bool, function: Option<PathBuf>, server: Option<PathBuf>) -> P
         };
         let (start, cold) = (median(|times| times.start), median(|times| times.cold));
         let (hinted, warm) = (median(|times| times.hinted), median(|times| times.warm));
-        // The window, the stretches side by side, the claim, the look; and warm the last two.
+        // Cold: the window, the stretches in parallel, the claim and its confirmation. Warm: only the last two.
         let (cold_there, warm_there) = (cold + 4.0 * ROUND_TRIP_MS, warm + 2.0 * ROUND_TRIP_MS);
         let dollars = |ms: f64| format!("{:.2}", ms / 1000.0 * f64::from(memory) / 1024.0 * DOLLARS * 1e6);
         let ms = |value: f64| format!("{value:.1}");
@@ -147,17 +148,17 @@ impl Cold {
         Self { function, group }
     }
 
-    /// How long it took until it waited for its first event, in milliseconds.
+    /// The time from its start until it waited for its first event, in milliseconds.
     async fn started(&self) -> f64 {
         self.function.initialized().await.as_secs_f64() * 1e3
     }
 
-    /// From now on it has so much of a processor.
+    /// Limits it to this share of a processor from now on.
     fn limit(&self, share: f64) {
         self.group.limit(share, self.function.id());
     }
 
-    /// How long an offer takes, in milliseconds.
+    /// The time that an offer takes, in milliseconds.
     async fn offer(&self, name: &str) -> f64 {
         let mut event: Value = serde_json::from_str(include_str!("../../events/create-offer.json")).unwrap();
         event["headers"].as_object_mut().unwrap().remove("idempotency-key");
@@ -167,14 +168,14 @@ impl Cold {
         took.as_secs_f64() * 1e3
     }
 
-    /// Ends it: its group can only be removed once it is gone.
+    /// Stops it. The process ends first, since only an empty group can be removed.
     async fn stop(self) {
         self.function.stop().await;
         self.group.remove();
     }
 }
 
-/// A control group of one process: of version 2 where that has the processor's controller, else of version 1.
+/// A control group of one process: of version 2 where that has the CPU controller, else of version 1.
 struct Group(PathBuf);
 
 impl Group {
@@ -217,7 +218,7 @@ fn build_function() -> PathBuf {
     target.join("release/create-offer")
 }
 
-/// Makes a service and fills it.
+/// Creates a service and fills it.
 fn fill(server: &Path, folder: &Path) {
     let running = Server::start(server, Some(folder), &[]);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

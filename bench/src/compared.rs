@@ -44,7 +44,7 @@ pub fn run(quick: bool, seeds: u64) -> Part {
         }
         for naive in Naive::ALL {
             let mut points = Vec::new();
-            // A thousand callers who scan thousands of items dozens of times take minutes, and one seed says it all.
+            // A thousand callers that scan thousands of items dozens of times take minutes, and one seed is enough.
             for callers in crowds.iter().filter(|callers| **callers <= 256) {
                 let all = simulate(theirs(naive, *callers, &taken, 1));
                 let label = vec![naive.name().to_owned(), load.to_owned(), callers.to_string()];

@@ -1,4 +1,4 @@
-//! What one offer costs, by how many ports are taken: cold and warm, new and returning names, each strategy.
+//! The cost of one offer by how many ports are taken: cold and warm, new and returning names, each strategy.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::report::Part;
 use crate::world::{Done, create, offer, service, simulate};
 use portmaster_testkit::{Distant, Network, Traffic};
 
-/// Each third of it is whole milliseconds: Tokio's time has no others.
+/// A third of it is a whole number of milliseconds, the finest that Tokio's simulated time has.
 const ROUND_TRIP: Duration = Duration::from_millis(12);
 
 pub fn run(quick: bool) -> Part {
@@ -56,7 +56,7 @@ async fn one(strategy: Strategy, taken: u16) -> Vec<(&'static str, Done, Traffic
     let client = distant.client().await;
     let mut costs = Vec::new();
     let process = distant.process(&client);
-    // Each within its window's five seconds, so that no refresh is among them.
+    // All three run within the five seconds of their window, so that none of them includes a refresh.
     for (case, name) in [("cold", "web-01"), ("second", "web-02"), ("warm, a new name", "web-03")] {
         let done = offer(&process, 0, name).await;
         costs.push((case, done, distant.take_traffic()));

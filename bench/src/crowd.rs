@@ -33,7 +33,7 @@ pub fn run(quick: bool, seeds: u64) -> Part {
                 for millis in [5, 15] {
                     let mut all = Vec::new();
                     eprintln!("{}, {what}: {callers} callers, {millis} ms", strategy.as_str());
-                    // A thousand callers are enough of a sample.
+                    // Crowds of a thousand callers are a large enough sample with one seed.
                     for seed in 0..if *callers > 256 { 1 } else { seeds } {
                         all.extend(simulate(async {
                             let distant = Distant::new(network(millis), seed).await;
@@ -71,7 +71,7 @@ pub fn run(quick: bool, seeds: u64) -> Part {
             let all = simulate(async {
                 let distant = Distant::new(network(15), 1).await;
                 create(&distant, 0, 1024, 41_023, strategy).await;
-                // None among the first thousand: whoever comes first has to read everything, and leaves a hint.
+                // None of the first thousand ports is free: the first caller has to read everything, and leaves a hint.
                 let free: BTreeSet<u16> = if scattered {
                     (2024..=41_023).step_by(usize::from(39_000 / last)).take(usize::from(last)).collect()
                 } else {
@@ -116,7 +116,7 @@ pub const HEAD: [&str; 11] = [
     "highest",
 ];
 
-/// A row, and the mean tries.
+/// A row of the table, and the mean number of tries.
 pub fn row(mut cells: Vec<String>, millis: u64, all: &[crate::world::Done], start: u16) -> (Vec<String>, f64) {
     let tries = figures(all.iter().map(|done| f64::from(done.meter.tries)));
     let rounds = figures(all.iter().map(|done| done.took.as_secs_f64() * 1000.0 / millis as f64));

@@ -1,5 +1,5 @@
-//! Callers that cost next to nothing: HTTP/1.1 over plain sockets, on one thread. An HTTP client proper takes as long for
-//! a request as the server does, and on the same machine that is what would be measured.
+//! Callers that cost next to nothing: HTTP/1.1 over plain sockets, on one thread. A real HTTP client takes as long for
+//! a request as the server does, so on the same machine the benchmark would measure the client.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -10,7 +10,7 @@ use hdrhistogram::Histogram;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// What each caller does over and over, under a new name each time.
+/// The work that each caller repeats, under a new name each time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
     /// Asks for an offer.
@@ -25,19 +25,20 @@ pub enum Stop {
     Offers(u32),
 }
 
-/// What came of it.
+/// The results of a run.
 pub struct Done {
     /// Rounds of work in a second.
     pub rate: f64,
-    /// How long each took, in microseconds.
+    /// How long each round took, in microseconds.
     pub times: Histogram<u64>,
-    /// When each was done.
+    /// When each round ended.
     pub ends: Vec<Duration>,
-    /// For how much of the time the callers themselves had a processor: far below 1, or it is they who were measured.
+    /// The fraction of the time in which the callers had a processor. Close to 1, the callers were measured, not the
+    /// server.
     pub callers_busy: f64,
 }
 
-/// All the callers at once, on a service of their own that must be empty and have enough ports.
+/// Runs all the callers at once, on a service of their own that must be empty and have enough ports.
 pub fn run(address: &str, service: &str, callers: usize, work: Work, stop: Stop) -> Done {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (began, used) = (Instant::now(), processor_time());
@@ -107,7 +108,7 @@ impl Connection {
         Self { stream, host: address.to_owned(), buffer: Vec::with_capacity(4096) }
     }
 
-    /// Status and body of an answer, which has a length.
+    /// Sends a request. Returns status and body of the response, which must have a length.
     async fn send(&mut self, method: &str, path: &str, body: &str) -> (u16, String) {
         let kind = if body.is_empty() { "" } else { "Content-Type: application/json\r\n" };
         let (host, length) = (&self.host, body.len());
@@ -130,7 +131,7 @@ impl Connection {
     }
 }
 
-/// How long this process has had a processor: fields 14 and 15 of its `stat`, in hundredths of a second (proc(5)).
+/// The processor time of this process: fields 14 and 15 of its `stat`, in hundredths of a second (proc(5)).
 fn processor_time() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields = stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ');

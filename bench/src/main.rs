@@ -2,8 +2,9 @@
 //! `compared`, `reconcile`, `allocator`, `cold`, `throughput`, `all`). Each writes its own part of `docs/performance.md`
 //! and its plots beside it.
 //!
-//! `cost`, `crowd` and `compared` run in simulated time and count, so they say the same on every machine. `allocator`,
-//! `cold` and `throughput` take time on this one: compare them with another run on the same machine only.
+//! `cost`, `crowd` and `compared` run in simulated time and count requests, so their results are the same on every
+//! machine. `allocator`, `cold` and `throughput` measure time on this one: compare them only with another run on the
+//! same machine.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that cannot go on stops")]
 #![allow(missing_docs, unreachable_pub, reason = "a program")]
@@ -32,7 +33,7 @@ enum What {
     Crowd,
     /// The same crowds on designs that one might write instead.
     Compared,
-    /// What the reconciler costs on a large table.
+    /// The cost of the reconciler on a large table.
     Reconcile,
     /// Nanoseconds for choosing a port.
     Allocator,
@@ -48,19 +49,19 @@ enum What {
 #[command(about = "Benchmarks of Portmaster; each writes its part of docs/performance.md")]
 struct Options {
     what: What,
-    /// Small figures, only to see that it works; writes nothing.
+    /// Small figures, only to check that it works; writes nothing.
     #[arg(long)]
     quick: bool,
-    /// With `throughput`: another server's binary, to run in turns with this one. Only shows how they compare.
+    /// With `throughput`: another server's binary, to run in turns with this one. Only prints how they compare.
     #[arg(long, value_name = "PATH")]
     against: Option<std::path::PathBuf>,
-    /// How many seeds each simulated figure is taken over.
+    /// The number of seeds over which each simulated figure is taken.
     #[arg(long, default_value_t = 3)]
     seeds: u64,
-    /// For `cold`: a `create-offer` that is built already, e.g. by .ci/functions. Without it, one is built.
+    /// For `cold`: a `create-offer` that is already built, for example by .ci/functions. Without it, one is built.
     #[arg(long)]
     function: Option<PathBuf>,
-    /// For `cold` and `throughput`: a local server that is built already. Without it, one is built.
+    /// For `cold` and `throughput`: a local server that is already built. Without it, one is built.
     #[arg(long)]
     server: Option<PathBuf>,
 }

@@ -1,6 +1,6 @@
-//! Designs that one might write instead, as small as one would write them. Each keeps a port's holder on the port's own
-//! item, so none hands a port out twice; none keeps names apart, takes an offer back or survives a deleted service, which
-//! is what Portmaster's second item and its look are for. So they are flattered here.
+//! Designs that one might write instead, each as small as one would write it. Each keeps a port's holder on the port's
+//! own item, so none of them allocates a port twice. None keeps names unique, takes an offer back or survives a deleted
+//! service; Portmaster's second item and its confirmation do that. So the comparison flatters these designs.
 
 use std::time::Duration;
 
@@ -12,17 +12,17 @@ use tokio::time::{Instant, sleep};
 
 use portmaster_testkit::TABLE;
 
-/// The range they all hand out.
+/// The first port of the range that all of them allocate from.
 pub const START: u16 = 1024;
 pub const SIZE: u16 = 5_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Naive {
-    /// Read all ports, take the lowest free one, and if it is gone by then, again.
+    /// Read all ports and take the lowest free one; if it has been taken meanwhile, start again.
     Scan,
-    /// One item that counts; the next port is the next number, round and round.
+    /// One item that counts; the next port is the next number, wrapping around at the end.
     Counter,
-    /// One item with a bitmap and a version: read it, set a bit, write it if nobody else has.
+    /// One item with a bitmap and a version: read it, set a bit, write it if nobody else has written it.
     Bitmap,
 }
 
@@ -37,7 +37,7 @@ impl Naive {
         }
     }
 
-    /// A port, if there was one within ten seconds, and how many tries it took.
+    /// Returns a port, if there was one within ten seconds, and the number of tries.
     pub async fn take(self, client: &Client) -> (Option<u16>, u32) {
         let (until, mut wait) = (Instant::now() + Duration::from_secs(10), 10);
         for tries in 1.. {
@@ -49,7 +49,7 @@ impl Naive {
             if port.is_some() || Instant::now() >= until {
                 return (port, tries);
             }
-            // The usual backoff: doubling to half a second, with jitter. The counter has no need of one.
+            // The usual backoff: doubling to half a second, with jitter. The counter does not need one.
             if self != Self::Counter {
                 sleep(Duration::from_millis(rand::rng().random_range(wait / 2..=wait))).await;
                 wait = (wait * 2).min(500);
@@ -142,7 +142,7 @@ async fn put(client: &Client, port: u16) -> Option<u16> {
     Some(port)
 }
 
-/// The bitmap item as it is where these ports are taken.
+/// Writes the bitmap item in which these ports are taken.
 pub async fn begin_bitmap(client: &Client, taken: &[u16]) {
     let mut bits = vec![0u8; usize::from(SIZE).div_ceil(8)];
     for port in taken {

@@ -1,4 +1,4 @@
-//! What the reconciler costs on a large table: requests, units and time, 5 ms away from it and on this machine.
+//! The cost of the reconciler on a large table: requests, units and time, 5 ms away from it and on this machine.
 
 use std::time::{Duration, Instant};
 
@@ -10,10 +10,10 @@ use tokio::time::sleep;
 use crate::report::{Part, machine};
 use crate::world::{create, simulate};
 
-/// What the function and the local server give a run.
+/// The time that the function and the local server allow a run.
 const RUN: Duration = Duration::from_secs(110);
 
-/// Each third of it is whole milliseconds: Tokio's time has no others.
+/// A third of it is a whole number of milliseconds, the finest that Tokio's simulated time has.
 const ROUND_TRIP: Duration = Duration::from_millis(6);
 
 pub fn run(quick: bool) -> Part {

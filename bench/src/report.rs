@@ -1,11 +1,11 @@
-//! Writing `docs/performance.md` part by part, and its plots.
+//! Writes `docs/performance.md` part by part, with its plots.
 
 use std::fs;
 use std::path::PathBuf;
 
 use plotters::prelude::*;
 
-/// A part of the document: its text, and the plots it shows by their file names.
+/// A part of the document: its text and its plots by their file names.
 #[derive(Default)]
 pub struct Part {
     pub text: String,
@@ -13,7 +13,6 @@ pub struct Part {
 }
 
 impl Part {
-    /// Adds a table.
     pub fn table(&mut self, head: &[&str], rows: &[Vec<String>]) {
         let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
         self.text += &line(&head.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>());
@@ -24,14 +23,14 @@ impl Part {
         self.text.push('\n');
     }
 
-    /// Adds a plot; both its scales are logarithmic, since what matters here is how figures grow.
+    /// Adds a plot. Both its scales are logarithmic, since the growth of the figures is what matters.
     pub fn plot(&mut self, file: &str, title: &str, x: &str, y: &str, lines: &[(String, Vec<(f64, f64)>)]) {
         self.text += &format!("![{title}]({file})\n\n");
         self.plots.push((file.to_owned(), draw(title, x, y, lines)));
     }
 }
 
-/// Cargo's target folder, whichever it is: this program is in `release` there.
+/// Cargo's target folder, wherever it is: this program is in its `release` folder.
 pub fn target_folder() -> PathBuf {
     std::env::current_exe().unwrap().ancestors().nth(2).unwrap().to_owned()
 }
@@ -40,7 +39,7 @@ fn docs() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs"))
 }
 
-/// Puts a part in place of what the document has between its markers; only shows it, if this is just to see that it works.
+/// Prints the part and, unless `only_show`, replaces the text between its markers in the document.
 pub fn write(name: &str, part: Part, only_show: bool) {
     println!("{}", part.text);
     if only_show {
@@ -58,7 +57,7 @@ pub fn write(name: &str, part: Part, only_show: bool) {
     }
 }
 
-/// The machine, in words: for figures that depend on it.
+/// Describes the machine, for figures that depend on it.
 pub fn machine() -> String {
     let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1).map(str::to_owned));

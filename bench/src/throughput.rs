@@ -1,4 +1,4 @@
-//! How many offers the local server makes and has accepted in a second, over its real HTTP, in memory and on disk.
+//! Offers and accepts per second of the local server, over its real HTTP, in memory and on disk.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::load::{self, Done, Stop, Work};
 use crate::report::{Part, machine, target_folder};
 
-/// The servers that are measured: the data, and its name.
+/// The servers that are measured: a name, and whether the data is on disk.
 const KINDS: [(&str, bool); 2] = [("in memory", false), ("on disk", true)];
 
 pub fn run(quick: bool, server: Option<PathBuf>) -> Part {
@@ -71,8 +71,8 @@ pub fn run(quick: bool, server: Option<PathBuf>) -> Part {
     part
 }
 
-/// This server and another one (an older one, say), in turns: the machine is never twice the same, so only what ran next
-/// to each other is compared. Gives the medians, and the median of the pairs' ratios.
+/// Runs this server and another one, for example an older one, in turns: the machine is never twice the same, so only
+/// runs next to each other are compared. Returns the medians, and the median of the pairs' ratios.
 pub fn compare(against: &Path, quick: bool, server: Option<PathBuf>) -> Part {
     let (pairs, time) = if quick { (1, 500) } else { (5, 2_000) };
     let (machine, binary) = (machine(), server.unwrap_or_else(build));
@@ -115,7 +115,7 @@ fn median<T>(runs: &[T], of: impl Fn(&T) -> f64) -> f64 {
     figures[figures.len() / 2]
 }
 
-/// Builds the server that `cargo run --release` starts, and tells where it is.
+/// Builds the server that `cargo run --release` starts, and returns its path.
 pub fn build() -> PathBuf {
     let target = target_folder();
     let built = Command::new(env!("CARGO"))
@@ -127,15 +127,15 @@ pub fn build() -> PathBuf {
     target.join("release/portmasterd")
 }
 
-/// A server of its own, which logs to nobody. Dropping it kills it; what it acknowledged is on the disk.
+/// A server of its own, whose log is discarded. Dropping it kills it; what it acknowledged is on the disk.
 pub struct Server {
     process: Child,
-    /// Where it listens: host and port.
+    /// The host and port on which it listens.
     pub address: String,
 }
 
 impl Server {
-    /// Starts it, with its data in a folder, or in memory only.
+    /// Starts it, with its data in a folder or only in memory.
     pub fn start(binary: &Path, data: Option<&Path>, options: &[&str]) -> Self {
         let mut command = Command::new(binary);
         command.args(["--listen", "127.0.0.1:0"]).args(options).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -159,7 +159,7 @@ impl Drop for Server {
     }
 }
 
-/// Starts a server of its own, hands its address on, and stops it.
+/// Starts a server of its own, calls `act` with its address, and stops it.
 fn serving<T>(binary: &Path, on_disk: bool, act: impl FnOnce(&str) -> T) -> T {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(binary, on_disk.then(|| folder.path()), &[]);

@@ -1,4 +1,4 @@
-//! What the simulated benchmarks share: a runtime whose time is paused, a service, an offer, and figures of many.
+//! Shared by the simulated benchmarks: a runtime with paused time, a service, an offer, and statistics.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ pub fn simulate<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(future)
 }
 
-/// Reads and transactions that far away, with the usual jitter and conflicts.
+/// A network with this round trip for reads and transactions, and the usual jitter and conflicts.
 pub fn network(millis: u64) -> Network {
     let round_trip = Duration::from_millis(millis);
     Network { request: round_trip, transaction: round_trip, ..Network::USUAL }
@@ -31,7 +31,7 @@ pub async fn create(distant: &Distant, number: usize, start: u16, end: u16, stra
     portmaster_testkit::create(distant, &name(number), start, end, strategy).await;
 }
 
-/// One offer: whether there was one, what it cost, and how long it took.
+/// One offer: its port, if there was one, what it cost, and how long it took.
 #[derive(Clone, Copy, Debug)]
 pub struct Done {
     pub port: Option<u16>,
@@ -49,8 +49,7 @@ pub async fn offer(registry: &Registry, number: usize, instance: &str) -> Done {
     portmaster_testkit::offer(registry, &name(number), instance).await.into()
 }
 
-/// So many callers, each a process of its own that knows nothing, arrive over so long, one after another on so many
-/// services.
+/// Callers, each a process of its own without any memory, that arrive within `over`, spread over the services in turn.
 pub async fn crowd(distant: &Distant, callers: usize, services: usize, over: Duration, seed: u64) -> Vec<Done> {
     let services: Vec<_> = (0..services).map(name).collect();
     let offers = portmaster_testkit::crowd(distant, callers, &services, over, seed).await;
@@ -64,7 +63,7 @@ pub struct Figures {
     pub worst: f64,
 }
 
-/// Of whole numbers, or of thousandths.
+/// The statistics of these values, to a thousandth.
 pub fn figures(values: impl Iterator<Item = f64>) -> Figures {
     let mut histogram = Histogram::<u64>::new(3).unwrap();
     for value in values {

@@ -1,10 +1,10 @@
-//! An HTTP API's event (payload format 2.0) as a request, and an answer as what the API takes.
+//! Converts an HTTP API's event (payload format 2.0) into a request, and a response into the form that the API expects.
 //!
-//! API Gateway has authorized the call when it comes here: IAM looked at the method and the path. So what is served
-//! must be what IAM saw. The event has the path decoded, without a word about how it was written before; therefore a
-//! path that can be read in more than one way is not found ([`target`]), and the rest must be the route that API
-//! Gateway matched, with the values that it found there. Nothing in an event makes this module panic or fail: it is a
-//! request, or a problem.
+//! API Gateway has authorized the call before it arrives here: IAM checked the method and the path. So the request that
+//! is served must be the one that IAM saw. The event has the decoded path and nothing about its original form;
+//! therefore a path that can be read in more than one way is not found ([`target`]), and the rest must be the route
+//! that API Gateway matched, with the values that it found there. No event makes this module panic or fail: each
+//! becomes a request or a problem.
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{MatchedPath, Request};
@@ -18,16 +18,16 @@ use portmaster_http::target::{self, Mount, Refused};
 use portmaster_http::{Kind, Origin, Problem};
 use serde_json::{Map, Value, json};
 
-/// The gateway in front of a function, as far as the function has to know it.
+/// The gateway in front of a function, as far as it matters to the function.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Gateway {
     /// `API_MAPPING`: the key of the API mapping that connects the custom domain to the API, without slashes around it.
-    /// The events do not have it (*API Gateway Developer Guide*, "Payload format differences").
+    /// Events do not contain it (*API Gateway Developer Guide*, "Payload format differences").
     pub mapping: Option<String>,
-    /// `SERVE_DEFAULT_ROUTE`: whether a request that matched no route but `$default` is served by its path alone. That
-    /// is all that `cargo lambda watch` knows. In the cloud it would take the decision out of IAM's hands.
+    /// `SERVE_DEFAULT_ROUTE`: whether a request that matched no route but `$default` is served by its path alone.
+    /// `cargo lambda watch` knows no other route. In the cloud it would take the decision out of IAM's hands.
     pub serve_default_route: bool,
-    /// Whether every request comes here that no other function's route matches.
+    /// Whether this function receives every request that no other function's route matches.
     pub(crate) catches_all: bool,
 }
 
@@ -35,10 +35,10 @@ pub struct Gateway {
 #[derive(Clone)]
 struct Route(String);
 
-/// The headers that the registry heeds. Any other one that cannot be read is as good as absent; one of these is not.
+/// The headers that the registry evaluates. Any other header that cannot be read counts as absent; these do not.
 const HEEDED: [&str; 4] = ["content-type", "idempotency-key", "if-match", "if-none-match"];
 
-/// The event as a request. It has [`Refused`] with it, where it is not to be served.
+/// The event as a request. It carries [`Refused`] if it must not be served.
 pub(crate) fn request(event: &str, gateway: &Gateway) -> Request {
     let event: Value = serde_json::from_str(event).unwrap_or_default();
     let context = &event["requestContext"];
@@ -58,7 +58,7 @@ fn text(value: &Value) -> Option<String> {
     value.as_str().map(str::to_owned)
 }
 
-/// Fills in as much as can be read, also where the request is refused: its method and its id are logged.
+/// Fills in everything that can be read, even if the request is refused, since its method and its id are logged.
 fn fill(request: &mut Request, event: &Value, gateway: &Gateway) -> Result<(), Problem> {
     let method = event["requestContext"]["http"]["method"].as_str().unwrap_or_default();
     let method = Method::from_bytes(method.as_bytes()).map_err(|_| other_route())?;
@@ -80,11 +80,11 @@ fn fill(request: &mut Request, event: &Value, gateway: &Gateway) -> Result<(), P
     Ok(())
 }
 
-/// What of an event's path is served.
+/// The part of an event's path that is served.
 #[derive(Debug, PartialEq, Eq)]
 struct Served {
     path: String,
-    /// Where the API begins as the caller sees it.
+    /// Where the API begins, as the caller sees it.
     mount: String,
     route: Option<String>,
 }
@@ -101,7 +101,7 @@ fn served(event: &Value, gateway: &Gateway, method: &Method) -> Result<Served, P
         if !may || (template != "$default" && of_key != method.as_str()) {
             return Err(other_route());
         }
-        // Nothing here depends on where the API begins but what is served: links are other functions'.
+        // The path is all that depends here on where the API begins: the other functions write the links.
         let proxy = event["pathParameters"]["proxy"].as_str().map(|proxy| format!("/{proxy}"));
         let path = match (proxy, stage) {
             (Some(proxy), _) if path.ends_with(&proxy) => proxy,
@@ -112,9 +112,9 @@ fn served(event: &Value, gateway: &Gateway, method: &Method) -> Result<Served, P
     }
     let matched = matched(template, path).filter(|_| of_key == method.as_str());
     let (before, values) = matched.ok_or_else(other_route)?;
-    // A path may begin with a stage or the key of a mapping, which no route has. What comes before the route is
-    // believed where it is one of those, or where API Gateway found the same values behind it: else `%2F` in a value
-    // could make another service's path of the rest of it.
+    // A path may begin with a stage or the key of a mapping, which no route contains. The text before the route is
+    // accepted if it is one of those, or if API Gateway found the same values behind it: otherwise `%2F` in a value
+    // could turn the rest of the path into another service's.
     let mapping = gateway.mapping.as_ref().map(|key| format!("/{key}"));
     let known = before.is_empty() || [stage.as_deref(), mapping.as_deref()].contains(&Some(before));
     let found = &event["pathParameters"];
@@ -128,7 +128,7 @@ fn served(event: &Value, gateway: &Gateway, method: &Method) -> Result<Served, P
     let beyond_stage = stage.as_deref().and_then(|stage| before.strip_prefix(stage)).unwrap_or(before);
     let mount = match beyond_stage {
         _ if is_own_domain(&event["requestContext"]) => before.to_owned(),
-        // A custom domain shows no stage. What it shows instead is not in the path, or at its beginning.
+        // A custom domain shows no stage but the mapping's key, which is either absent from the path or at its beginning.
         "" => mapping.unwrap_or_default(),
         beyond => beyond.to_owned(),
     };
@@ -136,7 +136,7 @@ fn served(event: &Value, gateway: &Gateway, method: &Method) -> Result<Served, P
     Ok(Served { path, mount, route: Some(template.to_owned()) })
 }
 
-/// Whether the caller came by the name that API Gateway gave the API, and not by a custom domain's.
+/// Whether the caller used the name that API Gateway gave the API, and not a custom domain.
 fn is_own_domain(context: &Value) -> bool {
     match (context["apiId"].as_str(), context["domainName"].as_str()) {
         (Some(id), Some(domain)) => after(domain, id).is_some_and(|rest| rest.starts_with('.')),
@@ -148,7 +148,7 @@ fn after<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
     text.strip_prefix(prefix).filter(|rest| !rest.is_empty())
 }
 
-/// What comes before a route in a path that ends with it, and the values of the route's parameters.
+/// The text before a route in a path that ends with it, and the values of the route's parameters.
 fn matched<'a>(template: &'a str, path: &'a str) -> Option<(&'a str, Vec<(&'a str, &'a str)>)> {
     let (mut before, mut values) = (path, Vec::new());
     for expected in template.strip_prefix('/')?.rsplit('/') {
@@ -171,7 +171,8 @@ fn other_route() -> Problem {
     )
 }
 
-/// Path and query. What cannot stand in a query is encoded, so that whoever reads it can name the parameter at fault.
+/// Path and query. Characters that a query cannot contain are encoded, so that a problem can name the parameter at
+/// fault.
 fn uri(path: &str, query: &str) -> Result<Uri, Problem> {
     let mut text = path.to_owned();
     if !query.is_empty() {
@@ -187,7 +188,7 @@ fn uri(path: &str, query: &str) -> Result<Uri, Problem> {
     parsed.map(Uri::from).map_err(|_| Problem::new(Kind::InvalidRequest, "The query is too long. Send a shorter one."))
 }
 
-/// The headers that can be read, and the name of one that is heeded and cannot.
+/// The headers that can be read, and the name of an evaluated one that cannot.
 fn headers(given: Option<&Map<String, Value>>) -> (HeaderMap, Option<&'static str>) {
     let (mut headers, mut unreadable) = (HeaderMap::new(), None);
     for (name, value) in given.into_iter().flatten() {
@@ -211,7 +212,7 @@ fn body(event: &Value) -> Result<Body, Problem> {
         .map_err(|_| Problem::new(Kind::MalformedJson, "The body is not the Base64 it is said to be."))
 }
 
-/// Around every route: refuses a request for which the router has matched another route than API Gateway.
+/// Middleware around every route: refuses a request for which the router matched another route than API Gateway.
 pub(crate) async fn same_route(mut request: Request, next: Next) -> Response {
     let expected = request.extensions_mut().remove::<Route>();
     let refused = request.extensions().get::<Refused>().is_some();
@@ -223,7 +224,7 @@ pub(crate) async fn same_route(mut request: Request, next: Next) -> Response {
     next.run(request).await.into_response()
 }
 
-/// An answer as the API takes it.
+/// A response in the form that the API expects.
 pub(crate) async fn answer(response: Response) -> Result<Value, axum::Error> {
     let (parts, body) = response.into_parts();
     let mut headers = Map::new();

@@ -1,5 +1,5 @@
-//! What every function does before and around its endpoint: settings from the environment, the DynamoDB client, the log,
-//! the metrics, and Lambda's runtime. A function's own `main` names its endpoint and nothing else.
+//! The part that all functions share, before and around their endpoints: settings from the environment, the DynamoDB
+//! client, the log, the metrics, and Lambda's runtime. A function's own `main` only names its endpoint.
 
 mod event;
 mod metrics;
@@ -24,7 +24,8 @@ pub use event::Gateway;
 use metrics::Metrics;
 pub use settings::{Settings, SettingsError};
 
-/// What an answer needs after an operation's deadline, before Lambda kills the function: time to clean up, and to answer.
+/// The time that a response needs after an operation's deadline, before Lambda kills the function: to clean up, and to
+/// respond.
 const RESERVE: Duration = CLEAN_UP.saturating_mul(2);
 
 /// How long the first request to DynamoDB may take.
@@ -36,7 +37,7 @@ pub fn serve(routes: fn() -> Routes) -> ExitCode {
     start(async move |api, gateway, metrics| run(portmaster_http::one(routes(), api), gateway, metrics).await)
 }
 
-/// Serves what belongs to no other function.
+/// Serves the requests that belong to no other function.
 #[must_use]
 pub fn serve_pages_and_the_rest() -> ExitCode {
     start(async |api, gateway, metrics| {
@@ -45,7 +46,7 @@ pub fn serve_pages_and_the_rest() -> ExitCode {
     })
 }
 
-/// Runs the reconciler at every event, whatever is in it.
+/// Runs the reconciler at every event, whatever its content.
 #[must_use]
 pub fn reconcile() -> ExitCode {
     start(async |api: Api, _, metrics: Metrics| {
@@ -54,7 +55,8 @@ pub fn reconcile() -> ExitCode {
             let registry = registry.clone();
             async move {
                 let call = Call::within(time_left(&event.context).unwrap_or(TIMEOUT));
-                // Boxed: as part of this future and of all those around it, its type would be too deep for the compiler.
+                // Boxed: as part of this future and of all those around it, its type would be too deep for the
+                // compiler.
                 let findings = Box::pin(registry.reconcile(&call)).await?;
                 findings.report();
                 metrics.flush();
@@ -65,14 +67,14 @@ pub fn reconcile() -> ExitCode {
     })
 }
 
-/// Sets up, and hands over. What is wrong with the settings is said in one line, and the function does not start.
+/// Sets up and calls `serve`. If the settings are wrong, it reports that in one line and the function does not start.
 fn start(serve: impl AsyncFnOnce(Api, Gateway, Metrics) -> Result<(), Error>) -> ExitCode {
     let settings = match Settings::from_environment() {
         Ok(settings) => settings,
         Err(error) => return refuse(&error),
     };
     portmaster_http::log::start(&settings.log_level);
-    // One request at a time is all that Lambda gives a function.
+    // Lambda sends a function only one request at a time.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return refuse(&error),
@@ -81,7 +83,8 @@ fn start(serve: impl AsyncFnOnce(Api, Gateway, Metrics) -> Result<(), Error>) ->
         let metrics = Metrics::start(settings.stack);
         let table = Table::new(connect_within_lambda(settings.endpoint.as_deref()), settings.table);
         let registry = Registry::new(table, Clock::System, settings.offer_seconds);
-        // Opens the connection while Lambda gives the function a whole processor. If that fails, requests will say why.
+        // Opens the connection while Lambda lets the function use a whole processor. If it fails, requests will report
+        // why.
         if let Err(error) = registry.ping(&Call::within(WARM_UP)).await {
             tracing::warn!(target: "portmaster::start", %error, "the table does not answer yet");
         }
@@ -93,7 +96,7 @@ fn start(serve: impl AsyncFnOnce(Api, Gateway, Metrics) -> Result<(), Error>) ->
     }
 }
 
-/// Hands a router to Lambda. Events are taken as they are: what they are requests for is decided by [`event`].
+/// Connects a router to Lambda. Events arrive as raw text: [`event`] decides which requests they are.
 async fn run(router: Router, gateway: Gateway, metrics: Metrics) -> Result<(), Error> {
     let router = router.layer(from_fn(event::same_route));
     let gateway = Arc::new(gateway);
@@ -104,7 +107,7 @@ async fn run(router: Router, gateway: Gateway, metrics: Metrics) -> Result<(), E
             tell(&mut request, &event.context);
             // Boxed, as above.
             let response = Box::pin(router.call(request)).await?;
-            // Before the answer, since Lambda freezes the process after it.
+            // Before the response, since Lambda freezes the process after it.
             metrics.flush();
             Ok::<Value, Error>(event::answer(response).await?)
         }
@@ -112,7 +115,7 @@ async fn run(router: Router, gateway: Gateway, metrics: Metrics) -> Result<(), E
     lambda_runtime::run(service_fn(handle)).await
 }
 
-/// What Lambda says of a request: its deadline, and what it is known by.
+/// Adds Lambda's information to a request: its deadline and its ids.
 fn tell(request: &mut Request, context: &Context) {
     let origin = request.extensions_mut().get_or_insert_default::<Origin>();
     origin.invocation_id = Some(context.request_id.clone());
@@ -122,7 +125,7 @@ fn tell(request: &mut Request, context: &Context) {
     }
 }
 
-/// How long an operation may take, by Lambda's deadline.
+/// The time that an operation may take, by Lambda's deadline.
 fn time_left(context: &Context) -> Option<Duration> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
     Some(Duration::from_millis(context.deadline).checked_sub(now)?.saturating_sub(RESERVE))

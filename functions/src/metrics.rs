@@ -3,15 +3,16 @@
 use metrics_cloudwatch_embedded::{Builder, Collector};
 use portmaster_registry::metrics;
 
-/// What CloudWatch finds them under.
+/// The namespace in which CloudWatch lists them.
 const NAMESPACE: &str = "Portmaster";
 
-/// Where the metrics go; nowhere, if the deployment has no name.
+/// Where the metrics go; none are written if the deployment has no name.
 #[derive(Clone, Copy)]
 pub(crate) struct Metrics(Option<&'static Collector>);
 
 impl Metrics {
-    /// Begins to collect. The one dimension is the deployment's name: fixed for a process, so it cannot explode.
+    /// Begins to collect. The only dimension is the deployment's name: it is fixed for a process, so their number
+    /// cannot explode.
     pub(crate) fn start(stack: Option<String>) -> Self {
         let Some(stack) = stack else { return Self(None) };
         match Builder::new().cloudwatch_namespace(NAMESPACE).with_dimension("Stack", stack).init() {
@@ -27,8 +28,8 @@ impl Metrics {
         }
     }
 
-    /// Writes what was counted since the last time. Lambda freezes the process between two requests, so this is to be
-    /// called before an answer is given.
+    /// Writes what was counted since the last time. Call it before a response is returned, since Lambda freezes the
+    /// process between two requests.
     pub(crate) fn flush(self) {
         let Some(collector) = self.0 else { return };
         if let Err(error) = collector.flush(std::io::stdout().lock()) {

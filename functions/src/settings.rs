@@ -7,7 +7,7 @@ use portmaster_registry::is_url;
 
 use crate::Gateway;
 
-/// What a function is told by its environment.
+/// The settings that a function reads from its environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// `TABLE_NAME`: the registry's table. There is no default.
@@ -16,50 +16,50 @@ pub struct Settings {
     pub offer_seconds: u32,
     /// `LOG_LEVEL`: how much to log; `info` if it is not set.
     pub log_level: String,
-    /// `STACK_NAME`: what tells this deployment's metrics from another's. Without it no metrics are written.
+    /// `STACK_NAME`: distinguishes this deployment's metrics from another's. Without it no metrics are written.
     pub stack: Option<String>,
-    /// `DYNAMODB_ENDPOINT`: another DynamoDB than AWS's.
+    /// `DYNAMODB_ENDPOINT`: the URL of another DynamoDB than that of AWS.
     pub endpoint: Option<String>,
-    /// What comes before the function.
+    /// The gateway in front of the function.
     pub gateway: Gateway,
 }
 
-/// What is wrong with a setting, in one line.
+/// A setting that is wrong, described in one line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
-    /// No table.
+    /// `TABLE_NAME` is not set.
     #[error("the environment variable TABLE_NAME is not set; it names the registry's DynamoDB table")]
     NoTable,
-    /// Not a table's name (*Amazon DynamoDB Developer Guide*, "Naming rules").
+    /// `TABLE_NAME` is not the name of a table (*Amazon DynamoDB Developer Guide*, "Naming rules").
     #[error("the environment variable TABLE_NAME must have 3 to 255 characters, of A-Z a-z 0-9 _ - and ., not {0:?}")]
     Table(String),
-    /// Not a lifetime.
+    /// `OFFER_SECONDS` is not a lifetime.
     #[error("the environment variable OFFER_SECONDS must be a whole number from 1 to {max}, not {0:?}", max = Registry::MAX_OFFER_SECONDS)]
     OfferSeconds(String),
-    /// Not a level.
+    /// `LOG_LEVEL` is not a level.
     #[error("the environment variable LOG_LEVEL must be one of {levels}, not {0:?}", levels = LEVELS.join(", "))]
     LogLevel(String),
-    /// Not a URL.
+    /// `DYNAMODB_ENDPOINT` is not a URL.
     #[error(
         "the environment variable DYNAMODB_ENDPOINT must be a URL such as http://127.0.0.1:8000, or empty for AWS, not {0:?}"
     )]
     Endpoint(String),
-    /// Not a mapping's key.
+    /// `API_MAPPING` is not the key of a mapping.
     #[error(
         "the environment variable API_MAPPING must be the key of an API mapping, of A-Z a-z 0-9 . _ ~ - and single slashes \
          between them, or empty, not {0:?}"
     )]
     Mapping(String),
-    /// Neither yes nor no.
+    /// `SERVE_DEFAULT_ROUTE` is neither true nor false.
     #[error("the environment variable SERVE_DEFAULT_ROUTE must be true or false, not {0:?}")]
     ServeDefaultRoute(String),
 }
 
 impl Settings {
-    /// The settings of this process.
+    /// Reads the settings of this process.
     ///
     /// # Errors
-    /// [`SettingsError`]: the first one that is wrong.
+    /// Returns [`SettingsError`] for the first setting that is wrong.
     pub fn from_environment() -> Result<Self, SettingsError> {
         Self::parse(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
     }

@@ -1,19 +1,20 @@
-//! Serving HTTP on a listener, with an end to every wait for a client.
+//! Serves HTTP on a listener, with a limit to every wait for a client.
 //!
-//! Not `axum::serve`, which waits for clients: for one that does not finish its request's head, for one that does not
-//! read its answer, and for both when it is told to stop. hyper has one timeout for the wait between two requests and for
-//! the head of the next one; here these are two. And it answers a client that has said that it sends no more (a
-//! half-closed connection).
+//! `axum::serve` would wait for clients without limit: for one that does not finish its request's head, for one that
+//! does not read its response, and for both when it should stop. hyper has a single timeout for the wait between two
+//! requests and for the head of the next one; here these are two. And this server still answers on a half-closed
+//! connection, whose client has announced that it sends no more.
 //!
-//! | what a connection waits for | how long | then |
+//! | a connection waits for | how long | then |
 //! |---|---|---|
 //! | the next request | [`Limits::idle`] | it is closed |
 //! | the rest of a request's head | [`Limits::head`] | it is closed |
-//! | its client, to take a part of an answer | [`Limits::unread`]; a second when stopping | it is closed |
+//! | its client, to read a part of a response | [`Limits::unread`]; a second when stopping | it is closed |
 //! | a request in progress | as long as the request may take | it is answered |
 //!
-//! Told to stop, it closes what is idle at once. There are at most as many connections as the process may have files
-//! open, less some for itself; where there is no room, idle connections are closed, and the next client waits until one is.
+//! When it is told to stop, it closes idle connections at once. There are at most as many connections as the process
+//! may have files open, less some for other files; at that limit idle connections are closed, and the next client waits
+//! until one is.
 
 use std::convert::Infallible;
 use std::io;
@@ -35,31 +36,31 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore, oneshot, watch};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// How long is waited for clients, and how many of them there are at most.
+/// How long the server waits for clients, and how many of them there are at most.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
-    /// How long a connection is kept for its client's next request. As nginx does it, and longer than most clients keep
-    /// theirs: who closes first never sends a request into a closing connection.
+    /// How long a connection is kept for its client's next request. As in nginx, and longer than most clients keep
+    /// theirs: a client that closes first never sends a request into a closing connection.
     idle: Duration,
     /// How long a client may take to send a request's head, from its first byte.
     head: Duration,
-    /// How long a client may take nothing of its answer.
+    /// How long a client may go without reading any of its response.
     unread: Duration,
-    /// How many connections there may be.
+    /// The maximum number of connections.
     most: usize,
 }
 
-/// How long a client may take nothing of its answer when the server is stopping.
+/// How long a client may go without reading any of its response when the server is stopping.
 const UNREAD_AT_THE_END: Duration = Duration::from_secs(1);
 
-/// How often a connection that should end is looked at.
+/// How often a connection that should end is checked.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Files that are not connections: the database's, the log, the runtime's own.
+/// Open files that are not connections: the database's, the log, the runtime's own.
 const OTHER_FILES: u64 = 64;
 
 impl Limits {
-    /// As many connections as there are files to be had, within reason.
+    /// As many connections as the file limit allows, within reason.
     fn usual() -> Self {
         let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         let most = usize::try_from(files.saturating_sub(OTHER_FILES).clamp(8, 4096)).unwrap_or(4096);
@@ -68,7 +69,7 @@ impl Limits {
     }
 }
 
-/// What answers the requests of all connections: a router, perhaps with something in front of it.
+/// A service that answers the requests of all connections: a router, perhaps with something in front of it.
 pub(crate) trait Answers:
     Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static
 {
@@ -79,7 +80,7 @@ impl<S> Answers for S where
 {
 }
 
-/// Serves until told to stop, then lets what has begun end.
+/// Serves until told to stop, then lets the requests in flight finish.
 pub(crate) async fn serve<S: Answers>(listener: TcpListener, service: S, stopped: oneshot::Receiver<()>) {
     serve_within(Limits::usual(), listener, service, stopped).await;
 }
@@ -103,7 +104,7 @@ async fn serve_within<S: Answers>(
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    // Out of file descriptors all the same, most likely: wait until some are free.
+                    // Probably out of file descriptors all the same: wait until some are free.
                     tracing::warn!(target: "portmaster::serve", %error, "a connection was not accepted");
                     crowded.notify_waiters();
                     sleep(Duration::from_millis(100)).await;
@@ -125,7 +126,7 @@ async fn serve_within<S: Answers>(
     let _ = room.acquire_many(u32::try_from(limits.most).unwrap_or(u32::MAX)).await;
 }
 
-/// A place for one more connection, once there is one.
+/// Waits for room for one more connection.
 async fn room_for_one(
     room: &Arc<Semaphore>,
     crowded: &Notify,
@@ -141,7 +142,7 @@ async fn room_for_one(
     }
 }
 
-/// Serves one connection to its end. One that breaks is its client's affair.
+/// Serves one connection to its end. A broken connection is its client's affair.
 async fn connection<S: Answers>(
     limits: Limits,
     stream: TcpStream,
@@ -172,21 +173,21 @@ async fn connection<S: Answers>(
                 is_closing = true;
                 if activity.is_idle() { return }
             }
-            // A client that was about to ask sees its connection close, as it does when the time is over.
+            // A client that was about to send a request sees its connection close, as it would at the idle limit.
             () = crowded.notified(), if !is_closing => if activity.is_idle() { return },
             () = sleep(LOOK), if is_closing => if activity.is_over() { return },
         }
     }
 }
 
-/// What a connection is doing.
+/// The activity of a connection.
 #[derive(Debug, Default)]
 struct Activity {
     /// How many requests have begun.
     begun: AtomicU64,
-    /// Whether one of them is not answered yet.
+    /// Whether one of them has not been answered yet.
     is_busy: AtomicBool,
-    /// Since when the client takes nothing of what is written.
+    /// Since when the client has read nothing of what is written.
     unread: Mutex<Option<Instant>>,
 }
 
@@ -195,19 +196,19 @@ impl Activity {
         self.unread.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Nothing is asked and nothing is to be sent. (A head of which only a part has arrived asks nothing.)
+    /// No request is in flight and no response is unread. (A partly received head is not a request yet.)
     fn is_idle(&self) -> bool {
         !self.is_busy.load(Ordering::Relaxed) && self.unread().is_none()
     }
 
-    /// Nothing is left to be done, or to be waited for.
+    /// Nothing is left to do or to wait for.
     fn is_over(&self) -> bool {
         let is_unread = |since: Instant| since.elapsed() >= UNREAD_AT_THE_END;
         !self.is_busy.load(Ordering::Relaxed) && self.unread().is_none_or(is_unread)
     }
 }
 
-/// While it lives, a request is in progress.
+/// A request is in flight while this lives.
 struct Busy(Arc<Activity>);
 
 impl Busy {
@@ -224,19 +225,19 @@ impl Drop for Busy {
     }
 }
 
-/// A stream that gives up a client which sends its head too slowly, or does not read.
+/// A stream that fails if its client sends a head too slowly, or does not read.
 struct Watched {
     limits: Limits,
     stream: TcpStream,
     activity: Arc<Activity>,
-    /// When the head must be there, and how many requests had begun before it.
+    /// When the head must have arrived, and how many requests had begun before it.
     head: Option<(Pin<Box<Sleep>>, u64)>,
-    /// When something must have been read.
+    /// When the client must have read something.
     unread: Option<Pin<Box<Sleep>>>,
 }
 
 impl Watched {
-    /// What a write came to, seen as progress or none.
+    /// The result of a write: records whether the client has read.
     fn written<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if result.is_ready() {
             if self.unread.take().is_some() {
@@ -258,12 +259,12 @@ impl AsyncRead for Watched {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let begun = this.activity.begun.load(Ordering::Relaxed);
-        // The head that was waited for is there.
+        // The head that was waited for has arrived.
         this.head.take_if(|(_, before)| *before != begun);
         let before = buffer.filled().len();
         let result = Pin::new(&mut this.stream).poll_read(cx, buffer);
         if buffer.filled().len() > before {
-            // What arrives while a request is in progress is its body, or waits for its turn.
+            // Bytes that arrive while a request is in flight belong to its body, or wait for their turn.
             if this.head.is_none() && !this.activity.is_busy.load(Ordering::Relaxed) {
                 this.head = Some((Box::pin(sleep(this.limits.head)), begun));
             }
@@ -319,7 +320,7 @@ mod tests {
     const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
     const LARGE: &[u8] = b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
-    /// A server with little patience.
+    /// A server with short limits.
     struct Server {
         address: std::net::SocketAddr,
         stop: Option<oneshot::Sender<()>>,
@@ -354,7 +355,7 @@ mod tests {
             stream
         }
 
-        /// How long it takes to stop.
+        /// Stops the server and returns the time that it took.
         async fn stop(mut self) -> Duration {
             let began = Instant::now();
             self.stop = None;
@@ -363,7 +364,7 @@ mod tests {
         }
     }
 
-    /// What still comes until the connection ends, and how long that takes.
+    /// Returns the bytes that still arrive until the connection ends, and how long that takes.
     async fn rest(mut stream: TcpStream) -> (String, Duration) {
         let (began, mut bytes) = (Instant::now(), Vec::new());
         let _ = timeout(Duration::from_secs(30), stream.read_to_end(&mut bytes)).await.expect("it ends");
@@ -378,7 +379,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_idle_connection_is_kept_for_a_while_and_then_closed() {
-        // A head has its own limit, which says nothing of the time between two requests.
+        // A head has its own limit, independent of the time between two requests.
         let server = Server::start(|limits| {
             limits.idle = Duration::from_millis(1500);
             limits.head = Duration::from_millis(100);
@@ -398,7 +399,7 @@ mod tests {
         let server = Server::start(|limits| limits.head = Duration::from_millis(300)).await;
         let (answer, took) = rest(server.send(b"GET / HT").await).await;
         assert!(answer.is_empty() && took < Duration::from_secs(5), "{answer} {took:?}");
-        // Nor is the next one's, byte by byte.
+        // The same holds for the next request's head, sent byte by byte.
         let mut stream = server.send(REQUEST).await;
         answered(&mut stream).await;
         let began = Instant::now();

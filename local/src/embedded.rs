@@ -1,6 +1,6 @@
-//! The embedded DynamoDB: dynoxide, called in this process. The registry reaches it through the SDK, down to the bytes of
-//! each request, so what runs here is what runs in the cloud; only the wire is left out. It listens nowhere unless it is
-//! told to.
+//! The embedded DynamoDB: dynoxide, called in this process. The registry reaches it through the SDK, down to the bytes
+//! of each request, so the code that runs here is the code that runs in the cloud; only the wire is left out. It does
+//! not listen unless it is told to.
 
 mod connector;
 mod perform;
@@ -35,7 +35,7 @@ use crate::StartError;
 use crate::connections::serve;
 use connector::answering;
 
-/// How often expired items are deleted. In the cloud it takes hours to days; nothing may depend on it.
+/// How often expired items are deleted. In the cloud this takes hours to days, so nothing may depend on it.
 pub(crate) const SWEEP: Duration = Duration::from_secs(60);
 
 /// A running embedded DynamoDB. Dropping it stops it.
@@ -46,11 +46,11 @@ pub struct Embedded {
     stop: Vec<Stop>,
     threads: Vec<JoinHandle<()>>,
     failed: Arc<Notify>,
-    /// Held as long as the data is in use.
+    /// Held while the data is in use.
     _lock: Option<File>,
 }
 
-/// Dropping it stops a thread.
+/// Stops a thread when it is dropped.
 #[derive(Debug)]
 enum Stop {
     Sweeping { _sender: mpsc::Sender<()> },
@@ -58,11 +58,11 @@ enum Stop {
 }
 
 impl Embedded {
-    /// Starts it with its data in a folder, or in memory only. `sweep` is how often it deletes what has expired; never,
-    /// if none.
+    /// Starts it with its data in a folder, or in memory only. `sweep` is how often it deletes expired items; without
+    /// it, never.
     ///
     /// # Errors
-    /// [`StartError`] where the folder cannot be used.
+    /// Returns [`StartError`] if the folder cannot be used.
     pub fn start(data: Option<&Path>, sweep: Option<Duration>) -> Result<Self, StartError> {
         let (database, lock) = match data {
             Some(folder) => open(folder).map(|(database, lock)| (database, Some(lock)))?,
@@ -78,8 +78,8 @@ impl Embedded {
         Ok(embedded)
     }
 
-    /// On a thread of its own: the database gives its lock to the requests that wait for it between two pages of a sweep,
-    /// and between two requests a sweep of a large table would keep everybody waiting for as long as it takes.
+    /// Runs on a thread of its own: the database gives its lock to waiting requests between two pages of a sweep,
+    /// whereas a sweep of a large table between two requests would keep every caller waiting until it ends.
     fn sweep(&mut self, database: Database, every: Duration) -> Result<(), StartError> {
         let (stop, stopped) = mpsc::channel::<()>();
         let failed = Arc::clone(&self.failed);
@@ -96,10 +96,10 @@ impl Embedded {
         Ok(())
     }
 
-    /// Serves it at an address too, without authentication. Gives the URL.
+    /// Serves it at an address too, without authentication. Returns the URL.
     ///
     /// # Errors
-    /// [`StartError`] where the address cannot be used.
+    /// Returns [`StartError`] if the address cannot be used.
     pub fn listen(&mut self, address: &str) -> Result<String, StartError> {
         let listen = |error| StartError::Listen { address: address.to_owned(), option: "--database-listen", error };
         let listener = std::net::TcpListener::bind(address).map_err(listen)?;
@@ -123,13 +123,13 @@ impl Embedded {
         Ok(url)
     }
 
-    /// Where it listens, if it does.
+    /// The address on which it listens, if it does.
     #[must_use]
     pub fn url(&self) -> Option<&str> {
         self.url.as_deref()
     }
 
-    /// The SDK's client of it, in this process.
+    /// An SDK client of it, in this process.
     #[must_use]
     pub fn client(&self) -> Client {
         let requests = self.requests.clone();
@@ -145,7 +145,7 @@ impl Embedded {
         Client::from_conf(in_process(http).interceptor(without_tokens()).build())
     }
 
-    /// Returns when the database has panicked. From then on nothing is done.
+    /// Returns when the database has panicked. It serves no request from then on.
     pub async fn failed(&self) {
         self.failed.notified().await;
     }
@@ -153,7 +153,7 @@ impl Embedded {
 
 impl Drop for Embedded {
     fn drop(&mut self) {
-        // What listens ends first, since its last requests are done by the database's thread.
+        // The listener ends first, since the database's thread performs its last requests.
         self.stop.clear();
         for thread in self.threads.drain(1..) {
             let _ = thread.join();
@@ -167,7 +167,7 @@ impl Drop for Embedded {
 
 fn open(folder: &Path) -> Result<(Database, File), StartError> {
     let unusable = |error: &dyn ToString| StartError::Data { folder: folder.to_owned(), reason: error.to_string() };
-    // The secrets of live offers are in there.
+    // The data has the secrets of live offers.
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| unusable(&error))?;
     let lock = File::create(folder.join("lock")).map_err(|error| unusable(&error))?;
     lock.try_lock().map_err(|error| match error {
@@ -175,11 +175,11 @@ fn open(folder: &Path) -> Result<(Database, File), StartError> {
         TryLockError::Error(error) => unusable(&error),
     })?;
     let path = folder.join("portmaster.db");
-    // Made here, empty, if it is not there: what SQLite makes beside it gets its mode.
+    // Created here, empty, if it is not there, so that the files that SQLite creates beside it get its mode.
     let made = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
     made.map_err(|error| unusable(&error))?;
     let path = path.to_str().ok_or_else(|| unusable(&"its name is not UTF-8"))?;
-    // Its first sentence; the rest is advice to whoever links the library.
+    // Its first sentence only; the rest is advice to programs that link the library.
     let cannot_open = |error: &dyn ToString| {
         let text = error.to_string();
         unusable(&format!("portmaster.db cannot be opened, {}", text.split(". ").next().unwrap_or_default()))
@@ -188,14 +188,15 @@ fn open(folder: &Path) -> Result<(Database, File), StartError> {
     Ok((database, lock))
 }
 
-/// For the SDK's client of the embedded DynamoDB: takes the `ClientRequestToken` off each transaction.
+/// For the SDK's client of the embedded DynamoDB: removes the `ClientRequestToken` from each transaction.
 ///
-/// The embedded DynamoDB keeps every token for ten minutes and walks all of them at every call, so that a busy registry
-/// would slow down by an order of magnitude. What the token is for, that a request sent twice is done once, holds here
-/// without it: one that is late is waited for and not sent again (there is no timeout of an attempt, and no connection
-/// that could break), and all are done in the order in which they were sent. A request that its call's deadline gave
-/// up may still be done, late as over any wire, but before whatever the call sends afterwards to clean up. Over a socket,
-/// in tests, a connection can break; there the registry recognizes its own items by their secrets and revisions.
+/// The embedded DynamoDB keeps every token for ten minutes and walks all of them at every call, which would slow a busy
+/// registry down by an order of magnitude. The guarantee of the token, that a request sent twice is performed once,
+/// holds here without it: a late response is waited for and the request is not sent again (attempts have no timeout,
+/// and there is no connection that could break), and requests are performed in the order in which they were sent. A
+/// request that was given up at its call's deadline may still be performed, late as over any wire, but before whatever
+/// the call sends afterwards to clean up. Over a socket, in tests, a connection can break; there the registry
+/// recognizes its own items by their secrets and revisions.
 #[must_use]
 pub fn without_tokens() -> impl Intercept + 'static {
     WithoutTokens

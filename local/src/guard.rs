@@ -1,4 +1,4 @@
-//! Checks requests before the router sees them, since no gateway has.
+//! Checks requests before the router sees them, as no gateway has done so.
 //!
 //! On one machine there is no authentication, so a request that a web page can make a browser send must not be enough.
 //! A page can send requests to any address, but it cannot hide its origin (`Origin`), and if it made a name of its own
@@ -19,31 +19,32 @@ use portmaster_http::{Kind, Problem};
 
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
 
-/// The rules, as the options have them.
+/// The rules, from the options.
 #[derive(Debug)]
 pub(crate) struct Rules {
     listening: IpAddr,
-    /// Names by which it may be asked for, besides `localhost`: the one in `--listen`, if it is one.
+    /// Names under which it may be called, besides `localhost`: the one in `--listen`, if it is a name, and the allowed
+    /// ones.
     names: Vec<String>,
-    /// Those of `--allow-host`: pages of these hosts may call as well.
+    /// The names of `--allow-host`, whose pages may call as well.
     allowed: Vec<String>,
 }
 
 impl Rules {
-    /// `listen` and `allowed` as the options have them; `listening` is what became of `listen`.
+    /// `listen` and `allowed` are the options; `listening` is the address to which `listen` resolved.
     pub(crate) fn new(listen: &str, listening: IpAddr, allowed: &[String]) -> Self {
         let names = host(listen).into_iter().chain(allowed.iter().cloned()).collect();
         Self { listening: listening.to_canonical(), names, allowed: allowed.to_vec() }
     }
 
-    /// Puts the problem into a request that is not to be served, and the path in its plain form into one that is.
+    /// Adds the problem to a request that must not be served, and sets the path of any other to its plain form.
     fn apply<B>(&self, request: &mut Request<B>) {
         let judged = self.judge(request.method(), request.version(), request.uri(), request.headers());
         match decoded(request.uri().path()) {
             Ok(path) if path == request.uri().path() => {}
             Ok(path) => *request.uri_mut() = with_path(request.uri(), path),
             Err(problem) => {
-                // So that no route matches, and the log does not say that one did.
+                // So that no route matches, and the log does not report one.
                 *request.uri_mut() = Uri::from_static("/");
                 request.extensions_mut().insert(Refused(problem));
             }
@@ -58,11 +59,11 @@ impl Rules {
         let mut hosts = headers.get_all(HOST).iter().map(HeaderValue::as_bytes);
         let named = match (hosts.next(), hosts.next()) {
             (Some(host), None) => Some(host),
-            // As RFC 9112, section 3.2, has it. No browser leaves it out; clients of HTTP/1.0 may.
+            // As RFC 9112, section 3.2, requires. No browser omits it; clients of HTTP/1.0 may.
             (None, _) if version < Version::HTTP_11 => None,
             _ => return Err(Problem::new(Kind::InvalidRequest, "Send the header Host, once (RFC 9112, section 3.2).")),
         };
-        // An absolute target names the host as well. Whichever a proxy believes: both must be ours.
+        // An absolute target names the host as well. A proxy may believe either, so both must be ours.
         let target = uri.authority().map(|authority| authority.as_str().as_bytes());
         for asked in named.into_iter().chain(target) {
             let asked = std::str::from_utf8(asked).ok().and_then(host).ok_or_else(|| misdirected(None))?;
@@ -75,13 +76,14 @@ impl Rules {
                 return Err(cross_origin(origin));
             }
         }
-        // Browsers send an `Origin` with everything that is not GET or HEAD. Where one did not, this still says that it
-        // was another site's page. (A link to a GET may stand anywhere, and its answer can be read by no other page.)
+        // Browsers send an `Origin` with everything that is not GET or HEAD. If one did not, this header still shows
+        // that another site's page sent the request. (A link to a GET may be on any page, and no other page can read
+        // its response.)
         let site = headers.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes);
         if !method.is_safe() && !matches!(site, None | Some(b"same-origin" | b"none")) {
             return Err(cross_origin(&HeaderValue::from_static("another site")));
         }
-        // A page may leave the type out where it cannot send JSON's without asking first.
+        // A page may omit the type when it cannot send JSON's without a preflight request.
         let has_body = headers.contains_key(TRANSFER_ENCODING)
             || headers.get(CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0");
         if headers.contains_key(ORIGIN) && has_body && !headers.contains_key(CONTENT_TYPE) {
@@ -91,14 +93,14 @@ impl Rules {
         Ok(())
     }
 
-    /// Whether the registry goes by this host. The port in it does not count: in front of a container or a tunnel it is
-    /// another one, and no page chooses a name by it.
+    /// Whether the registry is known by this host. The port in it is ignored: in front of a container or a tunnel it is
+    /// another one, and a page's own name does not depend on it.
     fn is_asked_for(&self, asked: &str) -> bool {
         if asked == "localhost" || self.names.iter().any(|name| name == asked) {
             return true;
         }
-        // Where it listens on every address, the machine's cannot be told from here (it may be behind another one's).
-        // No page has an address for its name but one that is served from there.
+        // If it listens on every address, it cannot know the machine's own (it may be behind another one's). Only a
+        // page that is served from an address has that address for its name.
         asked.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| {
             let ip = ip.to_canonical();
             ip.is_loopback() || ip == self.listening || self.listening.is_unspecified()
@@ -153,7 +155,7 @@ fn cross_origin(origin: &HeaderValue) -> Problem {
     Problem::new(Kind::CrossOrigin, detail)
 }
 
-/// A service that sees only what the rules let through, and answers the rest as they say.
+/// A service that forwards the requests that the rules allow, and answers the others with the problem.
 #[derive(Clone, Debug)]
 pub(crate) struct Guard<S> {
     rules: Arc<Rules>,
@@ -181,7 +183,7 @@ impl<S: Service<Request<B>>, B> Service<Request<B>> for Guard<S> {
 mod tests {
     use super::*;
 
-    /// The kind of problem that a request gets; none if it is served.
+    /// The kind of problem with which a request is refused; none if it is served.
     fn kind(rules: &Rules, method: &str, headers: &[(&str, &str)]) -> Option<Kind> {
         let mut request = Request::builder().method(method).uri("/v1/services");
         for (name, value) in headers {

@@ -1,12 +1,13 @@
-//! The log of a server that must not wait for whoever reads it.
+//! The log of a server that must never wait for the log's reader.
 //!
-//! Standard error may be a pipe that nobody empties, or a terminal that somebody stopped. Written directly, the log would
-//! then stop the requests, and the server's end with them. So lines go into a queue, and a thread of its own writes them;
-//! where the queue is full a line is dropped and counted, and as soon as there is room again the log says how many were.
+//! Standard error may be a pipe that nobody empties, or a terminal that somebody stopped. Synchronous writes would then
+//! block the requests, and the server's shutdown with them. So lines go into a queue, and a thread of its own writes
+//! them; when the queue is full a line is dropped and counted, and as soon as there is room again the log reports how
+//! many were.
 //!
-//! Of our own, since the usual library for this (`tracing-appender`) prints to standard output when its queue is full at
-//! the end, which can wait for ever or panic where that is closed, and tells nobody in the log what it dropped. (The
-//! functions write synchronously: Lambda freezes a process after its answer.)
+//! We do not use the usual library (`tracing-appender`): when its queue is full at the end it prints to standard
+//! output, which can wait for ever or panic if that is closed, and it does not log how many lines it dropped. (The
+//! functions write synchronously: Lambda freezes a process after its response.)
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -17,13 +18,13 @@ use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// How many bytes may wait: some ten thousand lines.
+/// How many bytes may be queued: some ten thousand lines.
 const ROOM: usize = 4 * 1024 * 1024;
 
 /// How many are written at once.
 const BATCH: usize = 64 * 1024;
 
-/// How long the end waits for the reader of the log.
+/// How long the shutdown waits for the reader of the log.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The queue. Clones share it.
@@ -33,9 +34,9 @@ pub struct Log(Arc<Queue>);
 #[derive(Debug, Default)]
 struct Queue {
     state: Mutex<State>,
-    /// There is something to write.
+    /// Signals that there is something to write.
     filled: Condvar,
-    /// There is nothing to write, nor being written.
+    /// Signals that nothing is queued or being written.
     emptied: Condvar,
 }
 
@@ -51,7 +52,7 @@ impl Log {
     /// Starts the log on standard error.
     ///
     /// # Errors
-    /// Where there is no standard error, or no thread to be had.
+    /// If there is no standard error, or no thread can be started.
     pub fn start(level: &str) -> io::Result<Self> {
         // Not `io::stderr()`, whose lock would be held while a write waits.
         let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
@@ -59,8 +60,8 @@ impl Log {
             tracing::warn!(target: "portmaster::log", dropped, "lines were dropped: nobody read them in time");
         })?;
         portmaster_http::log::start_with(level, log.clone());
-        // The default hook prints to standard error itself. What a panic says may have anything in it, so it is where it
-        // happened that is logged, and what it says only where that is a fixed text.
+        // The default hook prints to standard error itself. The message of a panic may contain anything, so the log has
+        // its location, and its message only if that is a fixed text.
         std::panic::set_hook(Box::new(|panic| {
             let place = panic.location().map(ToString::to_string).unwrap_or_default();
             let message = panic.payload().downcast_ref::<&str>().copied().unwrap_or_default();
@@ -77,22 +78,22 @@ impl Log {
             loop {
                 let (batch, dropped) = queue.take();
                 if dropped > 0 {
-                    // The queue has room: it was emptied, or a batch of it, just now.
+                    // The queue has room, since a batch has just been taken from it.
                     tell(dropped);
                 }
-                // A log that cannot be written is no reason to stop.
+                // A failure to write the log is no reason to stop.
                 let _ = writer.write_all(&batch);
             }
         })?;
         Ok(log)
     }
 
-    /// Writes a line that is no event.
+    /// Writes a line that is not an event.
     pub fn say(&self, line: &str) {
         self.0.push(format!("{line}\n").into_bytes());
     }
 
-    /// Waits until everything is written, or for a second: whoever has not read by then does not keep the server.
+    /// Waits until everything is written, or for a second: a reader that is slower than that does not delay the server.
     pub fn finish(&self) {
         let is_busy = |state: &mut State| state.is_writing || !state.lines.is_empty();
         let _ = self.0.emptied.wait_timeout_while(self.0.lock(), PATIENCE, is_busy);
@@ -101,7 +102,7 @@ impl Log {
 
 impl Queue {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Whole after every statement.
+        // The state is consistent after every statement.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -117,7 +118,7 @@ impl Queue {
         self.filled.notify_one();
     }
 
-    /// What to write next, and how many lines were dropped since the last time. Waits until there is something.
+    /// The next bytes to write, and the number of lines dropped since the last time. Waits until there is something.
     fn take(&self) -> (Vec<u8>, u64) {
         let mut state = self.lock();
         state.is_writing = false;

@@ -8,8 +8,8 @@ use mimalloc::MiMalloc;
 use portmaster_local::{Log, Options, Server};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// A fifth of the server's time went into the system's allocator: each request passes through two HTTP servers, a client
-/// and an SDK that copies a lot.
+/// A fifth of the server's time was spent in the system's allocator: each request passes through two HTTP servers, a
+/// client and an SDK that copies a lot.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
     let code = match result {
         Ok(code) => code,
         Err(why) => {
-            // In one line, and through the log, which waits for nobody.
+            // In one line, and through the log, which does not block.
             log.say(&format!("portmasterd: {why}"));
             ExitCode::FAILURE
         }
@@ -38,24 +38,24 @@ fn main() -> ExitCode {
     code
 }
 
-/// Serves until it is told to stop. An error is a line on why it does not.
+/// Serves until it is told to stop. The error is one line that says why it cannot.
 async fn run(options: Options) -> Result<ExitCode, String> {
     // Before anything is started, so that no signal is missed.
     let signals = || Ok::<_, std::io::Error>((signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?));
     let (mut interrupt, mut terminate) = signals().map_err(|error| error.to_string())?;
     let server = Server::start(options).await.map_err(|error| error.to_string())?;
-    // Beside everything else: if nobody is there to read it, that is no reason not to serve, nor not to stop.
+    // In a thread of its own: a greeting that nobody reads must delay neither serving nor stopping.
     let greeting = format!("{}\n", server.greeting());
     std::thread::spawn(move || std::io::stdout().write_all(greeting.as_bytes()));
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
-        // At once, and no request ends: none can.
+        // At once, since no request in flight can end.
         failure = server.failed() => return Err(failure.to_string()),
     }
     tokio::select! {
         stopped = server.stop() => stopped.map(|()| ExitCode::SUCCESS).map_err(|error| error.to_string()),
-        // Asked a second time: at once. What was acknowledged is on the disk.
+        // A second signal stops it at once. Everything that was acknowledged is on the disk.
         _ = interrupt.recv() => Ok(ExitCode::FAILURE),
         _ = terminate.recv() => Ok(ExitCode::FAILURE),
     }

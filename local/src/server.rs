@@ -1,4 +1,4 @@
-//! Starting and stopping the registry.
+//! Starts and stops the registry.
 
 use std::fmt::Write as _;
 use std::io;
@@ -22,17 +22,17 @@ use crate::embedded::{Embedded, SWEEP};
 use crate::guard::{Guard, Rules};
 use crate::options::Options;
 
-/// How long the table may take to answer at the start.
+/// How long the table may take to respond at the start.
 const START: Duration = Duration::from_secs(10);
 
 /// How often the reconciler runs, and how long it may take; as in the cloud.
 const RECONCILE: Duration = Duration::from_secs(15 * 60);
 const RECONCILE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
-/// How long requests that have begun may take to end: an operation's time, and what its answer takes.
+/// How long requests in flight may take to end: an operation's time, and that of its response.
 const STOP: Duration = Duration::from_secs(15);
 
-/// Why there is no registry; one line each.
+/// The reasons why the registry cannot run, each in one line.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Another program has the address, or it is not this machine's.
@@ -42,7 +42,7 @@ pub enum StartError {
         address: String,
         /// The option that asked for it.
         option: &'static str,
-        /// What the system said.
+        /// The system's error.
         error: io::Error,
     },
     /// The folder is not usable.
@@ -50,7 +50,7 @@ pub enum StartError {
     Data {
         /// The folder.
         folder: PathBuf,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
     /// Another registry has the folder.
@@ -74,21 +74,21 @@ pub enum StartError {
     NoTable {
         /// The table.
         table: String,
-        /// Where it was looked for.
+        /// The endpoint at which it was looked for.
         endpoint: String,
     },
-    /// The other DynamoDB is out of reach, or refuses.
+    /// The other DynamoDB is unreachable, or refuses.
     #[error("cannot use the DynamoDB at {endpoint}: {error}; check --dynamodb-endpoint, and region and credentials")]
     Unreachable {
-        /// Where it was looked for.
+        /// The endpoint.
         endpoint: String,
-        /// Why not.
+        /// The reason.
         error: StoreError,
     },
-    /// The embedded DynamoDB panicked. Whatever was acknowledged is on the disk.
+    /// The embedded DynamoDB panicked. Everything that was acknowledged is on the disk.
     #[error("the embedded DynamoDB failed, see the log; what was acknowledged is in the folder of --data: start again")]
     Failed,
-    /// It did not stop as it should.
+    /// The registry did not stop cleanly.
     #[error("stopped, but not cleanly: {0}")]
     Stop(String),
 }
@@ -115,12 +115,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a registry. It answers once this returns.
+    /// Starts a registry. It serves requests once this returns.
     ///
     /// # Errors
-    /// [`StartError`].
+    /// Returns [`StartError`].
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        // First, since it is what most often fails, and nothing has been touched yet.
+        // First, since it fails most often, and nothing has been touched yet.
         let listen = |error| StartError::Listen { address: options.listen.clone(), option: "--listen", error };
         let listener = TcpListener::bind(&options.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
@@ -141,7 +141,7 @@ impl Server {
         Ok(Self { address, greeting, stop, serving, reconciling, embedded })
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -153,7 +153,8 @@ impl Server {
         &self.greeting
     }
 
-    /// Returns when the registry cannot go on: its embedded database has failed. It never does with another database.
+    /// Returns when the registry cannot continue: its embedded database has failed. With another database it never
+    /// returns.
     pub async fn failed(&self) -> StartError {
         match &self.embedded {
             Some(embedded) => embedded.failed().await,
@@ -162,10 +163,10 @@ impl Server {
         StartError::Failed
     }
 
-    /// Lets the requests that have begun end, and stops.
+    /// Lets the requests in flight finish, and stops.
     ///
     /// # Errors
-    /// [`StartError::Stop`].
+    /// Returns [`StartError::Stop`].
     pub async fn stop(self) -> Result<(), StartError> {
         self.reconciling.abort();
         drop(self.stop);

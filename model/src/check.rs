@@ -1,4 +1,4 @@
-//! Checking a world, and telling a counterexample.
+//! Checks a world, and reports a counterexample.
 
 use std::time::{Duration, Instant};
 
@@ -9,36 +9,36 @@ use crate::model::Protocol;
 use crate::properties::Property;
 use crate::world::World;
 
-/// What a check came to.
+/// The result of a check.
 #[derive(Clone, Debug)]
 pub struct Checked {
-    /// How many different states there are, or were seen before the first counterexample.
+    /// The number of different states, or of those seen before the first counterexample.
     pub states: usize,
-    /// How many steps the longest way from the beginning has.
+    /// The number of steps in the longest path from the initial state.
     pub depth: usize,
     /// How long it took.
     pub took: Duration,
-    /// A shortest way to a state where something does not hold.
+    /// A shortest path to a state in which a property does not hold.
     pub counterexample: Option<Counterexample>,
 }
 
-/// How a property is violated.
+/// The violation of a property.
 #[derive(Clone, Debug)]
 pub struct Counterexample {
-    /// Which do not hold in the last state.
+    /// The properties that do not hold in the last state.
     pub properties: Vec<Property>,
-    /// The steps to it.
+    /// The steps that lead to it.
     pub steps: Vec<String>,
 }
 
-/// Goes through the states of a world, all of them if nothing is wrong, with the protocol as it is or without one
+/// Explores the states of a world, all of them if nothing is wrong, with the protocol as it is or without one
 /// condition.
 #[must_use]
 pub fn check(world: &World, without: Option<Condition>, threads: usize) -> Checked {
     check_some(world, without, threads, usize::MAX)
 }
 
-/// The same, but not (much) more states than this.
+/// Like `check`, but stops at about this many states.
 #[must_use]
 pub fn check_some(world: &World, without: Option<Condition>, threads: usize, at_most: usize) -> Checked {
     let began = Instant::now();
@@ -50,7 +50,7 @@ pub fn check_some(world: &World, without: Option<Condition>, threads: usize, at_
         .target_state_count(at_most)
         .spawn_bfs()
         .join();
-    // Of two properties that are violated after equally many steps always the same one: the map has no order.
+    // If two properties are violated after equally many steps, always the same one is reported: the map has no order.
     let shortest =
         checker.discoveries().into_iter().min_by_key(|(property, path)| (path.clone().into_actions().len(), *property));
     let counterexample = shortest.map(|(_, path)| {

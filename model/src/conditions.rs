@@ -1,11 +1,11 @@
-//! Every condition of the design, each a switch: the model without one is a mutant, and a world must notice.
+//! Every condition of the design as a switch: the model without one is a mutant, which a world must catch.
 
 /// Whether a condition can be left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Needed {
     /// No: without it a property fails in this world.
     In(&'static str),
-    /// Not by the properties, in any world; why it is there.
+    /// Yes: no property fails without it in any world. The text says why it is kept.
     Spare(&'static str),
 }
 

@@ -1,9 +1,9 @@
-//! What callers were told: the part of a state that no item holds, and that the properties are about.
+//! The claims that callers were shown: the part of a state that no item holds, and that the properties are about.
 
 use crate::properties::Property;
 use crate::table::{Moment, Name, Port, Secret, ServiceId, Tick};
 
-/// A claim that somebody was told of.
+/// A claim that a caller was shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Told {
     pub(crate) secret: Secret,
@@ -11,23 +11,23 @@ pub(crate) struct Told {
     pub(crate) service: ServiceId,
     pub(crate) name: Name,
     pub(crate) expires: Tick,
-    /// Until when its key must give it again, if it was asked for with one.
+    /// Until when its key must return it again, if it was made with one.
     pub(crate) key_until: Option<Tick>,
     /// When it became an allocation.
     pub(crate) accepted: Option<Moment>,
     pub(crate) accept_told: bool,
     pub(crate) reject_told: bool,
-    /// Rejected, released, or withdrawn by its maker: who was told of it has no claim any more.
+    /// Rejected, released, or withdrawn by its maker: the caller that was shown it no longer has it.
     pub(crate) ended: bool,
 }
 
-/// Everything that was told, by secret, and what was seen to go wrong on the way.
+/// All claims that were shown to callers, by secret, and the violations seen on the way.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct History {
     pub(crate) told: Vec<Told>,
-    /// Claims withdrawn by their makers before anybody was told.
+    /// Claims withdrawn by their makers before any caller was shown them.
     withdrawn: u64,
-    /// Properties of single steps that did not hold.
+    /// Properties of single steps that were violated.
     broken: u16,
 }
 
@@ -36,7 +36,7 @@ impl History {
         self.told.iter_mut().find(|told| told.secret == secret)
     }
 
-    /// An offer is told, perhaps again.
+    /// Records that a caller was shown an offer, perhaps again.
     pub(crate) fn tell(&mut self, told: Told) {
         if self.find(told.secret).is_none() {
             let ended = self.withdrawn & (1 << told.secret) != 0;
@@ -45,7 +45,7 @@ impl History {
         }
     }
 
-    /// Nobody who was told of this claim can rely on it any more, and rightly so.
+    /// Ends a claim: no caller that was shown it may rely on it any more.
     pub(crate) fn end(&mut self, secret: Secret) {
         match self.find(secret) {
             Some(told) => told.ended = true,
@@ -65,7 +65,7 @@ impl History {
 }
 
 impl Told {
-    /// Whether who was told of it may rely on it: it is accepted, or no clock can think it dead.
+    /// Whether a caller that was shown it may rely on it: it is accepted, or no clock considers it dead.
     pub(crate) fn stands(&self, fastest_now: Tick) -> bool {
         !self.ended && (self.accepted.is_some() || self.expires > fastest_now)
     }

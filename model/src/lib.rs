@@ -1,11 +1,11 @@
 //! The protocol of `docs/protocol.md`, checked: every state of small worlds.
 //!
-//! A world has two or three ports, one or two names and services, a few calls in progress, and a few things that may go
-//! wrong: replies that are lost, requests that arrive late, functions that stop, clocks that differ, TTL. `stateright`
-//! goes through all the ways in which these can interleave, and the seven invariants must hold in every state. Then the
-//! same with one condition left out, which must be noticed: see [`Condition`].
+//! A world has two or three ports, one or two names and services, a few calls in progress, and a few possible faults:
+//! responses that are lost, requests that arrive late, functions that stop, clocks that differ, TTL. `stateright`
+//! explores all the ways in which these can interleave, and the seven invariants must hold in every state. Then the
+//! same is repeated with one condition left out, and a world must catch it: see [`Condition`].
 //!
-//! `cargo run -p portmaster-model --release -- --help` says what it can do; `docs/model.md` is what it says.
+//! `cargo run -p portmaster-model --release -- --help` lists its commands; `docs/model.md` is its output.
 
 mod check;
 mod conditions;

@@ -5,22 +5,22 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use portmaster_model::{Condition, World, check_some, document, larger_worlds, worlds};
 
-/// Goes through every state of small worlds in which the protocol runs, and looks whether its invariants hold.
+/// Explores every state of small worlds in which the protocol runs, and checks whether its invariants hold.
 #[derive(Parser)]
 #[command(version)]
 struct Options {
     #[command(subcommand)]
     command: Command,
-    /// How many states to look at in each world, at most.
+    /// The maximum number of states to explore in each world.
     #[arg(long, global = true, default_value_t = usize::MAX)]
     at_most: usize,
-    /// How many threads. With one, a counterexample is always the same, and a shortest one.
+    /// The number of threads. With one, a counterexample is always the same, and a shortest one.
     #[arg(long, global = true, default_value_t = 1)]
     threads: usize,
     /// Only this world.
     #[arg(long, global = true)]
     world: Option<String>,
-    /// More lost replies, late requests and stopped functions in each world: up to hundreds of times the states.
+    /// More lost responses, late requests and stopped functions in each world: up to hundreds of times as many states.
     #[arg(long, global = true)]
     larger: bool,
 }
@@ -29,7 +29,7 @@ struct Options {
 enum Command {
     /// Checks the protocol as it is.
     Worlds,
-    /// Checks it without a condition, and tells the first counterexample of each world.
+    /// Checks it without a condition, and prints the first counterexample of each world.
     Without {
         /// The condition, as `docs/model.md` calls it; all of them if none is given.
         condition: Option<String>,

@@ -1,4 +1,4 @@
-//! The protocol in a world, as `stateright` sees it: states, what may happen next, and what comes of it.
+//! The protocol in a world, as `stateright` sees it: states, possible actions, and their results.
 
 use std::hash::Hash;
 
@@ -29,25 +29,25 @@ pub(crate) struct Protocol {
 pub(crate) struct Process {
     pub(crate) pc: Pc,
     pub(crate) skew: Tick,
-    /// How many secrets or revisions it has made.
+    /// How many secrets or revisions it has generated.
     pub(crate) fresh: u8,
-    /// The offer that it was told of, or that its caller has from before.
+    /// The offer that it returned to its caller.
     pub(crate) got: Option<(Secret, Port)>,
     pub(crate) offer: Offering,
     /// A release that has ended an allocation may not end another.
     pub(crate) released: bool,
-    /// When it was over, for a release: it may not end what began later.
+    /// When a release ended: it may not end an allocation that began later.
     pub(crate) closed: Option<Moment>,
 }
 
-/// What an offer in the making knows (`Attempt` in `operations/offer.rs`).
+/// The knowledge of an offer in progress (`Attempt` in `operations/offer.rs`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Offering {
     pub(crate) rule: Rule,
     pub(crate) affinity: Option<Instance>,
     /// The secret that the key may replace.
     pub(crate) replaces: Option<Secret>,
-    /// The claims of this call whose fate is not certain, and their expiry.
+    /// The claims of this call with an ambiguous outcome, and their expiry.
     pub(crate) made: [Option<(Secret, Tick)>; ATTEMPTS],
     pub(crate) tries: u8,
 }
@@ -59,10 +59,10 @@ pub(crate) struct State {
     pub(crate) moment: Moment,
     pub(crate) table: Table,
     pub(crate) veil: Option<Veil>,
-    /// What an eventually consistent read may see; kept only for mutants that read so.
+    /// The table that an eventually consistent read may see; kept only for mutants that read so.
     pub(crate) stale: Option<Table>,
     pub(crate) calls: Vec<Process>,
-    /// Copies of requests on their way, whose replies nobody waits for.
+    /// Copies of requests in flight whose responses nobody waits for.
     pub(crate) flight: Vec<(u8, Write)>,
     pub(crate) lost: u8,
     pub(crate) late: u8,
@@ -70,22 +70,22 @@ pub(crate) struct State {
     pub(crate) history: History,
 }
 
-/// What may happen.
+/// The possible actions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// A call does its next request, or chooses.
+    /// A call sends its next request, or chooses.
     Go(u8, u8),
-    /// A call's request is done, and its reply is lost.
+    /// A call's request is performed, and its response is lost.
     Lose(u8),
     /// A call's request is late; it is sent again, or given up.
     Late(u8),
-    /// A call's time is over while its request is in doubt, or while it waits.
+    /// A call's time is over while its request has an ambiguous outcome, or while it waits.
     GiveUp(u8),
     /// A function stops.
     Stop(u8),
     /// A late request arrives.
     Arrive(u8),
-    /// One more item of a half-seen transaction is to be seen.
+    /// One more item of a partly visible transaction becomes visible.
     Show(Key),
     /// TTL deletes an item.
     Ttl(Key),
@@ -100,7 +100,7 @@ impl Protocol {
         Self { world, without, slowest, fastest }
     }
 
-    /// Whether the protocol has a condition; all but one, in a mutant.
+    /// Whether the protocol has a condition; a mutant lacks one.
     pub(crate) fn has(&self, condition: Condition) -> bool {
         self.without != Some(condition)
     }
@@ -118,7 +118,7 @@ impl Protocol {
         self.fastest
     }
 
-    /// The revision of a new service, or of one written in place of another. Without randomness it counts.
+    /// The revision of a new service, or of one written in place of another. Without randomness it is counted.
     pub(crate) fn revision(&self, call: usize, fresh: u8, old: Option<u8>) -> u8 {
         if self.has(Condition::RevisionRandom) { 16 + call as u8 * 8 + fresh } else { old.map_or(1, |old| old + 1) }
     }
@@ -192,7 +192,7 @@ impl Protocol {
         let Some(reply) = (Step { protocol: self, state, call }).apply(&write, None) else { return false };
         state.flight.remove(place);
         if matches!(reply, Reply::Done) && self.world.tokens && write.has_token() && self.has(Condition::StableToken) {
-            // What is sent again under the token will be answered as done, and its other copies do nothing.
+            // A retry under the token will succeed without effect, and so will its other copies.
             state.flight.retain(|copy| *copy != (owner, write));
             if let Pc::Send { write: sent, committed, .. } = &mut state.calls[call].pc
                 && *sent == write
@@ -211,7 +211,7 @@ impl Model for Protocol {
     fn init_states(&self) -> Vec<State> {
         let mut states = vec![self.start()];
         for call in &self.world.calls {
-            // A call that acts for the holder of a claim which was there before.
+            // There is one initial state for each combination of skews.
             states = states
                 .into_iter()
                 .flat_map(|state| {

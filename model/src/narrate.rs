@@ -7,7 +7,7 @@ use crate::world::{Of, Script};
 use crate::writes::{Removal, Resize, Rule, Why, Write};
 
 impl Protocol {
-    /// What happens in a step.
+    /// Describes a step.
     pub(crate) fn describe(&self, state: &State, action: Action) -> String {
         let who = |call: u8| {
             let skew = match state.calls[usize::from(call)].skew {
@@ -17,7 +17,7 @@ impl Protocol {
             let script = script(self.world.calls[usize::from(call)].script);
             format!("{} ({script}{skew})", (b'A' + call) as char)
         };
-        // A write says what the clock shows when it is sent.
+        // A write carries the time that the clock shows when it is sent.
         let pc = |call: u8| match state.calls[usize::from(call)].pc {
             Pc::Send { write, doubt, committed: false, then } => {
                 let mut state = state.clone();

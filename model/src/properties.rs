@@ -1,34 +1,35 @@
 //! The seven invariants of `docs/protocol.md`, and two more, as properties of a state.
 //!
-//! Some are seen in the state: who holds what, and what was told. What only a step shows (an accept of another's offer)
-//! is flagged when it happens.
+//! Some are visible in the state: who holds which port, and what callers were shown. Violations that only a step shows
+//! (an accept of another's offer) are flagged when they happen.
 
 use stateright::Property as Checked;
 
 use crate::model::{Protocol, State};
 use crate::table::{PORTS, SERVICES, contains};
 
-/// What must always hold.
+/// The properties that must always hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Property {
     /// 1: at most one live holder per port.
     Ports,
     /// 2: at most one live holder per name of a service.
     Names,
-    /// 3: ranges never overlap, and Ranges has them all.
+    /// 3: ranges never overlap, and Ranges has all of them.
     Ranges,
-    /// 4: an offer that was told is in the range of its service.
+    /// 4: an offer that a caller was shown is in the range of its service.
     Services,
-    /// 5: only its secret accepts or rejects an offer, only while it is live; accepting twice gives one answer; of
-    /// accept and reject one wins.
+    /// 5: only its secret accepts or rejects an offer, and only while it is live; accepting twice returns the same
+    /// response; of accept and reject one wins.
     Secrets,
-    /// 6: what was returned stands, until it is rejected, released, or expired; and what nobody was told of expires.
+    /// 6: a returned claim stands until it is rejected, released, or expired; and a claim that no caller was shown
+    /// expires.
     Survival,
     /// 7: the reconciler removes nothing live.
     Reconciler,
-    /// P8: while its claim is live, a key stands for it.
+    /// P8: while its claim is live, a key returns it.
     Keys,
-    /// A refusal was true: `name-taken` was about another's claim, `service-exists` about another's service.
+    /// A refusal is true: `name-taken` is about another's claim, `service-exists` about another's service.
     Answers,
 }
 
@@ -62,7 +63,7 @@ impl Property {
         }
     }
 
-    /// What it says.
+    /// Its text.
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
@@ -133,7 +134,7 @@ impl Property {
     }
 }
 
-/// A holder is who has a live item, by the slowest clock, or was told of a claim that no clock can think dead. Secrets
+/// A holder has an item that is live by the slowest clock, or was shown a claim that no clock considers dead. Secrets
 /// are below 64, so a set of them is a number.
 fn one_holder_per_port(protocol: &Protocol, state: &State) -> bool {
     let mut holders = [0_u64; PORTS];

@@ -1,4 +1,4 @@
-//! `docs/model.md`: what was checked, as the check itself says it.
+//! `docs/model.md`: the results of the check, written by the check itself.
 
 use std::fmt::{self, Write as _};
 
@@ -8,15 +8,15 @@ use crate::properties::Property;
 use crate::world::World;
 use crate::worlds::worlds;
 
-/// What stands before the tables.
+/// The text before the tables.
 const HEAD: &str = include_str!("report/head.md");
-/// What stands after them.
+/// The text after the tables.
 const FOOT: &str = include_str!("report/foot.md");
 
-/// Checks every world and every mutant, and writes it all down.
+/// Checks every world and every mutant, and writes the document.
 ///
 /// # Errors
-/// What does not hold: a world with a violation, or a mutant that its world does not catch.
+/// The violation: a property that fails in a world, or a mutant that its world does not catch.
 pub fn document() -> Result<String, String> {
     let worlds = worlds();
     let mut text = HEAD.to_owned();

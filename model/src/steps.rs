@@ -1,7 +1,8 @@
-//! Calls in progress: at which request each one is, and what its reply leads to.
+//! Calls in progress: the next request of each one, and the effect of its response.
 //!
-//! One step is one request to DynamoDB, with all that follows from its reply up to the next one. What a function decides
-//! by its memory or by chance (a candidate, whether a remembered range covers a port) is any choice.
+//! One step is one request to DynamoDB, with everything that follows from its response up to the next one. Wherever a
+//! function decides by its memory or by chance (a candidate, whether a remembered range covers a port), the model
+//! allows any choice.
 
 mod holder;
 mod offer;
@@ -18,19 +19,19 @@ use crate::table::{Instance, Key, Port, PortItem, Ranges, Request, Secret, Servi
 use crate::world::{Of, Script};
 use crate::writes::{Losses, Removal, Reply, Write};
 
-/// Where a call is: at the next request that it sends.
+/// The position of a call: the next request that it sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Pc {
     /// It has not begun.
     Idle,
     /// It was answered, or its function stopped.
     Done,
-    /// A write on its way.
+    /// A write in flight.
     Send {
         write: Write,
         /// An earlier send may have taken effect.
         doubt: bool,
-        /// It has been done, and only the reply is to come.
+        /// It has been performed, and only the response is outstanding.
         committed: bool,
         then: Then,
     },
@@ -38,19 +39,19 @@ pub(crate) enum Pc {
     Choose,
     /// Its name was used before.
     NameUsed(Instance, Losses),
-    /// It reads what the key's claim is, settled.
+    /// It reads the claim that the key points to, settled.
     JudgeKey(Request, After),
     /// It reads whether a claim of its own stands, settled.
     JudgeOwn(Instance, Losses),
-    /// It reads what the name's last claim is, settled.
+    /// It reads the name's last claim, settled.
     JudgeOld(Instance, After),
-    /// It reads what its key made.
+    /// It reads the Request of its key.
     ReadKey(After),
-    /// It reads where its name points to, when the range is full.
+    /// It reads its name's Instance, because the range is full.
     ReadInstance,
-    /// A release by name has read where its name points to.
+    /// A release by name has read its name's Instance.
     Release(Instance),
-    /// It reads its service, before it tells an offer.
+    /// It reads its service before it returns an offer.
     Look { secret: Secret, port: Port, expires: Tick, replayed: bool },
     /// A change reads its service.
     ReadService,
@@ -58,28 +59,28 @@ pub(crate) enum Pc {
     Query(Change),
     /// It reads Ranges.
     ReadRanges(Change),
-    /// The reconciler looks whether an allocation has a service.
+    /// The reconciler checks whether an allocation has a service.
     LookForService(PortItem, Port),
-    /// It reads what an Instance points to, settled.
+    /// It reads the Port item to which an Instance points, settled.
     SweepJudge(Instance),
-    /// It comes to the Instance again.
+    /// It returns to the Instance.
     SweepAgain,
     /// It compares Ranges with the services.
     Compare(Comparison),
 }
 
-/// What a write is for, where the write does not say it.
+/// The purpose of a write, where the write itself does not show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Then {
-    /// The call ends with the reply.
+    /// The call ends with the response.
     End,
-    /// A withdrawn claim: is it the end, or will another be made?
+    /// A withdrawn claim; after the last one the call ends, otherwise it makes another.
     Withdraw { last: bool },
     /// A step of a change of a service.
     Change(Change),
 }
 
-/// A call at a state that is about to change.
+/// A call in a state that is about to change.
 pub(crate) struct Step<'a> {
     pub(crate) protocol: &'a Protocol,
     pub(crate) state: &'a mut State,
@@ -87,7 +88,7 @@ pub(crate) struct Step<'a> {
 }
 
 impl Step<'_> {
-    /// How many ways there are to go on.
+    /// The number of ways to continue.
     pub(crate) fn choices(protocol: &Protocol, state: &State, call: usize) -> u8 {
         let stale = |condition| if protocol.has(condition) { 1 } else { 2 };
         match state.calls[call].pc {
@@ -110,7 +111,7 @@ impl Step<'_> {
         }
     }
 
-    /// Goes on; gives false where it cannot, or where that changes nothing.
+    /// Continues; returns false if it cannot, or if that changes nothing.
     pub(crate) fn go(&mut self, choice: u8) -> bool {
         match self.state.calls[self.call].pc {
             Pc::Done => false,
@@ -158,7 +159,7 @@ impl Step<'_> {
     fn send_on(&mut self, write: Write, doubt: bool, committed: bool, then: Then) -> bool {
         let call = self.call as u8;
         if committed {
-            // The reply comes when all of it is to be seen.
+            // The response arrives once the whole transaction is visible.
             if self.state.veil.is_some_and(|veil| veil.owner == call) {
                 return false;
             }
@@ -178,7 +179,7 @@ impl Step<'_> {
         true
     }
 
-    /// DynamoDB does a transaction once for each token.
+    /// DynamoDB performs a transaction once for each token.
     fn forget_copies(&mut self, write: &Write) {
         if self.protocol.has(Condition::StableToken) {
             let call = self.call as u8;
@@ -186,7 +187,7 @@ impl Step<'_> {
         }
     }
 
-    /// The request is done, and its reply lost; it will be sent again.
+    /// The request is performed and its response is lost; it will be sent again.
     pub(crate) fn lose(&mut self) -> bool {
         let Pc::Send { write, committed, then, .. } = self.state.calls[self.call].pc else { return false };
         let call = self.call as u8;
@@ -195,7 +196,8 @@ impl Step<'_> {
                 return false;
             }
         } else {
-            // That a condition failed was nothing: sent again, it will be asked again.
+            // A failed condition has no effect, and the retry evaluates it again, so losing its response makes no
+            // difference.
             let sent = self.sending(write);
             if self.apply(&sent, None) != Some(Reply::Done) {
                 return false;
@@ -210,7 +212,7 @@ impl Step<'_> {
         true
     }
 
-    /// The request is on its way, and arrives some time or never; it will be sent again.
+    /// The request is in flight, and arrives at any later time or never; it will be sent again.
     pub(crate) fn late(&mut self) -> bool {
         let Pc::Send { write, committed: false, then, .. } = self.state.calls[self.call].pc else { return false };
         self.state.late -= 1;
@@ -222,7 +224,7 @@ impl Step<'_> {
 
     fn sent_in_doubt(&mut self, write: Write, committed: bool, then: Then) {
         if matches!(write, Write::ReleasePort { .. }) && self.protocol.has(Condition::ReleasePortOnce) {
-            // Not sent again; a look says what to answer.
+            // It is not sent again; a read determines the result.
             self.done();
         } else {
             self.goto(Pc::Send { write, doubt: true, committed, then });
@@ -234,7 +236,7 @@ impl Step<'_> {
         match self.state.calls[self.call].pc {
             Pc::Look { secret, port, replayed, .. } => self.give_up_look(secret, port, replayed),
             Pc::Send { write: Write::Claim { port, secret, key, .. }, .. } => {
-                // It may stand all the same. With a key it will be found again.
+                // The claim may stand all the same. With a key it will be found again.
                 if key.is_none() {
                     self.withdraw(secret, port, Removal::NotConfirmed, true);
                 } else {
@@ -264,30 +266,29 @@ impl Step<'_> {
         }
     }
 
-    /// Sends a write.
     fn send(&mut self, write: Write, then: Then) {
         self.goto(Pc::Send { write, doubt: false, committed: false, then });
     }
 
-    /// Sends a write that says what the clock shows. How long it waits for that, throttled and refused, is any time: so a
-    /// mutant reads the clock here, when the call begins.
+    /// Sends a write that carries the clock's time. Throttled or refused, it may wait for any time before it is sent:
+    /// so a mutant reads the clock here, when the call begins.
     fn send_by_clock(&mut self, write: Write) {
         let write = if self.has(Condition::ClockAtSend) { write } else { self.by_clock(write) };
         self.send(write, Then::End);
     }
 
-    /// A write as this very send of it has it.
+    /// A write with the values of this particular send.
     pub(crate) fn sending(&mut self, write: Write) -> Write {
         if self.has(Condition::ClockAtSend) { self.by_clock(write) } else { write }
     }
 
-    /// With what the function's clock shows now. A claim, a removal of what is dead and the reconciler's writes say what
-    /// it showed when they were decided, in every send.
+    /// Sets the time that the function's clock shows now. A claim, a removal of a dead claim and the reconciler's
+    /// writes carry the time of their decision in every send.
     fn by_clock(&mut self, mut write: Write) -> Write {
         let clock = self.now();
         match &mut write {
             Write::Accept { now, stamp, ahead, .. } => {
-                // A release that is sent from here on may mean this allocation, one that was sent before may not.
+                // A release that is sent from here on may mean this allocation; one that was sent before may not.
                 self.state.moment += 1;
                 (*stamp, *ahead, *now) = (self.state.moment, clock > self.state.clock, clock);
             }
@@ -304,7 +305,7 @@ impl Step<'_> {
         self.state.calls[self.call].pc = pc;
     }
 
-    /// The call is over; what it knew does not matter any more.
+    /// Ends the call and clears its state, which no longer matters.
     pub(crate) fn done(&mut self) {
         let moment = self.state.moment;
         let script = self.script();
@@ -336,7 +337,7 @@ impl Step<'_> {
         *fresh - 1
     }
 
-    /// A single read, which may see the old image of an item while a transaction is half to be seen.
+    /// A single read, which may see the old image of an item while a transaction is partly visible.
     fn port(&self, port: Port) -> Option<PortItem> {
         match self.state.veil {
             Some(veil) if self.is_contended(Key::Port(port)) => veil.old.port(port),
@@ -372,8 +373,8 @@ impl Step<'_> {
         }
     }
 
-    /// A read in a transaction: it waits (gives none) while another transaction on the item is half to be seen. A mutant
-    /// without the condition reads singly.
+    /// A read in a transaction: it waits (returns none) while another transaction on the item is partly visible. A
+    /// mutant without the condition reads singly.
     fn settled(&self, port: Port, condition: Condition) -> Option<Option<PortItem>> {
         if !self.has(condition) {
             return Some(self.port(port));

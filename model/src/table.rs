@@ -1,7 +1,7 @@
-//! The table: its items, and the image that single reads see while a transaction is half to be seen.
+//! The table: its items, and the image that single reads see while a transaction is partly visible.
 //!
 //! Ports, services, names and secrets are small numbers, ranges are sets of ports as bits, and time is a few ticks. A
-//! secret belongs to one attempt of one call, a revision to one writing by one call, so none comes twice.
+//! secret belongs to one attempt of one call, a revision to one write by one call, so none occurs twice.
 
 /// A port, as a number from 0.
 pub(crate) type Port = u8;
@@ -13,16 +13,16 @@ pub(crate) type Name = u8;
 pub(crate) type Secret = u8;
 /// A set of ports.
 pub(crate) type Ports = u8;
-/// A moment of somebody's clock, in whole ticks, as `expires_at` has whole seconds.
+/// A time of some clock, in whole ticks, as `expires_at` has whole seconds.
 pub(crate) type Tick = i8;
-/// A moment of the one fine clock that `accepted` and `:sent` are read from: how many accepts there have been.
+/// A time of the one fine clock that `accepted` and `:sent` are read from: the number of accepts so far.
 pub(crate) type Moment = u8;
 
-/// How many ports the largest world has.
+/// The number of ports in the largest world.
 pub(crate) const PORTS: usize = 3;
-/// How many services.
+/// The number of services.
 pub(crate) const SERVICES: usize = 2;
-/// How many names in each service.
+/// The number of names in each service.
 pub(crate) const NAMES: usize = 2;
 
 /// A Port item.
@@ -31,7 +31,7 @@ pub(crate) struct PortItem {
     pub(crate) service: ServiceId,
     pub(crate) name: Name,
     pub(crate) secret: Secret,
-    /// None while it is on offer.
+    /// None while it is offered.
     pub(crate) accepted: Option<Moment>,
     pub(crate) expires: Option<Tick>,
 }
@@ -65,7 +65,7 @@ pub(crate) struct Request {
 pub(crate) struct Service {
     pub(crate) range: Ports,
     pub(crate) revision: u8,
-    /// What stays on offer while ports are given up.
+    /// The ports that stay on offer while others are given up.
     pub(crate) keep: Option<Ports>,
 }
 
@@ -105,7 +105,7 @@ impl Key {
         ports.chain(names).chain(services).chain([Self::Request, Self::Ranges])
     }
 
-    /// Its place in a set of keys.
+    /// Its position in a set of keys.
     pub(crate) fn bit(self) -> u16 {
         let place = match self {
             Self::Port(port) => port,
@@ -131,7 +131,7 @@ impl Table {
         self.services[usize::from(service)]
     }
 
-    /// Which items two images differ in.
+    /// The items in which two images differ.
     pub(crate) fn differences(&self, other: &Self) -> u16 {
         Key::all().filter(|key| !self.same(other, *key)).fold(0, |keys, key| keys | key.bit())
     }
@@ -146,7 +146,7 @@ impl Table {
         }
     }
 
-    /// Takes these items from another image.
+    /// Copies these items from another image.
     pub(crate) fn take(&mut self, other: &Self, keys: u16) {
         for key in Key::all().filter(|key| keys & key.bit() != 0) {
             match key {
@@ -162,13 +162,13 @@ impl Table {
     }
 }
 
-/// A transaction that is committed and half to be seen: single reads still see the old image of these items, and whoever
-/// writes to one of them, or reads it settled, waits.
+/// A transaction that is committed and partly visible: single reads still see the old image of these items, while
+/// writes to them and settled reads wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Veil {
     pub(crate) old: Table,
     pub(crate) keys: u16,
-    /// The call that is answered when all is to be seen.
+    /// The call that gets its response once everything is visible.
     pub(crate) owner: u8,
 }
 

@@ -1,17 +1,17 @@
-//! A world: how many ports and names there are, who calls, what may go wrong, and for how long.
+//! A world: its ports and names, its calls, the possible faults, and its duration.
 
 use crate::table::{Name, Port, Ports, Secret, ServiceId, Tick};
 
-/// Whose offer is accepted or rejected.
+/// The offer that is accepted or rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Of {
-    /// What this call was told.
+    /// The offer that this call returned.
     Call(usize),
-    /// This claim, which there was from the beginning.
+    /// This claim, which exists from the beginning.
     Claim(usize),
 }
 
-/// What a call does.
+/// The action of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Script {
     /// Asks for an offer, perhaps with the key.
@@ -28,7 +28,7 @@ pub(crate) enum Script {
     Create { service: ServiceId, range: Ports },
     /// Deletes a service.
     Delete { service: ServiceId },
-    /// Makes a service's range this one: grows, shrinks or moves it; the same range is another description.
+    /// Changes a service's range to this one: grows, shrinks or moves it; the same range is another description.
     Change { service: ServiceId, to: Ports },
     /// The reconciler at a Port item.
     SweepPort { port: Port },
@@ -42,15 +42,14 @@ pub(crate) enum Script {
     SweepRanges,
 }
 
-/// One call.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) script: Script,
-    /// By how much its clock may be off: every one of these is tried.
+    /// The offsets of its clock: each of these is tried.
     pub(crate) skews: &'static [Tick],
 }
 
-/// A claim that there is from the beginning, and who was told of it.
+/// A claim that exists from the beginning, and that a caller was shown.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Claim {
     pub(crate) port: Port,
@@ -68,31 +67,31 @@ pub(crate) struct Claim {
 pub struct World {
     /// Its name.
     pub name: &'static str,
-    /// What it is about.
+    /// Its description.
     pub about: &'static str,
     pub(crate) ports: u8,
     pub(crate) services: [Option<Ports>; 2],
-    /// Where Ranges is not what the services say.
+    /// Ranges, if it differs from the services' ranges.
     pub(crate) bits: Option<Ports>,
-    /// Whether it starts with damage: then 4, and that Ranges is complete, are not asked for.
+    /// Whether it starts with damage: then property 4 and the completeness of Ranges are not required.
     pub(crate) damaged: bool,
     pub(crate) claims: Vec<Claim>,
     pub(crate) calls: Vec<Call>,
-    /// How far the true clock goes, and how long offers live and keys are remembered.
+    /// How far the true clock goes, how long offers live, and how long keys are remembered.
     pub(crate) ticks: Tick,
     pub(crate) life: Tick,
     pub(crate) key_life: Tick,
-    /// How often a call tries at most.
+    /// The maximum number of tries of a call.
     pub(crate) tries: u8,
-    /// How many replies are lost, copies arrive late, and functions stop, at most.
+    /// The maximum numbers of responses lost, copies arriving late, and functions stopped.
     pub(crate) lost: u8,
     pub(crate) late: u8,
     pub(crate) stops: u8,
-    /// Whether TTL deletes what has expired, at any time after.
+    /// Whether TTL deletes expired items, at any later time.
     pub(crate) ttl: bool,
-    /// Whether the table knows tokens (DynamoDB) or not (embedded).
+    /// Whether the table supports tokens (DynamoDB) or not (embedded).
     pub(crate) tokens: bool,
-    /// Whether a transaction may be half to be seen.
+    /// Whether a transaction may be partly visible.
     pub(crate) halves: bool,
 }
 
@@ -120,7 +119,7 @@ impl World {
         }
     }
 
-    /// Adds a call; gives the world.
+    /// Adds a call; returns the world.
     pub(crate) fn with(self, script: Script) -> Self {
         self.with_clocks(script, &[0])
     }

@@ -1,4 +1,4 @@
-//! The worlds: each small, each about a few conditions, and together about all of them.
+//! The worlds: each small and about a few conditions; together they are about all of them.
 
 use crate::table::{Name, Port, Ports, Secret, ServiceId, Tick};
 use crate::world::{Claim, Of, Script, World};
@@ -56,7 +56,7 @@ fn create(service: ServiceId, range: Ports) -> Script {
     Script::Create { service, range }
 }
 
-/// The worlds that the tests go through.
+/// The worlds that the tests explore.
 #[must_use]
 pub fn worlds() -> Vec<World> {
     vec![
@@ -352,7 +352,7 @@ pub fn worlds() -> Vec<World> {
     ]
 }
 
-/// The same worlds where more goes wrong: one more reply is lost, request late, and function stopped. For the command.
+/// The same worlds with more faults: one more response lost, request late, and function stopped. For the command.
 #[must_use]
 pub fn larger_worlds() -> Vec<World> {
     let more = |world: World| World {

@@ -1,7 +1,7 @@
-//! Every conditional write of the store, as DynamoDB does it: at once, or not at all.
+//! Every conditional write of the store, as DynamoDB performs it: atomically, or not at all.
 //!
-//! A condition that fails says why, as `ALL_OLD` does. Where another transaction on the same item is half to be seen, a
-//! write waits.
+//! A failed condition returns the item, as `ALL_OLD` does. While another transaction on the same item is partly
+//! visible, a write waits.
 
 use crate::conditions::Condition;
 use crate::properties::Property;
@@ -11,7 +11,7 @@ use crate::table::{
 };
 use crate::world::Script;
 
-/// On what grounds the name may be written (`NameRule`).
+/// The grounds on which the name may be written (`NameRule`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) enum Rule {
     #[default]
@@ -20,14 +20,14 @@ pub(crate) enum Rule {
     Dead(Port, Secret),
 }
 
-/// The Request that a claim writes along.
+/// The Request that a claim also writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct KeyWrite {
     pub(crate) replaces: Option<Secret>,
     pub(crate) expires: Tick,
 }
 
-/// Why a rewriting of a Service alone is made: it decides which condition it stands for.
+/// Why a Service alone is rewritten: it decides which condition applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Why {
     Content,
@@ -40,13 +40,13 @@ pub(crate) enum Why {
 pub(crate) enum Removal {
     /// Its holder rejects it.
     Rejected,
-    /// Its maker has seen that its service, or its place in the range, is gone.
+    /// Its maker has seen that its service, or its port in the range, is gone.
     OutOfRange,
-    /// Its maker could not look.
+    /// Its maker could not confirm it.
     NotConfirmed,
 }
 
-/// The write that a service's range is about.
+/// The write by which a service's range changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Resize {
     Create(Service),
@@ -66,7 +66,7 @@ pub(crate) enum Write {
         key: Option<KeyWrite>,
         now: Tick,
     },
-    /// `stamp`: what it writes down as the moment of the acceptance, or a later one where the clock is ahead.
+    /// `stamp`: the time of the acceptance that it writes, or a later one if the clock is ahead.
     Accept {
         port: Port,
         secret: Secret,
@@ -87,7 +87,7 @@ pub(crate) enum Write {
         secret: Secret,
         now: Tick,
     },
-    /// `seen`: by the beginning that was seen, and not by when it was sent.
+    /// `seen`: conditional on the beginning that was seen, and not on the time when it was sent.
     ReleaseClaim {
         port: Port,
         secret: Secret,
@@ -142,19 +142,19 @@ impl Write {
     }
 }
 
-/// Why a claim was not made, item by item (`Losses`).
+/// The reasons for which a claim was not made, item by item (`Losses`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Losses {
     pub(crate) port: Option<PortItem>,
     pub(crate) name: Option<Instance>,
-    /// Whether the name was among the reasons, also once it has been looked at.
+    /// Whether the name was among the reasons, even after it has been judged.
     pub(crate) name_failed: bool,
     pub(crate) request: Option<Request>,
     pub(crate) dead: bool,
     pub(crate) at: Port,
 }
 
-/// What a write came to.
+/// The result of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
     Done,
@@ -164,13 +164,13 @@ pub(crate) enum Reply {
     Not(Option<PortItem>),
     /// A Service's condition failed; the item as it is.
     Changed(Option<Service>),
-    /// The version of Ranges was another.
+    /// Ranges had another version.
     RangesChanged,
 }
 
 impl Step<'_> {
-    /// Does a write, if nothing half-seen is in its way. A transaction becomes half to be seen if there is a `veil`, the
-    /// number of the call that it answers.
+    /// Performs a write, unless a partly visible transaction is in its way. With `veil`, the number of the call that
+    /// gets the response, a transaction becomes partly visible.
     pub(crate) fn apply(&mut self, write: &Write, veil: Option<u8>) -> Option<Reply> {
         let before = self.state.table;
         let reply = match *write {
@@ -193,7 +193,7 @@ impl Step<'_> {
             && write.has_token()
         {
             let keys = before.differences(&self.state.table);
-            // A transaction that changes one item is never half to be seen.
+            // A transaction that changes one item is never partly visible.
             if keys.count_ones() > 1 {
                 self.state.veil = Some(Veil { old: before, keys, owner });
             }
@@ -201,12 +201,12 @@ impl Step<'_> {
         Some(reply)
     }
 
-    /// Whether another transaction on this item is half to be seen.
+    /// Whether another transaction on this item is partly visible.
     pub(crate) fn is_contended(&self, key: Key) -> bool {
         self.state.veil.is_some_and(|veil| veil.keys & key.bit() != 0)
     }
 
-    /// None where somebody else is writing to the item.
+    /// None while another transaction is writing to the item.
     fn free(&self, key: Key) -> Option<()> {
         (!self.is_contended(key)).then_some(())
     }
@@ -290,7 +290,7 @@ impl Step<'_> {
         table.ports[usize::from(port)] = Some(PortItem { service, name, secret, accepted: None, expires });
         table.names[usize::from(service)][usize::from(name)] = Some(Instance { port, secret, gone_since: None });
         if let Some(key) = key {
-            // Once its claim is dead, the key is as good as new; also where a slow clock accepts that claim later.
+            // Once its claim is dead, the key is as good as new, even if a slow clock accepts that claim later.
             let fastest = self.state.clock + self.protocol.ahead();
             if let Some(was) = table.request
                 && let Some(told) = self.state.history.find(was.secret).filter(|told| !told.stands(fastest))
@@ -313,7 +313,7 @@ impl Step<'_> {
             self.holds(Condition::AcceptSecret, item.secret == secret)
                 && self.holds(Condition::AcceptService, item.service == service)
                 && self.holds(Condition::AcceptOffered, item.accepted.is_none())
-                // An attribute that is not there is not greater than anything.
+                // An absent attribute is not greater than anything.
                 && self.holds(Condition::AcceptLive, item.expires.is_some_and(|expires| expires > now))
         }) else {
             return Some(Reply::Not(found));
@@ -322,16 +322,16 @@ impl Step<'_> {
         let live = item.accepted.is_none() && item.expires.is_some_and(|expires| expires > now);
         state.history.flag(Property::Secrets, item.secret != secret || item.service != service || !live);
         state.moment += 1;
-        // A clock that is ahead shows a time at which the accept will have been done.
+        // A clock that is ahead shows a time by which the accept will have been performed.
         let shown = if ahead { stamp + 2 } else { stamp };
         state.table.ports[usize::from(port)] = Some(PortItem { accepted: Some(shown), expires: None, ..item });
-        // An accept that was long on its way began when it was done, however old its stamp. But where a release may be
-        // long on its way at the same time, it may hit it: the risk that the design names.
+        // An accept that was long in flight began when it was performed, however old its stamp. But if a release may be
+        // long in flight at the same time, it may hit it: the risk that the design names.
         let moment = if self.protocol.world.late > 1 { stamp } else { state.moment };
         let fastest = state.clock + self.protocol.ahead();
         if let Some(told) = state.history.find(item.secret) {
             told.accepted = Some(moment);
-            // Others may have found it dead, and used its key for another.
+            // Other callers may have found it dead, and used its key for another claim.
             told.key_until = told.key_until.filter(|_| told.expires > fastest);
         }
         Some(Reply::Done)
@@ -353,7 +353,8 @@ impl Step<'_> {
         let live = item.accepted.is_none() && item.expires.is_some_and(|expires| expires > now);
         let right = item.secret == secret && item.service == service && live;
         self.state.history.flag(Property::Secrets, !right);
-        // A claim that its maker withdraws because the look failed may have been told by a replay; then that is wrong.
+        // A claim that its maker withdraws because the confirmation failed may have been shown by a replay; then that
+        // is wrong.
         if right && why != Removal::NotConfirmed {
             self.state.history.end(item.secret);
         }
@@ -391,7 +392,7 @@ impl Step<'_> {
         self.free(Key::Port(port))?;
         let found = self.state.table.port(port);
         let Some(item) = found.filter(|item| {
-            // An attribute that is not there is not smaller than anything.
+            // An absent attribute is not smaller than anything.
             self.holds(Condition::ReleasePortService, item.service == service)
                 && self.holds(Condition::ReleasePortSent, item.accepted.is_some_and(|accepted| accepted <= sent))
         }) else {
@@ -402,7 +403,7 @@ impl Step<'_> {
         Some(Reply::Done)
     }
 
-    /// A release may end one allocation of its service, and none that began after it was over.
+    /// A release may end one allocation of its service, and none that began after the release was over.
     fn ended_by_release(&mut self, item: PortItem, service: ServiceId) {
         let process = &mut self.state.calls[self.call];
         let began = self.state.history.find(item.secret).and_then(|told| told.accepted);
@@ -455,7 +456,7 @@ impl Step<'_> {
             return None;
         }
         self.state.table.services[usize::from(service)] = new;
-        // What was read of Ranges, and the next number.
+        // Ranges as it was read, with the next version.
         self.state.table.ranges = Ranges { bits: ranges.bits, version: ranges.version + 1 };
         Some(Reply::Done)
     }
@@ -472,7 +473,7 @@ impl Step<'_> {
             if !self.holds(Condition::NoteSecret, same) {
                 return Some(Reply::Done);
             }
-            // An update of what is not there makes it: an Instance without port and secret, which nobody can read.
+            // An update of an absent item creates it: an Instance without port and secret, which nobody can read.
             self.state.history.flag(Property::Survival, found.is_none());
             self.state.table.names[usize::from(service)][usize::from(name)] =
                 found.map(|found| Instance { gone_since: Some(now), ..found });
@@ -537,7 +538,7 @@ impl Step<'_> {
     }
 }
 
-/// What Ranges is to be when a service gives up one set of ports and gets another.
+/// Ranges after a service gives up one set of ports and gets another.
 pub(crate) fn with(ranges: Ranges, gives: Ports, gets: Ports) -> Ranges {
     Ranges { bits: (ranges.bits & !gives) | gets, ..ranges }
 }

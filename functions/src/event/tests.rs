@@ -7,7 +7,7 @@ use super::*;
 
 const RELEASE: &str = "DELETE /v1/services/{service}/ports/{port_or_name}";
 
-/// The event of a call of API Gateway's own domain, as far as this module looks at it.
+/// The event of a call to API Gateway's own domain, with what this module reads of it.
 fn event(key: &str, path: &str, values: Value) -> Value {
     let method = key.split_once(' ').map_or("GET", |(method, _)| method);
     json!({
@@ -24,7 +24,7 @@ fn release(service: &str, port: &str) -> Value {
     json!({ "service": service, "port_or_name": port })
 }
 
-/// The path that is served, and where the API begins; none if the request is refused, as not found.
+/// The path that is served, and where the API begins; none if the request is refused as not found.
 fn judged(event: &Value, gateway: &Gateway) -> Option<(String, String)> {
     let request = request(&event.to_string(), gateway);
     match request.extensions().get::<Refused>() {
@@ -48,19 +48,19 @@ fn the_route_that_was_matched_is_served_and_no_other() {
     assert_eq!(judged(&event(RELEASE, path, release("django", "web-01")), &gateway), at(path, ""));
     assert_eq!(judged(&event(RELEASE, path, Value::Null), &gateway), at(path, ""));
     for (key, path, values) in [
-        // Another route, or none, or none of ours.
+        // Another route, no route, or a route that is not ours.
         ("GET /v1/services/{service}/ports", path, json!({ "service": "django" })),
         ("DELETE /v1/services/{service}", path, json!({ "service": "django" })),
         ("$default", path, Value::Null),
         ("DELETE /{proxy+}", path, json!({ "proxy": &path[1..] })),
         ("DELETE /", "/", Value::Null),
         ("", path, Value::Null),
-        // What API Gateway found there is something else.
+        // API Gateway found something else there.
         (RELEASE, path, release("celery", "web-01")),
         (RELEASE, path, release("django", "web-02")),
-        // An encoded slash in a value, decoded in the path, makes a longer one of it ...
+        // An encoded slash in a value, once it is decoded in the path, makes a longer value ...
         (RELEASE, "/v1/services/django/ports/a/b", release("django", "a/b")),
-        // ... or one that ends like another call.
+        // ... or a path that ends like another call's.
         (
             RELEASE,
             "/v1/services/django/ports/v1/services/celery/ports/web-01",
@@ -68,7 +68,7 @@ fn the_route_that_was_matched_is_served_and_no_other() {
         ),
         (RELEASE, "/v1/services/django/ports/v1/services/celery/ports/web-01", Value::Null),
         (RELEASE, "/v1/services/v1/services/celery/ports/web-01", release("v1/services/celery", "web-01")),
-        // Dot segments, and what URL parsers make slashes of or drop.
+        // Dot segments, and characters that URL parsers turn into slashes or drop.
         (
             RELEASE,
             "/v1/services/django/ports/../../celery/ports/web-01",
@@ -108,7 +108,7 @@ fn the_default_route_is_for_the_function_that_catches_all() {
 }
 
 /// Links begin where the caller's URLs do: with the stage on API Gateway's own domain, with the mapping's key on a
-/// custom domain, whether API Gateway leaves it in the path or, as its documents say, does not.
+/// custom domain, whether API Gateway leaves the key in the path or removes it, as its documentation says.
 #[test]
 fn links_begin_where_the_api_does() {
     let (plain, mapped) =
@@ -136,7 +136,7 @@ fn links_begin_where_the_api_does() {
         let event = on(domain, stage, before);
         assert_eq!(judged(&event, gateway), at(path, mount), "{gateway:?} {domain} {stage} {before}");
     }
-    // Unknown, and nothing that confirms it.
+    // An unknown prefix, with nothing that confirms it.
     let mut unconfirmed = on(custom, "$default", "/registry");
     unconfirmed["pathParameters"] = Value::Null;
     assert_eq!(judged(&unconfirmed, &plain), None);
@@ -164,7 +164,7 @@ fn a_query_is_never_the_end_of_a_request() {
     assert_eq!(request.extensions().get::<Refused>().unwrap().0.kind(), Kind::InvalidRequest);
 }
 
-/// A condition that cannot be read must not be no condition.
+/// A precondition that cannot be read must not count as no precondition.
 #[test]
 fn headers_that_mean_something_are_not_dropped() {
     let with = |name: &str, value: Value| {
@@ -187,7 +187,7 @@ fn headers_that_mean_something_are_not_dropped() {
     assert_eq!(with("Host", json!("é")).headers()[header::HOST], "é");
 }
 
-/// Any text in any place, mostly hostile, and now and then something that is not even text.
+/// Any text in any place, mostly hostile, and occasionally a value that is not text.
 fn anything() -> impl Strategy<Value = Value> {
     prop_oneof![
         4 => select(vec![
@@ -248,7 +248,7 @@ proptest! {
         }
     }
 
-    /// Text that is no event is refused like any other request.
+    /// Text that is not an event is refused like any other request.
     #[test]
     fn any_event_is_a_request(text: String) {
         prop_assert!(request(&text, &Gateway::default()).extensions().get::<Refused>().is_some());

@@ -1,5 +1,5 @@
-//! The HTTP client for an SDK whose requests go nowhere: each is answered here, in this process. The SDK's path is the
-//! production one down to the bytes of each request; only the wire is left out.
+//! The HTTP client of an SDK whose requests do not leave this process. The SDK's path is the production one down to the
+//! bytes of each request; only the wire is left out.
 
 use std::fmt;
 
@@ -10,15 +10,15 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 
-/// A request of the SDK's on its way to DynamoDB.
+/// A request from the SDK to DynamoDB.
 #[derive(Debug)]
 pub struct Request {
-    /// As the SDK would put it on the wire.
+    /// The request as the SDK would put it on the wire.
     pub http: HttpRequest,
 }
 
 impl Request {
-    /// The operation that it asks for, `GetItem` for example.
+    /// The operation that it requests, for example `GetItem`.
     #[must_use]
     pub fn operation(&self) -> &str {
         operation_of(self.http.headers().get("x-amz-target").unwrap_or_default())
@@ -36,7 +36,7 @@ pub(crate) fn operation_of(target: &str) -> &str {
     target.strip_prefix("DynamoDB_20120810.").unwrap_or_default()
 }
 
-/// An HTTP client that has every request answered by this function.
+/// An HTTP client in which this function answers every request.
 pub(super) fn answering(answer: impl Fn(Request) -> HttpConnectorFuture + Send + Sync + 'static) -> SharedHttpClient {
     let connector = SharedHttpConnector::new(Connector(answer));
     http_client_fn(move |_, _| connector.clone())
@@ -56,10 +56,10 @@ impl<A: Fn(Request) -> HttpConnectorFuture + Send + Sync + 'static> HttpConnecto
     }
 }
 
-/// What [`perform`](super::perform) answered, for the SDK.
+/// Converts what [`perform`](super::perform) returned into a response for the SDK.
 ///
 /// # Errors
-/// [`ConnectorError`] where the status is none of HTTP's.
+/// Returns [`ConnectorError`] if the status is not an HTTP status.
 pub fn response(answer: Result<String, (u16, String)>) -> Result<HttpResponse, ConnectorError> {
     let (status, body) = match answer {
         Ok(body) => (200, body),

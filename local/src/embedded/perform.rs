@@ -1,4 +1,4 @@
-//! One request of DynamoDB's API, done by the embedded database in this thread.
+//! Performs one request of DynamoDB's API with the embedded database, in this thread.
 
 use dynoxide::{Database, DynoxideError};
 use serde::Serialize;
@@ -6,14 +6,14 @@ use serde::de::DeserializeOwned;
 
 use portmaster_registry::DISK_FAILED;
 
-/// The operations: what the registry asks, and what an operator's tools ask to look at its table. (Streams are left out:
-/// the database never forgets a record of one, and slows down with each.)
+/// The operations that the registry uses, and those with which an operator's tools look at its table. (Streams are left
+/// out: the database never forgets a record of one, and each slows it down.)
 macro_rules! operations {
     ($($name:literal => $method:ident),* $(,)?) => {
-        /// Does what a request asks for: gives the answer's body, or an error's status and body in DynamoDB's words.
+        /// Performs a request: returns the body of the response, or an error's status and body in DynamoDB's words.
         ///
         /// # Errors
-        /// What DynamoDB would answer with a status that is not 200.
+        /// The response that DynamoDB would send with a status other than 200.
         pub fn perform(database: &Database, operation: &str, body: &[u8]) -> Result<String, (u16, String)> {
             match operation {
                 $($name => run(body, |question| database.$method(question)),)*
@@ -63,8 +63,8 @@ fn run<Q: DeserializeOwned, R: Serialize>(
     serde_json::to_string(&answer).map_err(|error| refusal(500, "InternalServerError", &error.to_string()))
 }
 
-/// What SQLite says where its file cannot be written: no space, a quota, a limit on its size, a broken disk. It has taken
-/// back what it was doing. The words are its own (`sqlite3_errstr`), and the version that has them is pinned.
+/// The message of SQLite if its file cannot be written: no space, a quota, a limit on its size, a broken disk. SQLite
+/// has rolled the transaction back. The words are its own (`sqlite3_errstr`), and its version is pinned.
 fn disk_failure(error: &DynoxideError) -> Option<&'static str> {
     if error.status_code() != 500 {
         return None;

@@ -1,9 +1,9 @@
-//! The embedded DynamoDB on a socket, where one was asked for: for functions on this machine (`sam local`), and for tests
-//! of what goes over a wire. Its requests are done by the same thread as the registry's own.
+//! The embedded DynamoDB on a socket, if one is configured: for functions on this machine (`sam local`), and for tests
+//! that observe the wire. The thread that performs the registry's requests performs these too.
 //!
-//! There is no authentication, so what a browser can send must not be enough: a request with an `Origin` is refused,
-//! and no answer has a CORS header. A page that has this address under a name of its own (DNS rebinding) sends its
-//! `Origin` all the same, since only a POST does anything here.
+//! There is no authentication, so a request that a browser can send must not be enough: a request with an `Origin` is
+//! refused, and no response has a CORS header. A page that reaches this address under a name of its own (DNS rebinding)
+//! sends its `Origin` all the same, since only a POST has any effect here.
 
 use axum::Router;
 use axum::body::Bytes;
@@ -15,10 +15,10 @@ use super::connector::operation_of;
 use super::perform::refusal;
 use super::worker::Requests;
 
-/// What DynamoDB takes at most.
+/// DynamoDB's limit on the size of a request.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 
-/// What browsers cannot set without asking first.
+/// The content type, which browsers cannot set without a preflight request.
 const CONTENT_TYPE: &str = "application/x-amz-json-1.0";
 
 pub(super) fn router(requests: Requests) -> Router {

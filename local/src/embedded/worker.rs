@@ -1,16 +1,17 @@
-//! The thread that has the embedded database: every request is done there, one after another, in the order in which they
+//! The thread that owns the embedded database: it performs every request, one after another, in the order in which they
 //! were sent.
 //!
-//! SQLite writes one thing at a time whoever asks, and waits for the disk meanwhile; on a thread of its own it keeps none
-//! of the runtime's threads waiting. In front of it is a channel, behind each request a oneshot for its answer.
+//! SQLite performs one write at a time however many threads write, and waits for the disk meanwhile; on a thread of its
+//! own it blocks none of the runtime's. A channel leads to the thread, and each request carries a oneshot for its
+//! response.
 //!
-//! A request that its caller gave up (its deadline passed, its task ended) before its turn came is not done at all: as
-//! if it had been lost on its way. One whose turn has come is done, and is before everything that the caller sends
+//! A request that its caller gave up (its deadline passed, or its task ended) before its turn is not performed at all,
+//! as if it had been lost on the way. One whose turn has come is performed before everything that the caller sends
 //! after giving it up.
 //!
-//! **A panic in the database ends the thread**, and the process with it ([`super::Embedded::failed`]). The database holds
-//! a lock and perhaps a transaction at that moment. Going on in an open transaction would acknowledge writes that are
-//! never committed, and its lock is poisoned anyway. A start from the file is what kill -9 tests cover.
+//! **A panic in the database ends the thread**, and the process with it ([`super::Embedded::failed`]). The database
+//! holds a lock and perhaps a transaction at that moment. Continuing in an open transaction would acknowledge writes
+//! that are never committed, and the lock is poisoned anyway. The kill -9 tests cover a start from the file.
 
 use std::io;
 use std::sync::{Arc, mpsc};
@@ -19,10 +20,10 @@ use std::thread::JoinHandle;
 use dynoxide::Database;
 use tokio::sync::{Notify, oneshot};
 
-/// What a request came to: the answer's body, or an error's status and body.
+/// The result of a request: the body of the response, or an error's status and body.
 pub(super) type Answer = Result<String, (u16, String)>;
 
-/// Where requests are handed in. Clones lead to the same thread.
+/// The sender of requests. Clones lead to the same thread.
 #[derive(Clone, Debug)]
 pub(super) struct Requests(mpsc::Sender<Message>);
 
@@ -33,14 +34,14 @@ enum Message {
 }
 
 impl Requests {
-    /// What the database answers; nothing, if it has stopped.
+    /// The database's response; none if it has stopped.
     pub(super) async fn ask(&self, operation: &str, body: Vec<u8>) -> Option<Answer> {
         let (answer, answered) = oneshot::channel();
         self.0.send(Message::Request { operation: operation.to_owned(), body, answer }).ok()?;
         answered.await.ok()
     }
 
-    /// Stops the thread after what it has been asked so far.
+    /// Stops the thread after the requests sent so far.
     pub(super) fn stop(&self) {
         let _ = self.0.send(Message::Stop);
     }
@@ -64,7 +65,7 @@ pub(super) fn start(
     Ok((Requests(requests), thread))
 }
 
-/// Tells when its thread panics.
+/// Notifies when its thread panics.
 pub(super) struct Alarm(pub(super) Arc<Notify>);
 
 impl Drop for Alarm {

@@ -1,4 +1,4 @@
-//! What holders do: accept, reject, release (`operations/offers.rs`, `operations/ports.rs`).
+//! The calls of holders: accept, reject, release (`operations/offers.rs`, `operations/ports.rs`).
 
 use super::{Pc, Step, Then};
 use crate::conditions::Condition;
@@ -67,7 +67,7 @@ impl Step<'_> {
         true
     }
 
-    /// The instance was read some time ago.
+    /// Releases by an Instance that was read some time ago.
     pub(super) fn release(&mut self, Instance { port, secret, .. }: Instance) -> bool {
         let Script::ReleaseName { service, .. } = self.script() else { return false };
         self.send_by_clock(Write::ReleaseClaim { port, secret, service, sent: 0, seen: false });
@@ -79,8 +79,8 @@ impl Step<'_> {
         true
     }
 
-    /// Where the allocation seems to begin after the release was sent, it is released as it was seen: by its secret, and
-    /// by when it began.
+    /// If the allocation seems to begin after the release was sent, it is released as it was seen: by its secret, and
+    /// by the time at which it began.
     pub(super) fn released(&mut self, port: Port, service: ServiceId, wanted: Option<Secret>, reply: Reply) {
         match reply {
             Reply::Not(Some(PortItem { service: its, secret, accepted: Some(sent), .. }))

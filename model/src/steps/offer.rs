@@ -1,4 +1,4 @@
-//! An offer: claim, learn, look, tell (`operations/offer.rs`).
+//! An offer: claim, evaluate the losses, confirm, return (`operations/offer.rs`).
 
 use super::{Pc, Step, Then};
 use crate::conditions::Condition;
@@ -8,14 +8,14 @@ use crate::table::{Instance, Name, Port, PortItem, Request, Secret, Service, Ser
 use crate::world::Script;
 use crate::writes::{KeyWrite, Losses, Removal, Reply, Rule, Write};
 
-/// What comes after a claim was judged, if it is not the answer.
+/// The continuation after a claim was judged, if the claim is not the result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum After {
-    /// The other reasons for which a claim was not made.
+    /// Evaluates the other reasons for which a claim was not made.
     Learn(Losses),
-    /// The refusal that the name is taken, and whether that is untrue.
+    /// Refuses because the name is taken; `untrue` if it is not.
     Taken { untrue: bool },
-    /// The refusal that the range is full.
+    /// Refuses because the range is full.
     Full,
 }
 
@@ -27,7 +27,7 @@ impl Step<'_> {
         }
     }
 
-    /// Any port is a candidate, since a memory may believe anything; but a name's old port, once that is tried.
+    /// Any port is a candidate, since a memory may believe anything; while a name's old port is tried, only that port.
     pub(super) fn choose(&mut self, choice: u8) -> bool {
         let (service, name, key) = self.asked();
         let now = self.now();
@@ -38,7 +38,7 @@ impl Step<'_> {
         let port = choice;
         if offering.tries == self.protocol.world.tries {
             self.done();
-            // Once is enough.
+            // One choice is enough.
             return choice == 0;
         }
         if offering.affinity.is_some_and(|instance| instance.port != port) {
@@ -57,7 +57,7 @@ impl Step<'_> {
         true
     }
 
-    /// The range is full, as a consistent read says (`make_sure_of_exhaustion`).
+    /// The range is full according to a consistent read (`make_sure_of_exhaustion`).
     fn choose_none(&mut self, service: ServiceId, key: bool, now: Tick) -> bool {
         if self.state.calls[self.call].offer.affinity.is_some() {
             return false;
@@ -70,7 +70,7 @@ impl Step<'_> {
         true
     }
 
-    /// What became of a claim.
+    /// Continues after a claim.
     pub(super) fn claimed(&mut self, write: Write, reply: Reply) {
         let Write::Claim { port, secret, now, .. } = write else { return };
         match reply {
@@ -84,7 +84,7 @@ impl Step<'_> {
         made.into_iter().flatten().find(|(made, _)| *made == secret).map(|(_, expires)| expires)
     }
 
-    /// What follows from the reasons for which a claim was not made, one after the other.
+    /// Evaluates the reasons for which a claim was not made, one after the other.
     fn learn(&mut self, mut losses: Losses) {
         if let Some(request) = losses.request.take() {
             return self.goto(Pc::JudgeKey(request, After::Learn(losses)));
@@ -93,7 +93,7 @@ impl Step<'_> {
         if std::mem::take(&mut losses.dead)
             && let Rule::Dead(port, secret) = rule
         {
-            // Look again what holds now.
+            // Read again what holds now.
             let instance = Instance { port, secret, gone_since: None };
             return self.goto(Pc::JudgeOld(instance, After::Learn(losses)));
         }
@@ -101,7 +101,7 @@ impl Step<'_> {
             return if self.is_own(instance.secret).is_some() && self.has(Condition::OwnByInstance) {
                 self.goto(Pc::JudgeOwn(instance, losses));
             } else if instance.port != losses.at {
-                // Whether the remembered range covers it decides which.
+                // The next step depends on whether the remembered range covers it.
                 self.goto(Pc::NameUsed(instance, losses));
             } else {
                 self.goto(Pc::JudgeOld(instance, After::Learn(losses)));
@@ -120,7 +120,7 @@ impl Step<'_> {
         self.goto(Pc::Choose);
     }
 
-    /// The name was used on another port: that is tried again, or its claim judged.
+    /// The name was used on another port: that port is tried again, or its claim is judged.
     pub(super) fn name_used(&mut self, instance: Instance, losses: Losses, choice: u8) -> bool {
         if choice == 0 {
             let offering = &mut self.state.calls[self.call].offer;
@@ -170,7 +170,7 @@ impl Step<'_> {
         }
     }
 
-    /// A claim of this very call that arrived late: its Port item says whether it stands.
+    /// A claim of this very call that arrived late: its Port item shows whether it stands.
     pub(super) fn judge_own(&mut self, instance: Instance, losses: Losses) -> bool {
         let Some(found) = self.settled(instance.port, Condition::JudgeSettled) else { return false };
         let stands = found.is_some_and(|item| item.secret == instance.secret);
@@ -187,7 +187,7 @@ impl Step<'_> {
         true
     }
 
-    /// Is the name's last claim live, dead, or gone (`judge_old_claim`)?
+    /// Judges whether the name's last claim is live, dead, or gone (`judge_old_claim`).
     pub(super) fn judge_old(&mut self, instance: Instance, after: After) -> bool {
         let Some(found) = self.settled(instance.port, Condition::JudgeSettled) else { return false };
         let now = self.now();
@@ -206,13 +206,13 @@ impl Step<'_> {
         offering.rule = rule;
         match after {
             After::Learn(losses) => self.learn(losses),
-            // Exhausted.
+            // The range is full.
             _ => self.done(),
         }
         true
     }
 
-    /// The name has a live claim: that is the answer, unless it is the one that this request's key made.
+    /// The name has a live claim: that is the result, unless this request's key made the claim.
     fn name_taken(&mut self, item: PortItem, port: Port) {
         let (service, name, key) = self.asked();
         if let Some(expires) = self.is_own(item.secret).filter(|_| self.has(Condition::OwnAnswered)) {
@@ -244,7 +244,7 @@ impl Step<'_> {
         true
     }
 
-    /// The look after the claim comes next.
+    /// Continues with the confirmation of the claim.
     fn confirm(&mut self, secret: Secret, port: Port, expires: Tick, replayed: bool) {
         let looks = self.has(Condition::LookExists)
             && self.has(Condition::LookAfter)
@@ -266,7 +266,7 @@ impl Step<'_> {
         })
     }
 
-    /// The look after the claim (`confirm`).
+    /// The confirmation after the claim (`confirm`).
     pub(super) fn look(&mut self, secret: Secret, port: Port, expires: Tick, replayed: bool, choice: u8) -> bool {
         let (id, _, key) = self.asked();
         let service = match self.state.stale {
@@ -278,7 +278,7 @@ impl Step<'_> {
             return true;
         }
         let withdraws = !replayed || !self.has(Condition::ReplayStays);
-        // Its maker has told nobody; who replays it cannot know.
+        // Its maker has shown it to nobody; a replay cannot know that.
         let why = if replayed { Removal::NotConfirmed } else { Removal::OutOfRange };
         match service {
             None if !key || withdraws => self.withdraw(secret, port, why, true),
@@ -292,13 +292,13 @@ impl Step<'_> {
                     return false;
                 }
             }
-            // It is being given up: wait for the outcome.
+            // The port is being given up: wait for the outcome.
             Some(_) => return false,
         }
         true
     }
 
-    /// The look failed, or waited too long. Without a key nobody can find the claim again.
+    /// The confirmation failed, or waited too long. Without a key nobody can find the claim again.
     pub(super) fn give_up_look(&mut self, secret: Secret, port: Port, replayed: bool) {
         let (_, _, key) = self.asked();
         if !key || (!self.has(Condition::KeyedStays) && !replayed) {
@@ -310,7 +310,7 @@ impl Step<'_> {
 
     fn tell(&mut self, secret: Secret, port: Port, expires: Tick) {
         let (service, name, key) = self.asked();
-        // What is told under a key is told as what the item says; whose that is must be who asked.
+        // A replay returns what the item says, so the item's name must be the caller's.
         let whose = self.state.table.port(port).filter(|item| item.secret == secret).map_or(name, |item| item.name);
         self.state.history.flag(Property::Keys, whose != name);
         let key_until = self.state.table.request.filter(|request| key && request.secret == secret);

@@ -1,10 +1,10 @@
 //! The reconciler, item by item (`operations/reconcile.rs`).
 //!
-//! Its scan is eventually consistent. Here it reads what is there, and acts on it at any time later, which is the same. It
-//! asks no clock how old a mark is: any mark may be taken off at any time.
+//! Its scan is eventually consistent. Here it reads the current item and acts on it at any later time, which is
+//! equivalent. It asks no clock how old a mark is: any mark may be taken off at any time.
 //!
-//! A instance whose claim an earlier read of the ports shows is left alone. That is no step here: what is left alone is as
-//! if the reconciler had stopped before it, and however old the read is, it removes nothing.
+//! An Instance whose claim an earlier read of the ports shows is left alone. That is no step here: it is equivalent to
+//! a reconciler that stopped before it, and however old the read is, it removes nothing.
 
 use super::{Pc, Step, Then};
 use crate::conditions::Condition;
@@ -12,26 +12,26 @@ use crate::table::{Instance, Port, PortItem, Ranges, SERVICES};
 use crate::world::Script;
 use crate::writes::Write;
 
-/// A comparison of Ranges with the services, on its way.
+/// A comparison of Ranges with the services, in progress.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Comparison {
     /// Ranges as it was read.
     seen: Option<Ranges>,
-    /// What the services that were read have, and how many were.
+    /// The ranges of the services read so far, and how many were read.
     claimed: u8,
     next: u8,
-    /// What the first comparison saw.
+    /// Ranges as the first comparison saw it.
     first: Option<Ranges>,
 }
 
 impl Step<'_> {
-    /// Reads the item that it has come to.
+    /// Reads its next item.
     pub(super) fn scan(&mut self) -> bool {
         match self.script() {
             Script::SweepPort { port } => self.scan_port(port),
             Script::SweepName { service, name } => match self.instance(service, name) {
                 Some(Instance { gone_since: Some(since), secret, .. }) if self.has(Condition::SweepGrace) => {
-                    // It was noted by who had seen the claim to be gone, settled, and gone is for ever.
+                    // The note was made after a settled read, and a claim that is gone stays gone.
                     if self.now() - since < 1 {
                         self.done();
                     } else {
@@ -94,11 +94,11 @@ impl Step<'_> {
         true
     }
 
-    /// Ranges first, then the services, one after the other; twice.
+    /// Reads Ranges first, then the services, one after the other; twice.
     pub(super) fn compare(&mut self, mut comparison: Comparison) -> bool {
         let ranges_first = self.has(Condition::RebuildOrder);
         if comparison.first.is_some() && comparison.seen.is_none() && comparison.next == 0 {
-            // A second later, what was half to be seen is whole.
+            // A second later, a transaction that was partly visible is wholly visible.
             if self.state.veil.is_some() {
                 return false;
             }

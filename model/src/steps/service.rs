@@ -1,4 +1,4 @@
-//! Services: created, changed, deleted (`operations/services.rs`).
+//! Services: creation, change, deletion (`operations/services.rs`).
 
 use super::{Pc, Step, Then};
 use crate::conditions::Condition;
@@ -7,22 +7,22 @@ use crate::table::{PORTS, Port, Ports, Secret, Service, Tick, members};
 use crate::world::Script;
 use crate::writes::{Reply, Resize, Why, Write, with};
 
-/// A change of a service on its way.
+/// A change of a service in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Change {
-    /// The service as it was read, or marked: the last step is on condition of its revision.
+    /// The service as it was read, or marked: the last step is conditional on its revision.
     base: Service,
     /// Whether the mark is set.
     marked: bool,
-    /// Its range to come; none for a deletion.
+    /// Its new range; none for a deletion.
     to: Option<Ports>,
-    /// The next port to look at, and what was found so far: secrets and expiries.
+    /// The next port to check, and the claims found so far: secrets and expiries.
     next: Port,
     found: [Option<(Secret, Option<Tick>)>; PORTS],
     /// Whether a dead claim was accepted before it could be removed.
     revived: bool,
     looked: bool,
-    /// Whether it starts over after its mark is off.
+    /// Whether it starts from scratch once its mark is off.
     again: bool,
 }
 
@@ -66,7 +66,7 @@ impl Step<'_> {
         match reply {
             Reply::RangesChanged => self.goto(Pc::Idle),
             Reply::Changed(found) => {
-                // It is told that somebody else's service is in the way.
+                // The response says that another's service is in the way.
                 self.state.history.flag(Property::Answers, found == Some(new));
                 self.done();
             }
@@ -74,7 +74,7 @@ impl Step<'_> {
         }
     }
 
-    /// Reads the service. Another's mark is waited for, and overtaken at any time after.
+    /// Reads the service. It waits for another's mark, and may overtake it at any later time.
     pub(super) fn read_service(&mut self) -> bool {
         let (service, to) = self.changed_service();
         let Some(base) = self.service(service) else {
@@ -142,7 +142,7 @@ impl Step<'_> {
         }
     }
 
-    /// Looks at one more of the ports that are given up.
+    /// Checks one more of the ports that are given up.
     pub(super) fn query(&mut self, mut change: Change, choice: u8) -> bool {
         let (service, _) = self.changed_service();
         let gives = change.gives();
@@ -170,7 +170,7 @@ impl Step<'_> {
         true
     }
 
-    /// Removes what was found dead, one by one; then comes the last step.
+    /// Removes the claims found dead, one by one; then comes the last step.
     fn remove_next(&mut self, mut change: Change) {
         let now = self.now();
         let next = change.found.iter().position(Option::is_some).filter(|_| self.has(Condition::DeadFirst));
@@ -190,7 +190,7 @@ impl Step<'_> {
         }
     }
 
-    /// The last step but one: Ranges, and whether nobody has what the service is to get.
+    /// The last step but one: reads Ranges, and checks that the ports to be gained are free.
     pub(super) fn read_ranges(&mut self, change: Change) -> bool {
         let (service, _) = self.changed_service();
         let seen = self.ranges();
@@ -224,7 +224,7 @@ impl Step<'_> {
                 self.remove_next(change);
             }
             (Write::Resize { .. }, Reply::RangesChanged) => self.goto(Pc::ReadRanges(change)),
-            // A deletion finds it gone: done, by an earlier send or by somebody else.
+            // A deletion that finds the service gone is done, by an earlier send or by another call.
             (Write::Resize { resize: Resize::Change { .. }, .. }, Reply::Changed(_)) if change.marked => {
                 change.again = true;
                 self.unmark(change.base, Then::Change(change));
@@ -235,7 +235,7 @@ impl Step<'_> {
         }
     }
 
-    /// The call's time is over: a mark is taken off, also where it is in doubt whether it stands.
+    /// The call's time is over: its mark is taken off, even if it is uncertain whether the mark stands.
     pub(super) fn give_up_change(&mut self, write: Write, change: Change) {
         match write {
             Write::Rewrite { why: Why::Mark, new, .. } => {

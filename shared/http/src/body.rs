@@ -1,4 +1,4 @@
-//! Bodies: JSON, of a limited size, that arrives in time.
+//! Request bodies: JSON, of a limited size, arriving in time.
 
 use axum::body::to_bytes;
 use axum::extract::{FromRequest, Request};
@@ -10,7 +10,7 @@ use portmaster_wire::parse::{Checked, Faults, Unreadable, parse};
 use super::observe::too_large;
 use super::{Kind, Problem};
 
-/// How large a body may be.
+/// The maximum size of a body.
 pub(super) const MAX_BYTES: usize = 16 * 1024;
 
 /// A JSON body.
@@ -30,7 +30,7 @@ where
             let detail = "Send the body as JSON, with the header Content-Type: application/json.";
             return Err(Problem::new(Kind::UnsupportedMediaType, detail).header(header::ACCEPT, "application/json"));
         }
-        // Nobody would look into a compressed body for its real size, so none is accepted.
+        // Nothing would check the real size of a compressed body, so none is accepted.
         let encodings = request.headers().get_all(header::CONTENT_ENCODING);
         if encodings.iter().any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
             let detail = "The body is sent with a Content-Encoding, and compressed bodies are not accepted. Send plain \
@@ -63,7 +63,7 @@ where
     }
 }
 
-/// `application/json`, or another type that says `+json`, with any parameters (RFC 6838, section 4.2.8).
+/// `application/json`, or another type with the suffix `+json`, with any parameters (RFC 6838, section 4.2.8).
 fn is_json(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))

@@ -1,17 +1,18 @@
-//! What a call declares, it takes; anything else that could change its meaning is refused and named.
+//! A call accepts what it declares; anything else that could change its meaning is refused and named.
 //!
-//! A parameter that is ignored is a promise that nobody keeps: `?prefix=x` would list everything, `?page=2` would be the
-//! first page for ever, and a deletion with `If-None-Match` would be done whatever is there. So every request is held
-//! against the parameters that its handler declares (`#[utoipa::path]`), which the OpenAPI document shows as well. A new
-//! endpoint has nothing to do for it and cannot forget it.
+//! An ignored parameter is a promise that nobody keeps: `?prefix=x` would list everything, `?page=2` would return the
+//! first page for ever, and a deletion with `If-None-Match` would be performed whatever exists. So every request is
+//! compared with the parameters that its handler declares (`#[utoipa::path]`), which the OpenAPI document shows as
+//! well. This needs nothing from a new endpoint, so no endpoint can forget it.
 //!
-//! A signature in the query (a presigned URL of AWS) says who calls, as the header `Authorization` does, and not what for.
-//! API Gateway has judged it, and passes it on; it is left alone like that header.
+//! A signature in the query (a presigned URL of AWS) identifies the caller, as the header `Authorization` does, and
+//! does not change the call. API Gateway has verified it, and passes it on; it is left alone like that header.
 //!
-//! Of the preconditions of RFC 9110, `If-None-Match` and `If-Modified-Since` on a GET are left alone: caches send them to
-//! save an answer that they already have, and the whole answer is right as well. Everywhere else a precondition asks for
-//! something *not* to happen, so a call that cannot obey it refuses. (RFC 9110 has dates ignored where a resource has
-//! none. That is for one who evaluates them; a refusal does nothing, which is what their sender wants to be sure of.)
+//! Of the preconditions of RFC 9110, `If-None-Match` and `If-Modified-Since` on a GET are left alone: caches send them
+//! to avoid a response that they already have, and the whole response is correct as well. Everywhere else a
+//! precondition asks for something *not* to happen, so a call that cannot evaluate it refuses. (RFC 9110 says that
+//! dates are ignored where a resource has none. That applies to a server that evaluates them; a refusal does nothing,
+//! which is what the sender of a precondition wants to be sure of.)
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -47,11 +48,11 @@ const SIGNATURE: [&str; 7] = [
     "X-Amz-SignedHeaders",
 ];
 
-/// How many mistakes of the query one answer lists. A longer list would help nobody, and would be far longer than the
-/// query that it is about.
+/// The maximum number of mistakes in the query that one response lists. A longer list would help nobody, and would be
+/// far longer than the query itself.
 const SHOWN: usize = 16;
 
-/// What each call declares, by its path and method.
+/// The declarations of each call, by its path and method.
 #[derive(Debug)]
 pub(super) struct Declared(HashMap<(String, Method), Call>);
 
@@ -62,7 +63,7 @@ struct Call {
 }
 
 impl Declared {
-    /// What the handlers behind this document declare.
+    /// Collects the declarations of the handlers in this document.
     pub(super) fn by(document: &OpenApi) -> Self {
         let calls = document.paths.paths.iter().flat_map(|(path, item)| {
             let operations = [
@@ -80,7 +81,8 @@ impl Declared {
         Self(calls.collect())
     }
 
-    /// What a request asks for that its call does not declare. Where no call matches, that is what it will be told.
+    /// The parts of a request that its call does not declare. If no call matches there are none, since the
+    /// response reports that instead.
     fn faults(&self, request: &Request) -> Vec<Fault> {
         let Some(path) = request.extensions().get::<MatchedPath>() else { return Vec::new() };
         let method = if request.method() == Method::HEAD { Method::GET } else { request.method().clone() };
@@ -112,7 +114,7 @@ impl Call {
             let (readable, value) = (decode(name), decode(value));
             let name = readable.clone().unwrap_or_else(|| name.to_owned());
             let fault = if !seen.insert(name.clone()) {
-                // Once is enough to say it.
+                // Reported once per name.
                 if !seen.insert(format!("{name} twice")) {
                     continue;
                 }
@@ -159,7 +161,7 @@ impl Call {
     }
 }
 
-/// The text that was encoded, if it was encoded well.
+/// The decoded text, if it was encoded correctly.
 fn decode(text: &str) -> Option<String> {
     let mut escapes = text.split('%').skip(1);
     let is_escape = |rest: &str| rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());

@@ -1,4 +1,4 @@
-//! Request headers that mean something.
+//! Request headers that the API evaluates.
 
 use axum::http::{HeaderMap, HeaderName, header};
 use sfv::{BareItem, Item, Parser};
@@ -20,8 +20,8 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName, shown: &'static str) ->
     Ok(first.map(|value| value.as_bytes()))
 }
 
-/// `Idempotency-Key`: a quoted string, as the IETF's draft has it, or the plain text that most clients send. Both are
-/// the same key.
+/// `Idempotency-Key`: a quoted string, as in the IETF's draft, or the plain text that most clients send. Both are the
+/// same key.
 pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Problem> {
     const SHOWN: &str = "Idempotency-Key";
     let Some(value) = single(headers, &IDEMPOTENCY_KEY, SHOWN)? else { return Ok(None) };
@@ -68,7 +68,7 @@ pub(super) fn if_match(headers: &HeaderMap) -> Result<IfMatch, Problem> {
     Ok(IfMatch::OneOf(versions))
 }
 
-/// `If-None-Match: *` (RFC 9110, section 13.1.2): only if there is none yet. Nothing else is of use here.
+/// `If-None-Match: *` (RFC 9110, section 13.1.2): only if there is none yet. No other value is useful here.
 pub(super) fn only_if_new(headers: &HeaderMap) -> Result<bool, Problem> {
     const SHOWN: &str = "If-None-Match";
     match single(headers, &header::IF_NONE_MATCH, SHOWN)? {

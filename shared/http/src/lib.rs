@@ -1,8 +1,8 @@
-//! The HTTP API: routes, extraction, and words on the wire.
+//! The HTTP API: routes, extraction, and its texts.
 //!
-//! Each endpoint is written once: its path, method, parameters and answers stand on its handler (`#[utoipa::path]`), and
-//! from that come the route, in the local server and in the function that serves it, and the OpenAPI document.
-//! [`ENDPOINTS`] is the list of them all.
+//! Each endpoint is written once: its path, method, parameters and responses are declared on its handler
+//! (`#[utoipa::path]`). The OpenAPI document and the route, both in the local server and in the function that serves
+//! it, follow from that. [`ENDPOINTS`] is the list of all of them.
 
 mod body;
 mod declared;
@@ -37,23 +37,23 @@ pub use problem::Problem;
 
 use portmaster_registry::Registry;
 
-/// What every handler has: the registry, and how long a call may take.
+/// The state of every handler: the registry, and the time that a call may take.
 #[derive(Clone, Debug)]
 pub struct Api {
     /// The registry.
     pub registry: Registry,
-    /// How long a call may take, where nothing else bounds it.
+    /// How long a call may take unless something else limits it.
     pub timeout: Duration,
 }
 
-/// How long a call may take where nothing else is said: below the 30 seconds of API Gateway and the patience of most
-/// clients, and above what a deletion of a service with thousands of dead offers takes.
+/// How long a call may take by default: less than the 30 seconds of API Gateway and the patience of most clients, and
+/// more than the deletion of a service with thousands of dead offers takes.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Routes, with their part of the OpenAPI document.
 pub type Routes = OpenApiRouter<Api>;
 
-/// One function, and what it serves.
+/// One function and the routes that it serves.
 #[derive(Clone, Copy, Debug)]
 pub struct Endpoint {
     /// The function's name, and its binary's.
@@ -112,7 +112,7 @@ pub fn one(routes: Routes, api: Api) -> Router {
     serve(routes, &document, api)
 }
 
-/// The function `pages`: its own routes, and the answer to every request that no other function's route matches: an
+/// The function `pages`: its own routes, and the response to every request that no other function's route matches: an
 /// unknown path, or a known one with a method that it lacks.
 pub fn pages_and_the_rest(api: Api) -> Router {
     let (own, document) = endpoint::pages().split_for_parts();

@@ -9,19 +9,19 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// The words for a level, from nothing to everything.
+/// The names of the levels, from nothing to everything.
 pub const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 /// Starts the log. Only the registry's own events follow `level`, one of [`LEVELS`]; of the libraries only errors are
-/// logged, since at their lower levels they print requests, and requests have secrets in them. What they warn of, the
-/// registry tells itself where it matters.
+/// logged, since at their lower levels they print requests, which contain secrets. The registry logs the relevant ones
+/// of their warnings itself.
 ///
-/// Another log that has been started already stays; that is the case in tests.
+/// If another log has already been started, as in tests, that one stays.
 pub fn start(level: &str) {
     start_with(level, std::io::stderr);
 }
 
-/// The same, written by another writer, which gets each line whole.
+/// Starts the log with another writer, which receives each line whole.
 pub fn start_with(level: &str, writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static) {
     let level = LevelFilter::from_str(level).unwrap_or(LevelFilter::INFO);
     let libraries = level.min(LevelFilter::ERROR);

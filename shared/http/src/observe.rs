@@ -1,4 +1,4 @@
-//! Around every request: its id, its deadline, its problem document, and its one line in the log.
+//! Wraps every request: its id, its deadline, its problem document, and its one line in the log.
 
 use std::time::Instant;
 
@@ -21,17 +21,17 @@ use portmaster_registry::PortOrName;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// What the transport calls a request, so that it is found again in other logs than ours. Whoever calls the router may
+/// The ids that the transport has for a request, to find it in other logs than ours. The code that calls the router may
 /// put one into the request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
-    /// API Gateway's id (`$context.requestId` in its access log): also ours, where the caller gave none.
+    /// API Gateway's id (`$context.requestId` in its access log): also ours, if the caller sent none.
     pub gateway_request_id: Option<String>,
-    /// Lambda's id of the invocation, which its own lines have.
+    /// Lambda's id of the invocation, which is in Lambda's own log lines.
     pub invocation_id: Option<String>,
     /// X-Ray's id of the trace.
     pub trace_id: Option<String>,
-    /// Who called, as IAM knows it: the ARN of a user or of a role's session. None on one machine.
+    /// The caller, as IAM knows it: the ARN of a user or of a role's session. None on one machine.
     pub principal: Option<String>,
 }
 
@@ -44,10 +44,10 @@ impl FromRequestParts<Api> for Call {
     }
 }
 
-/// The middleware. Whoever calls the router may have put a [`Call`] with its own deadline into the request.
+/// The middleware. The code that calls the router may have put a [`Call`] with its own deadline into the request.
 ///
-/// All of it in a task of its own, so that an operation that has begun is not left halfway when its caller hangs up, and
-/// is logged all the same.
+/// All of it runs in a task of its own, so that an operation that has begun is neither left halfway nor missing from
+/// the log when its caller hangs up.
 pub(super) async fn observe(State(api): State<Api>, request: Request, next: Next) -> Response {
     match tokio::spawn(observed(api, request, next)).await {
         Ok(response) => response,
@@ -76,7 +76,7 @@ async fn observed(api: Api, mut request: Request, next: Next) -> Response {
     } else if declares_too_much(request.headers()) {
         too_large().into_response()
     } else {
-        // In a task of its own, so that a panic is that request's alone.
+        // In a task of its own, so that a panic affects only that request.
         match tokio::spawn(next.run(request)).await {
             Ok(response) => response,
             Err(_) => Problem::new(Kind::Internal, "The registry failed at this request.").into_response(),
@@ -124,7 +124,7 @@ async fn observed(api: Api, mut request: Request, next: Next) -> Response {
     response
 }
 
-/// The caller's id, if it is one that can go anywhere an id goes; else the transport's; else a new one.
+/// The caller's id, if it is safe wherever an id is written; otherwise the transport's; otherwise a new one.
 fn request_id(headers: &HeaderMap, origin: &Origin) -> String {
     let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
     let plain = |id: &&str| {
@@ -134,11 +134,11 @@ fn request_id(headers: &HeaderMap, origin: &Origin) -> String {
     given.or_else(|| origin.gateway_request_id.clone()).unwrap_or_else(|| Uuid::new_v4().to_string())
 }
 
-/// What a path says of its subject: the service, and the port or the instance.
+/// The subject of a path: the service, and the port or the instance.
 async fn subject_of(request: &mut Request) -> (Option<ServiceName>, About) {
     let Ok(params) = request.extract_parts::<RawPathParams>().await else { return Default::default() };
     let value = |wanted: &str| params.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value);
-    // Somebody's secret in the wrong place of a path is still a secret.
+    // A secret in the wrong place of a path is still a secret.
     let service = value("service").filter(|text| Secret::parse(text).is_err());
     let port_or_name = value("port_or_name").or_else(|| value("port")).map(path::port_or_name);
     let about = match port_or_name {
@@ -151,7 +151,7 @@ async fn subject_of(request: &mut Request) -> (Option<ServiceName>, About) {
     (service.and_then(|text| ServiceName::try_from(text).ok()), about)
 }
 
-/// Has the links in these headers begin where the API does. They are written as the API's own paths.
+/// Prepends the mount to the links in these headers, which are written as the API's own paths.
 fn mount_links(headers: &mut HeaderMap, mount: &str) {
     for (name, before) in [(header::LOCATION, ""), (header::LINK, "<")] {
         let Some(value) = headers.get(&name).and_then(|value| value.to_str().ok()) else { continue };
@@ -171,7 +171,7 @@ pub(super) fn too_large() -> Problem {
     Problem::new(Kind::PayloadTooLarge, format!("A body has at most {MAX_BYTES} bytes. Send a smaller one."))
 }
 
-/// Gives a problem its body. An error that something else answered, without a problem, gets one too.
+/// Writes the body of a problem. An error from elsewhere, without a problem, gets one too.
 fn with_problem(response: Response, id: &str) -> (Response, Option<Problem>) {
     let status = response.status();
     let problem = match response.extensions().get::<Problem>() {

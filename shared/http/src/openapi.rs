@@ -1,5 +1,5 @@
-//! The OpenAPI 3.1 document, made from the handlers, and kept as a file: to make it takes every handler, and the function
-//! that serves it would have to carry them all.
+//! The OpenAPI 3.1 document, generated from the handlers and kept as a file: generating it takes every handler, and the
+//! function that serves it would have to link all of them.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ pub fn document() -> &'static str {
     include_str!("../../../docs/openapi.json")
 }
 
-/// Makes the document from the handlers.
+/// Generates the document from the handlers.
 #[must_use]
 pub fn generate() -> String {
     let mut text = build().to_pretty_json().unwrap_or_default();
@@ -54,7 +54,7 @@ fn tag(name: &str, description: &str) -> Tag {
     tag
 }
 
-/// The answers that these kinds of problem give, one per status.
+/// The responses with these kinds of problem, one per status.
 pub(super) fn problem_responses(kinds: &[Kind]) -> BTreeMap<String, RefOr<Response>> {
     let mut by_status = BTreeMap::<_, Vec<Kind>>::new();
     for kind in kinds {
@@ -68,7 +68,7 @@ pub(super) fn problem_responses(kinds: &[Kind]) -> BTreeMap<String, RefOr<Respon
     by_status.into_iter().map(|(status, kinds)| (status.to_string(), RefOr::T(response(kinds)))).collect()
 }
 
-/// RFC 9457, with the members that this API adds.
+/// A problem of RFC 9457, with the members that this API adds.
 fn problem_schema() -> Schema {
     let text =
         |description: &str| ObjectBuilder::new().schema_type(Type::String).description(Some(description)).build();

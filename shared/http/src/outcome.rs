@@ -1,11 +1,11 @@
-//! What came of a request: one word for the log, and what it adds to the metrics.
+//! The outcome of a request: one word for the log, and its share of the metrics.
 
 use super::Kind;
 use portmaster_domain::{Claim, InstanceName, Port, Secret};
 use portmaster_registry::Meter;
 use portmaster_registry::metrics;
 
-/// What came of a request, where its status does not say it. A handler puts it into the answer's extensions.
+/// The outcome of a request, where its status does not show it. A handler puts it into the response's extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Offered,
@@ -41,8 +41,8 @@ impl Outcome {
     }
 }
 
-/// Which port and which instance an answer is about, for the log. A handler puts it into the answer's extensions, a
-/// problem carries it; where neither says it, the path may.
+/// The port and the instance that a response is about, for the log. A handler puts it into the response's extensions,
+/// and a problem carries it; if neither has it, the path may.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct About {
     pub(super) port: Option<Port>,
@@ -50,12 +50,12 @@ pub(super) struct About {
 }
 
 impl About {
-    /// What is missing here is as there.
+    /// Fills in from `other` what is missing here.
     pub(super) fn or(self, other: Self) -> Self {
         Self { port: self.port.or(other.port), name: self.name.or(other.name) }
     }
 
-    /// The name as the log may have it: a secret in the wrong place is still a secret.
+    /// The name, unless it must not be logged: a secret in the wrong place is still a secret.
     pub(super) fn loggable_name(&self) -> Option<&str> {
         self.name.as_ref().map(InstanceName::as_str).filter(|name| Secret::parse(name).is_err())
     }

@@ -1,8 +1,8 @@
 //! Pages of a list: `?limit=`, `?cursor=`, and the `Link` to the next one (RFC 8288).
 //!
-//! A cursor says which list it is of, so that one of another list, which would skip what it has nothing to do with, is
-//! refused. Those that were given before cursors said so are a bare port or name; they are taken as they are, so that a
-//! listing that began under the version before goes on under this one.
+//! A cursor names its list, so that a cursor of another list is refused: here it would skip unrelated items. Cursors
+//! from before they named their list are a bare port or name; they are accepted as they are, so that a listing that
+//! began under the previous version continues under this one.
 
 use std::num::IntErrorKind;
 
@@ -27,13 +27,13 @@ use portmaster_registry::Call;
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1_000;
 
-/// Which part of a list is wanted.
+/// The part of a list that is requested.
 pub(super) struct Page<C> {
     pub(super) limit: usize,
     pub(super) cursor: Option<C>,
 }
 
-/// What a cursor names: where the page before it ended. Opaque to callers, and good across versions.
+/// The position that a cursor holds: where the previous page ended. Opaque to callers, and valid across versions.
 pub(super) trait Cursor: Sized {
     fn encode(&self) -> String;
     fn decode(text: &str) -> Option<Self>;
@@ -59,7 +59,7 @@ impl Cursor for Port {
     }
 }
 
-/// What stands between the list's path and where its page ended. No path and no name has it.
+/// Separates the list's path from where its page ended. No path and no name contains it.
 const OF: char = '#';
 
 fn encode<C: Cursor>(list: &str, cursor: &C) -> String {
@@ -76,7 +76,7 @@ fn decode<C: Cursor>(list: &str, text: &str) -> Result<C, Fault> {
             return Err(fault("is of another list; begin this one without a cursor, and follow its Link headers"));
         }
         Some(_) => return Err(nobodys()),
-        // As the version before gave it.
+        // A cursor of the previous version.
         None => &text,
     };
     C::decode(end).ok_or_else(nobodys)
@@ -84,7 +84,7 @@ fn decode<C: Cursor>(list: &str, text: &str) -> Result<C, Fault> {
 
 fn parse<C: Cursor>(list: &str, pairs: &[(String, String)]) -> Result<Page<C>, Vec<Fault>> {
     let mut faults = Vec::new();
-    // That there is only one is seen to before (`declared`).
+    // The middleware `declared` has checked that each parameter occurs once.
     let single = |parameter: &str| pairs.iter().find(|(name, _)| name == parameter).map(|(_, value)| value.as_str());
     let limit = match single("limit").map(str::parse::<u64>) {
         None => DEFAULT_LIMIT,
@@ -105,8 +105,7 @@ fn parse<C: Cursor>(list: &str, pairs: &[(String, String)]) -> Result<Page<C>, V
     if faults.is_empty() { Ok(Page { limit, cursor }) } else { Err(faults) }
 }
 
-/// The path of the list that a request asks for, each name in it as it is. None has a character that a path would have
-/// to encode.
+/// The path of the list that a request asks for, with its names unencoded. No name has a character that needs encoding.
 async fn list_of(parts: &mut Parts) -> String {
     let route = parts.extensions.get::<MatchedPath>().map(|path| path.as_str().to_owned()).unwrap_or_default();
     match RawPathParams::from_request_parts(parts, &()).await {
@@ -152,11 +151,11 @@ impl<C> utoipa::IntoParams for Page<C> {
     }
 }
 
-/// A page as an answer: a plain array, and a `Link` where there is more.
+/// A page as a response: a plain array, and a `Link` if there is more.
 pub(super) fn answer<T: Serialize, C: Cursor>(path: &str, limit: usize, items: Vec<T>, next: Option<C>) -> Response {
     let mut response = Json(items).into_response();
     if let Some(cursor) = next {
-        // In this order, because old versions of curl sign a query as it stands, and AWS wants it sorted.
+        // In this order, because old versions of curl sign a query as it stands, and AWS requires it sorted.
         let link = format!("<{path}?cursor={}&limit={limit}>; rel=\"next\"", encode(path, &cursor));
         if let Ok(link) = HeaderValue::from_str(&link) {
             response.headers_mut().insert(header::LINK, link);
@@ -165,7 +164,7 @@ pub(super) fn answer<T: Serialize, C: Cursor>(path: &str, limit: usize, items: V
     response
 }
 
-/// A page of the claims of a service in one state; `path` is where the list is.
+/// A page of a service's claims in one state; `path` is the path of the list.
 pub(super) async fn of_claims<T: Serialize + for<'a> From<&'a Claim>>(
     api: &Api,
     call: &Call,
@@ -214,12 +213,12 @@ mod tests {
         }
         let name = ServiceName::try_from("5000").unwrap();
         assert!(refused(&encode("/v1/services", &name)).contains("another list"));
-        // Nobody gave these.
+        // No list has ever had these cursors.
         for forged in [format!("{LIST}#"), format!("{LIST}#80"), "#5000".to_owned(), format!("{LIST}#5000#5000")] {
             let detail = refused(&URL_SAFE_NO_PAD.encode(&forged));
             assert!(detail.contains("Link") || detail.contains("another"), "{forged}: {detail}");
         }
-        // The version before gave this.
+        // A cursor of the previous version.
         assert_eq!(decode::<Port>(LIST, &URL_SAFE_NO_PAD.encode("5000")).unwrap(), port);
     }
 

@@ -1,5 +1,5 @@
-//! What is not about services, offers or ports: health, the explanations of problems, the OpenAPI document, and the
-//! answers to what is not there.
+//! Everything that is not about services, offers or ports: health, the explanations of problems, the OpenAPI document,
+//! and the responses to unknown paths and methods.
 
 use axum::Json;
 use axum::Router;
@@ -73,7 +73,7 @@ pub(super) async fn method_not_allowed(method: Method) -> Problem {
     Problem::new(Kind::MethodNotAllowed, detail)
 }
 
-/// Every path of the other functions, each answering 405: a request comes here only if its method is none of theirs.
+/// Every path of the other functions, each responding 405: a request arrives here only if its method is none of theirs.
 pub(super) fn methods_not_allowed() -> Router<Api> {
     let (_, own) = endpoint::pages().split_for_parts();
     let document: Value = serde_json::from_str(document::document()).unwrap_or_default();
@@ -88,7 +88,7 @@ pub(super) fn methods_not_allowed() -> Router<Api> {
     })
 }
 
-/// The methods of a path. API Gateway's HTTP APIs do not send HEAD where GET goes, so it is not one of them there.
+/// The methods of a path. An HTTP API of API Gateway does not route HEAD to a GET route, so HEAD is not listed.
 fn allowed(item: &Value) -> Vec<&'static str> {
     let methods = ["GET", "POST", "PUT", "PATCH", "DELETE"];
     methods.into_iter().filter(|method| !item[method.to_lowercase()].is_null()).collect()

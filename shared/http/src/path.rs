@@ -1,7 +1,7 @@
-//! What a path names, as types. A segment that cannot name anything is simply not found; the problem says what would be
-//! a name.
+//! The parameters of a path, as types. A segment that cannot name anything is not found, and the problem says which
+//! names are valid.
 //!
-//! Each extractor says what it takes for the OpenAPI document as well, so that a handler names it once.
+//! Each extractor also declares its parameters for the OpenAPI document, so that a handler names it only once.
 
 use axum::extract::{FromRequestParts, Path};
 use http::request::Parts;
@@ -25,7 +25,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Segment
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         match Path::<T>::from_request_parts(parts, state).await {
             Ok(Path(segments)) => Ok(Self(segments)),
-            // A segment that is not UTF-8 once it is decoded.
+            // The segment, once decoded, is not UTF-8.
             Err(_) => Err(Problem::new(Kind::NotFound, "A segment of the path is not UTF-8. Check how it is encoded.")),
         }
     }
@@ -34,7 +34,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Segment
 /// `{service}`: a service that may exist.
 pub(super) struct InService(pub(super) ServiceId);
 
-/// `{service}`: a service that is to exist. A name that none can have is a mistake of the request, like one in its body.
+/// `{service}`: a service to be created. An invalid name is a mistake in the request, like one in its body.
 pub(super) struct ToBeService(pub(super) ServiceId);
 
 /// `{service}` and `{secret}`: an offer.
@@ -111,7 +111,7 @@ fn service(text: &str) -> Result<ServiceId, Problem> {
     })
 }
 
-/// The text of what is no secret is not repeated: it may be somebody's with a typing error in it.
+/// A segment that is not a secret is not repeated: it may be a real one with a typing error.
 fn offer(name: &str, secret: &str) -> Result<OfOffer, Problem> {
     let service = service(name)?;
     match Secret::parse(secret) {

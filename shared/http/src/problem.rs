@@ -1,4 +1,4 @@
-//! How an [`Error`] becomes a problem, and a problem an answer.
+//! Converts an [`Error`] into a problem, and a problem into a response.
 
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
@@ -11,8 +11,8 @@ use portmaster_domain::{Claim, ClaimState, Expiry, PortRange, ServiceId, Service
 use portmaster_registry::StoreError;
 use portmaster_registry::{Error, Occupancy};
 
-/// A problem document in the making (RFC 9457). As a response it has no body yet: the one place that knows the request's
-/// id, `observe`, writes it.
+/// A problem document before it is written (RFC 9457). As a response it has no body yet: `observe`, the only place that
+/// knows the request's id, writes it.
 #[derive(Clone, Debug)]
 pub struct Problem(Box<Content>);
 
@@ -49,23 +49,23 @@ impl Problem {
         self.0.kind
     }
 
-    /// What the log is to say of it.
+    /// The cause for the log.
     pub(super) fn cause(&self) -> Option<&str> {
         self.0.cause.as_deref()
     }
 
-    /// Which port and instance it is about.
+    /// The port and the instance that it is about.
     pub(super) fn about(&self) -> &About {
         &self.0.about
     }
 
-    /// The same, where it is about this port or instance.
+    /// The same problem, about this port or instance.
     pub(super) fn regarding(mut self, about: About) -> Self {
         self.0.about = self.0.about.or(about);
         self
     }
 
-    /// A request with mistakes in it: all of them.
+    /// A request with mistakes, all of them listed.
     pub(super) fn invalid(faults: Vec<Fault>) -> Self {
         let detail = match faults.as_slice() {
             [Fault { at, detail }] => {
@@ -83,7 +83,7 @@ impl Problem {
         problem
     }
 
-    /// The mistakes, where that is what it is about.
+    /// Its mistakes, if it is a problem of that kind.
     fn into_faults(self) -> Result<Vec<Fault>, Self> {
         if self.0.kind == Kind::InvalidRequest { Ok(self.0.faults) } else { Err(self) }
     }
@@ -143,7 +143,7 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Both, or the mistakes of both.
+/// Returns both values, or the mistakes of both.
 pub(super) fn both<A, B>(a: Result<A, Problem>, b: Result<B, Problem>) -> Result<(A, B), Problem> {
     match (a, b) {
         (Ok(a), Ok(b)) => Ok((a, b)),
@@ -278,8 +278,8 @@ impl From<Error> for Problem {
     }
 }
 
-/// What has to happen before ports are free. Nobody can list the secret that a reject needs, so nobody is told to reject
-/// what is not his own.
+/// The steps that free the ports. Nobody can list the secret that a reject needs, so nobody is advised to reject
+/// another's offer.
 fn how_to_free(offers: usize, ports: usize, until: Option<Expiry>, ports_are_listed: &str) -> String {
     let mut advice = Vec::new();
     if ports > 0 {
@@ -295,7 +295,7 @@ fn how_to_free(offers: usize, ports: usize, until: Option<Expiry>, ports_are_lis
     advice.join(" ")
 }
 
-/// The port is no allocation yet. To a caller that asks for allocations it is not there, as before; the rest says why.
+/// The port is not allocated yet. A caller that asks for allocations gets 404; the members say why.
 fn offered_only(claim: &Claim) -> Problem {
     let until = claim.expires_at().map(Expiry::to_rfc3339);
     let detail = format!(
@@ -350,7 +350,7 @@ fn range_exhausted(service: &ServiceId, occupancy: Occupancy) -> Problem {
         .with("other", foreign);
     match seconds_to_next_expiry {
         Some(seconds) => problem.retry_after(seconds),
-        // Whether one was released meanwhile is known in a second.
+        // In a second the registry will know whether a port was released meanwhile.
         None if remembered => problem.retry_after(1),
         None => problem,
     }
@@ -392,8 +392,8 @@ impl From<StoreError> for Problem {
     }
 }
 
-/// Declares which kinds of problem an endpoint can answer with, for the OpenAPI document; those that any endpoint can
-/// are added.
+/// Declares the kinds of problem that an endpoint can return, for the OpenAPI document; those that any endpoint can
+/// return are added.
 macro_rules! problems {
     ($name:ident: $($kind:ident),* $(,)?) => {
         pub(crate) struct $name;

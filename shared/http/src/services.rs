@@ -105,7 +105,7 @@ pub(super) async fn get(
     Ok(answer(StatusCode::OK, &service))
 }
 
-/// Refuses a name in the body that is not the one in the path.
+/// Refuses a body whose name is not the one in the path.
 fn check_name(path: &ServiceName, body: Option<&ServiceName>) -> Result<(), Problem> {
     match body {
         Some(name) if name != path => {
@@ -146,7 +146,7 @@ pub(super) async fn put(
     check_name(&id.name, named.as_ref())?;
     let content = content(description, start, end, strategy)?;
     let new = portmaster_registry::NewService { id, content };
-    // One that wants the service to exist and one that wants it not to: whatever is there, one of them does not hold.
+    // If-Match requires the service to exist and If-None-Match: * requires it not to, so one of them always fails.
     if only_if_new && if_match != IfMatch::Always {
         return Err(Problem::new(
             super::Kind::PreconditionFailed,

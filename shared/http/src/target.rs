@@ -1,40 +1,39 @@
 //! The rule for paths, applied before any router sees one.
 //!
-//! On AWS, IAM decides by the path; so the path that is served must be the one that IAM saw, whoever decodes, resolves
-//! or cleans up what in between (API Gateway decodes, and has been seen to decode twice). A path that all of them read
-//! alike is one in which there is nothing to decode, to resolve or to clean up: letters, digits and `. _ ~ -` between
-//! single slashes, without the segments `.` and `..`. No path of the API needs anything else, so everything else is not
+//! On AWS, IAM decides by the path; so the path that is served must be the one that IAM saw, whatever decodes, resolves
+//! or cleans it up in between (API Gateway decodes, and has been seen to decode twice). All of them read a path alike
+//! if there is nothing in it to decode, to resolve or to clean up: letters, digits and `. _ ~ -` between single
+//! slashes, without the segments `.` and `..`. No path of the API needs anything else, so every other path is not
 //! found.
 
 use super::{Kind, Problem};
 
-/// A request that is answered with this problem instead of being served. Whoever calls the router may put one into the
-/// request; it is logged and answered like any other.
+/// A request that is answered with this problem instead of being served. The code that calls the router may put one
+/// into the request; it is logged and answered like any other problem.
 #[derive(Clone, Debug)]
 pub struct Refused(pub Problem);
 
-/// Where the API begins, as the caller sees it: `/registry`, where it is reached as
-/// `https://ports.example.com/registry`; empty at the root. Links in headers begin with it. Whoever calls the router
-/// may put one into the request.
+/// Where the API begins, as the caller sees it: `/registry` if it is reached as `https://ports.example.com/registry`;
+/// empty at the root. Links in headers begin with it. The code that calls the router may put one into the request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mount(pub String);
 
-/// Judges a path in which nothing is encoded any more.
+/// Judges a path that has already been decoded.
 ///
 /// # Errors
-/// The problem to answer with, where the path is not plain.
+/// The problem to return if the path is not plain.
 pub fn plain(path: &str) -> Result<(), Problem> {
     let bytes = path.bytes().all(|byte| byte == b'/' || unreserved(byte));
     if bytes && path.starts_with('/') && segments(path) { Ok(()) } else { Err(not_plain()) }
 }
 
-/// Decodes a path once, and judges it: `%7E` is `~`, and `%2e%2e` is no more served than `..`.
+/// Decodes a path once, and judges it: `%7E` is `~`, and `%2e%2e` is refused just as `..` is.
 ///
-/// An encoded slash is refused. As part of a segment it can name nothing; as a separator it would make other segments
-/// than whoever looked at the path before has seen.
+/// An encoded slash is refused. As part of a segment it cannot name anything; as a separator it would produce other
+/// segments than those that the gateway saw.
 ///
 /// # Errors
-/// The problem to answer with, where the path is not plain.
+/// The problem to return if the path is not plain.
 pub fn decoded(path: &str) -> Result<String, Problem> {
     let mut bytes = path.bytes();
     let mut text = String::with_capacity(path.len());
@@ -58,8 +57,7 @@ fn unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"._~-".contains(&byte)
 }
 
-/// No segment is a dot segment, and none is empty but the last: what a trailing slash leaves is for the router to
-/// refuse.
+/// No segment is a dot segment, and none is empty except the last: the router refuses a trailing slash.
 fn segments(path: &str) -> bool {
     let mut rest = path.strip_prefix('/').unwrap_or(path).split('/').peekable();
     while let Some(segment) = rest.next() {
@@ -146,13 +144,13 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever passes is read alike by whoever decodes it again, resolves it as a URL, or merges its slashes.
+        /// A path that passes is read the same if it is decoded again, resolved as a URL, or has its slashes merged.
         #[test]
         fn what_passes_means_one_thing(path in "/([a-z.%~/\\\\ é]|%2[eEfF5]|%25|\\.\\./){0,20}", any: String) {
             for path in [path, any] {
                 if let Ok(served) = decoded(&path) {
                     prop_assert!(plain(&served).is_ok());
-                    // An encoded slash has not become a separator.
+                    // No encoded slash has become a separator.
                     prop_assert_eq!(served.matches('/').count(), path.matches('/').count());
                     prop_assert_eq!(decoded(&served).unwrap(), served.clone());
                     prop_assert_eq!(resolved(&served).unwrap_or_default(), served);

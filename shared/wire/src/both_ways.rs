@@ -1,4 +1,4 @@
-//! What one side writes, the other reads.
+//! Each side reads what the other writes.
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ fn sent<T: serde::Serialize + deserr::Deserr<Faults> + Checked + PartialEq + std
     assert_eq!(&parse::<T>(written.to_string().as_bytes()).unwrap(), body);
 }
 
-/// The server writes it, a client reads it; also the one of a later server, which says more.
+/// The server writes it and a client reads it, including a later server's version with more members.
 fn answered<T: serde::Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug>(text: Value) {
     let read: T = serde_json::from_value(text.clone()).unwrap();
     assert_eq!(serde_json::to_value(&read).unwrap(), text);

@@ -1,4 +1,4 @@
-//! How the registry is.
+//! The health of the registry.
 
 use std::borrow::Cow;
 

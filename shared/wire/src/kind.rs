@@ -14,13 +14,13 @@ macro_rules! kinds {
             /// Every kind.
             pub const ALL: &[Self] = &[$(Self::$kind,)*];
 
-            /// Its name in `/problems/{kind}`.
+            /// Its last segment in `/problems/{kind}`.
             #[must_use]
             pub const fn slug(self) -> &'static str {
                 match self { $(Self::$kind => $slug,)* }
             }
 
-            /// The status of an answer with it.
+            /// The status of its responses.
             #[must_use]
             pub const fn status(self) -> StatusCode {
                 match self { $(Self::$kind => StatusCode::$status,)* }
@@ -32,7 +32,7 @@ macro_rules! kinds {
                 match self { $(Self::$kind => $title,)* }
             }
 
-            /// What it means and what to do, in a paragraph.
+            /// A paragraph on its meaning and on what to do.
             #[must_use]
             pub const fn explanation(self) -> &'static str {
                 match self { $(Self::$kind => $explanation,)* }
@@ -101,7 +101,7 @@ impl Kind {
         format!("/problems/{}", self.slug())
     }
 
-    /// The kind of this name.
+    /// The kind with this slug.
     #[must_use]
     pub fn named(slug: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|kind| kind.slug() == slug)

@@ -1,6 +1,6 @@
-//! The words of Portmaster's API on the wire, for the server and its clients: bodies, problems and paths.
+//! The types of Portmaster's API on the wire, for the server and its clients: bodies, problems and paths.
 //!
-//! What a body says is one type, which the server reads and a client writes, or the other way round. It depends on the
+//! Each body is one type, which the server reads and a client writes, or the other way round. The crate depends on the
 //! domain's types and on nothing that a client would not have: no router, and no database.
 
 mod health;

@@ -1,4 +1,4 @@
-//! Offers: what is asked for, and what is answered.
+//! Offers: request and response bodies.
 
 use deserr::Deserr;
 use portmaster_domain::{Claim, Expiry, Holding, InstanceName, Port, Secret, ServiceName, Timestamp};

@@ -1,4 +1,4 @@
-//! Reading a request body: strictly, and with every mistake named at once.
+//! Reads a request body strictly, and reports every mistake at once.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -14,18 +14,18 @@ use serde_json::{Map, Number, Value};
 
 use crate::Fault;
 
-/// Why a body cannot be taken.
+/// The reasons for which a body is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unreadable {
-    /// It is not JSON, or names a field twice: in words.
+    /// It is not JSON, or names a field twice; the text says which.
     NotJson(String),
-    /// It is JSON, with these mistakes in it.
+    /// It is JSON, with these mistakes.
     Faulty(Vec<Fault>),
 }
 
-/// What a body must obey beyond the types of its fields.
+/// The rules of a body beyond the types of its fields.
 pub trait Checked {
-    /// The mistakes between fields, from the raw body, so that they are named together with those in fields.
+    /// The mistakes between fields, from the raw body, so that they are reported together with those in fields.
     fn between_fields(_: &Value) -> Vec<Fault> {
         Vec::new()
     }
@@ -34,7 +34,7 @@ pub trait Checked {
 /// Reads a body. Every mistake in it is found, not only the first.
 ///
 /// # Errors
-/// [`Unreadable`], with the mistakes.
+/// Returns [`Unreadable`] with the mistakes.
 pub fn parse<T: Deserr<Faults> + Checked>(bytes: &[u8]) -> Result<T, Unreadable> {
     let not_json = |error: serde_json::Error| Unreadable::NotJson(what_it_is_instead(bytes, &error));
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
@@ -51,7 +51,7 @@ pub fn parse<T: Deserr<Faults> + Checked>(bytes: &[u8]) -> Result<T, Unreadable>
     }
 }
 
-/// What a body is that is not JSON, where that can be told: a parser would only say where it gave up.
+/// Describes a body that is not JSON, where its format is recognizable: a parser only reports where it stopped.
 fn what_it_is_instead(bytes: &[u8], error: &serde_json::Error) -> String {
     match bytes.trim_ascii() {
         [] => "The request has no body; it needs a JSON object.".to_owned(),
@@ -72,7 +72,8 @@ fn what_it_is_instead(bytes: &[u8], error: &serde_json::Error) -> String {
     }
 }
 
-/// Reads any JSON, but no object that names a field twice: readers disagree about which one counts (RFC 8259, section 4).
+/// Reads any JSON except an object that names a field twice: readers disagree about which one counts (RFC 8259, section
+/// 4).
 struct Strict;
 
 impl<'de> DeserializeSeed<'de> for Strict {
@@ -217,7 +218,7 @@ fn fault<V: IntoValue, E: DeserializeError>(message: impl ToString, location: Va
     take_cf_content(E::error::<V>(None, ErrorKind::Unexpected { msg: message.to_string() }, location))
 }
 
-/// Types that are parsed from a string and say themselves what is wrong with it.
+/// Types that are parsed from a string and report their own mistakes.
 macro_rules! from_text {
     ($($type:ty),*) => {$(
         impl Deserr<Faults> for $type {
@@ -244,7 +245,7 @@ impl Deserr<Faults> for Port {
                 let port = u16::try_from(number).ok().and_then(|number| Self::new(number).ok());
                 port.ok_or_else(|| fault::<V, Faults>(InvalidPort, location))
             }
-            // 5000.0 is 5000 to some readers and to others it is not, so it is refused, and so is 5e3.
+            // Some readers take 5000.0 for 5000 and others do not, so it is refused, and so is 5e3.
             Deserialized::Float(number)
                 if number.fract() == 0.0
                     && (f64::from(Port::MIN.get())..=f64::from(Port::MAX.get())).contains(&number) =>

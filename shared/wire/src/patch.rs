@@ -6,12 +6,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// A field of a merge patch (RFC 7396): absent, null, or a value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Patch<T> {
-    /// Leave it.
+    /// Keeps the field.
     #[default]
     Absent,
-    /// Back to the default.
+    /// Restores the default.
     Null,
-    /// Make it so.
+    /// Sets this value.
     Value(T),
 }
 
@@ -25,7 +25,7 @@ impl<T: Deserr<E>, E: DeserializeError> Deserr<E> for Patch<T> {
 }
 
 impl<T> Patch<T> {
-    /// What it makes of a field.
+    /// Applies it to a field.
     pub fn or(self, old: T) -> T
     where
         T: Default,
@@ -39,14 +39,14 @@ impl<T> Patch<T> {
 }
 
 impl<T> Patch<T> {
-    /// Whether the field is left out.
+    /// Whether the field is absent.
     #[must_use]
     pub fn is_absent(&self) -> bool {
         matches!(self, Self::Absent)
     }
 }
 
-/// To be left out where it [is absent](Patch::is_absent).
+/// A field must be skipped if it [is absent](Patch::is_absent).
 impl<T: Serialize> Serialize for Patch<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -56,7 +56,7 @@ impl<T: Serialize> Serialize for Patch<T> {
     }
 }
 
-/// Of a field that is there: one that is not is its default.
+/// For a field that is present; an absent one takes its default.
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Patch<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(Option::deserialize(deserializer)?.map_or(Self::Null, Self::Value))

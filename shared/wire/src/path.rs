@@ -1,5 +1,5 @@
-//! The paths of the API, each written down once: for `Location` and `Link`, for what a problem tells to do, and for
-//! clients. Nothing in them has to be encoded, since names are made of RFC 3986's unreserved characters.
+//! The paths of the API, each written down once: for `Location` and `Link`, for the advice in problems, and for
+//! clients. Nothing in them needs encoding, since names consist of RFC 3986's unreserved characters.
 
 use std::fmt::Display;
 
@@ -23,19 +23,19 @@ pub fn offers(service: &ServiceId) -> String {
     format!("{}/offers", self::service(service))
 }
 
-/// An offer. With its secret in it, the path is a secret too.
+/// An offer. The path contains its secret, so the path is a secret too.
 #[must_use]
 pub fn offer(service: &ServiceId, secret: Secret) -> String {
     format!("{}/{}", offers(service), secret.expose())
 }
 
-/// Where an offer is accepted.
+/// The path to accept an offer.
 #[must_use]
 pub fn accept(service: &ServiceId, secret: Secret) -> String {
     format!("{}/accept", offer(service, secret))
 }
 
-/// Where an offer is rejected.
+/// The path to reject an offer.
 #[must_use]
 pub fn reject(service: &ServiceId, secret: Secret) -> String {
     format!("{}/reject", offer(service, secret))
@@ -59,7 +59,7 @@ pub fn any_port(namespace: &Namespace, port: portmaster_domain::Port) -> String 
     format!("{}/ports/{port}", base(namespace))
 }
 
-/// What every path of a namespace begins with.
+/// The beginning of every path of a namespace.
 fn base(namespace: &Namespace) -> String {
     if namespace.is_default() { "/v1".to_owned() } else { format!("/v1/namespaces/{namespace}") }
 }

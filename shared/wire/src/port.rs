@@ -1,4 +1,4 @@
-//! Ports: what is answered.
+//! Ports: response bodies.
 
 use portmaster_domain::{Claim, InstanceName, ServiceName, StateKind, Timestamp};
 use serde::{Deserialize, Serialize};

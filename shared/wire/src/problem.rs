@@ -9,18 +9,18 @@ use serde_json::{Map, Value};
 /// A problem document: `type`, `status`, `title`, `detail` and `instance`, with the members that this API adds.
 pub type ProblemDocument = ProblemDetails<Members>;
 
-/// What this API's problems have beyond RFC 9457.
+/// The members that this API's problems add to RFC 9457.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Members {
-    /// Every mistake in the request, where the request is at fault.
+    /// Every mistake in the request, if the request is at fault.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<Fault>,
-    /// Members of single kinds: `port`, `state`, `conflicts` and so on.
+    /// Members of some kinds: `port`, `state`, `conflicts` and so on.
     #[serde(flatten)]
     pub more: Map<String, Value>,
 }
 
-/// Where in a request a mistake is.
+/// The place of a mistake in a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum At {
@@ -38,7 +38,7 @@ pub struct Fault {
     #[serde(flatten)]
     /// Where it is.
     pub at: At,
-    /// What it should be.
+    /// The expected form.
     pub detail: String,
 }
 

@@ -1,4 +1,4 @@
-//! Services: what is asked for, and what is answered.
+//! Services: request and response bodies.
 
 use deserr::Deserr;
 use portmaster_domain::{Description, Port, PortRange, ServiceName, Strategy, Timestamp};
@@ -101,7 +101,7 @@ pub struct ServicePatch {
     pub strategy: Patch<Strategy>,
 }
 
-/// `start` below `end`, where both are ports; anything else about them is told by their own types.
+/// Checks that `start` is below `end`, where both are ports; their types report everything else.
 fn order(body: &Value) -> Vec<Fault> {
     let port = |name: &str| {
         body.get(name).and_then(Value::as_u64).and_then(|number| Port::new(u16::try_from(number).ok()?).ok())

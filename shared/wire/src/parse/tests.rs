@@ -54,7 +54,7 @@ proptest! {
         let _ = parsed(&text);
     }
 
-    /// Nearly right: the known fields, with any value in one of them.
+    /// Almost valid: the known fields, with any value in one of them.
     #[test]
     fn a_wrong_value_is_named_by_its_field(
         field in prop::sample::select(vec!["name", "port", "strategy"]),
