@@ -166,7 +166,7 @@ fn matched<'a>(template: &'a str, path: &'a str) -> Option<(&'a str, Vec<(&'a st
 fn other_route() -> Problem {
     Problem::new(
         Kind::NotFound,
-        "The path is not that of the route which API Gateway matched. Send it plain: no character in a name needs \
+        "The path does not match the route that API Gateway matched. Send it plain: no character in a name needs \
          encoding.",
     )
 }
@@ -209,7 +209,7 @@ fn body(event: &Value) -> Result<Body, Problem> {
     let decoded = STANDARD.decode(text);
     decoded
         .map(Body::from)
-        .map_err(|_| Problem::new(Kind::MalformedJson, "The body is not the Base64 it is said to be."))
+        .map_err(|_| Problem::new(Kind::MalformedJson, "The body is marked as Base64 but cannot be decoded."))
 }
 
 /// Middleware around every route: refuses a request for which the router matched another route than API Gateway.

@@ -54,7 +54,7 @@ pub enum StartError {
         reason: String,
     },
     /// Another registry has the folder.
-    #[error("the data in {} is in use by another portmaster; stop it, or choose another folder with --data", folder.display())]
+    #[error("the data in {} is in use by another portmasterd; stop it, or choose another folder with --data", folder.display())]
     DataInUse {
         /// The folder.
         folder: PathBuf,

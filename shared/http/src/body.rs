@@ -46,7 +46,7 @@ where
         };
         let Ok(read) = read else {
             let detail = "The body did not arrive in the time that a request may take. Nothing was changed. Send it \
-                          again; if that does not help, look whether as many bytes are sent as Content-Length says.";
+                          again; if that does not help, check that the number of bytes sent matches Content-Length.";
             return Err(Problem::new(Kind::RequestTimeout, detail));
         };
         let bytes = read.map_err(|error| {

@@ -49,7 +49,7 @@ pub(super) fn if_match(headers: &HeaderMap) -> Result<IfMatch, Problem> {
     }
     for value in values {
         let malformed = || {
-            let detail = "must be * or a list of entity tags, each in double quotes, as the ETag header gives them";
+            let detail = "must be * or a list of entity tags, each in double quotes, as in the ETag header";
             Problem::invalid(vec![Fault::in_header(SHOWN, detail)])
         };
         let text = value.to_str().map_err(|_| malformed())?.trim();
@@ -74,7 +74,7 @@ pub(super) fn only_if_new(headers: &HeaderMap) -> Result<bool, Problem> {
     match single(headers, &header::IF_NONE_MATCH, SHOWN)? {
         None => Ok(false),
         Some(b"*") => Ok(true),
-        Some(_) => Err(Problem::invalid(vec![Fault::in_header(SHOWN, "must be *, if it is there at all")])),
+        Some(_) => Err(Problem::invalid(vec![Fault::in_header(SHOWN, "must be * or absent")])),
     }
 }
 

@@ -4,6 +4,7 @@
 //! (`#[utoipa::path]`). The OpenAPI document and the route, both in the local server and in the function that serves
 //! it, follow from that. [`ENDPOINTS`] is the list of all of them.
 
+mod about;
 mod body;
 mod declared;
 mod headers;
@@ -12,8 +13,7 @@ mod observe;
 mod offers;
 mod openapi;
 mod outcome;
-mod page;
-mod pages;
+mod paging;
 mod path;
 mod ports;
 mod problem;
@@ -97,8 +97,8 @@ endpoints! {
     get_port "get-port": ports::get;
     release_port "release-port": ports::release;
     find_port "find-port": ports::find;
-    health "health": pages::health;
-    pages "pages": pages::problem, pages::openapi;
+    health "health": about::health;
+    pages "pages": about::problem, about::openapi;
 }
 
 /// The whole API, as the local server serves it.
@@ -116,14 +116,14 @@ pub fn one(routes: Routes, api: Api) -> Router {
 /// unknown path, or a known one with a method that it lacks.
 pub fn pages_and_the_rest(api: Api) -> Router {
     let (own, document) = endpoint::pages().split_for_parts();
-    serve(own.merge(pages::methods_not_allowed()), &document, api)
+    serve(own.merge(about::methods_not_allowed()), &document, api)
 }
 
 fn serve(routes: Router<Api>, document: &OpenApi, api: Api) -> Router {
     let declared = Arc::new(Declared::by(document));
     routes
-        .fallback(pages::unknown_path)
-        .method_not_allowed_fallback(pages::method_not_allowed)
+        .fallback(about::unknown_path)
+        .method_not_allowed_fallback(about::method_not_allowed)
         .layer(from_fn_with_state(declared, declared::refuse_undeclared))
         .layer(from_fn_with_state(api.clone(), observe::observe))
         .with_state(api)

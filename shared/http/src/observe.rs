@@ -51,7 +51,7 @@ impl FromRequestParts<Api> for Call {
 pub(super) async fn observe(State(api): State<Api>, request: Request, next: Next) -> Response {
     match tokio::spawn(observed(api, request, next)).await {
         Ok(response) => response,
-        Err(_) => Problem::new(Kind::Internal, "The registry failed at this request.").into_response(),
+        Err(_) => Problem::new(Kind::Internal, "The registry failed to process this request.").into_response(),
     }
 }
 
@@ -79,7 +79,7 @@ async fn observed(api: Api, mut request: Request, next: Next) -> Response {
         // In a task of its own, so that a panic affects only that request.
         match tokio::spawn(next.run(request)).await {
             Ok(response) => response,
-            Err(_) => Problem::new(Kind::Internal, "The registry failed at this request.").into_response(),
+            Err(_) => Problem::new(Kind::Internal, "The registry failed to process this request.").into_response(),
         }
     };
     let (mut response, problem) = with_problem(response, &id);
@@ -177,7 +177,9 @@ fn with_problem(response: Response, id: &str) -> (Response, Option<Problem>) {
     let problem = match response.extensions().get::<Problem>() {
         Some(problem) => problem.clone(),
         None if status.is_client_error() => Problem::new(Kind::InvalidRequest, "The request is not valid."),
-        None if status.is_server_error() => Problem::new(Kind::Internal, "The registry failed at this request."),
+        None if status.is_server_error() => {
+            Problem::new(Kind::Internal, "The registry failed to process this request.")
+        }
         None => return (response, None),
     };
     let (mut parts, _) = response.into_parts();

@@ -11,7 +11,7 @@ use portmaster_wire::{self as wire, NewOffer, path};
 use super::body::Body;
 use super::headers::idempotency_key;
 use super::outcome::{About, Outcome};
-use super::page::{self, Page};
+use super::paging::{self, Page};
 use super::path::{InService, OfOffer};
 use super::problem::{both, problems};
 use super::{Api, Problem};
@@ -83,7 +83,7 @@ pub(super) async fn list(
     page: Page<Port>,
     InService(service): InService,
 ) -> Result<Response, Problem> {
-    page::of_claims::<wire::ListedOffer>(&api, &call, &service, &page, StateKind::Offered, path::offers).await
+    paging::of_claims::<wire::ListedOffer>(&api, &call, &service, &page, StateKind::Offered, path::offers).await
 }
 
 /// Read an offer.

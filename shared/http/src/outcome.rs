@@ -50,6 +50,11 @@ pub(super) struct About {
 }
 
 impl About {
+    /// About a port, whoever has it.
+    pub(super) fn port(port: Port) -> Self {
+        Self { port: Some(port), name: None }
+    }
+
     /// Fills in from `other` what is missing here.
     pub(super) fn or(self, other: Self) -> Self {
         Self { port: self.port.or(other.port), name: self.name.or(other.name) }

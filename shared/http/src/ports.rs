@@ -9,7 +9,7 @@ use portmaster_registry::Call;
 use portmaster_wire::{self as wire, path};
 
 use super::outcome::{About, Outcome};
-use super::page::{self, Page};
+use super::paging::{self, Page};
 use super::path::{AnyPort, InService, OfPort};
 use super::problem::problems;
 use super::{Api, Problem};
@@ -34,7 +34,7 @@ pub(super) async fn list(
     page: Page<Port>,
     InService(service): InService,
 ) -> Result<Response, Problem> {
-    page::of_claims::<wire::Port>(&api, &call, &service, &page, StateKind::Allocated, path::ports).await
+    paging::of_claims::<wire::Port>(&api, &call, &service, &page, StateKind::Allocated, path::ports).await
 }
 
 /// Find an allocated port of a service, by its number or by its holder's name.

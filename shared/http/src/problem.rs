@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::Kind;
 use super::outcome::About;
-use portmaster_domain::{Claim, ClaimState, Expiry, PortRange, ServiceId, ServiceName, StateKind};
+use portmaster_domain::{Claim, ClaimState, Expiry, Port, PortRange, ServiceId, ServiceName, StateKind};
 use portmaster_registry::StoreError;
 use portmaster_registry::{Error, Occupancy};
 
@@ -172,54 +172,18 @@ fn some(count: usize, noun: &str) -> String {
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         match error {
-            Error::ServiceNotFound { service } => Self::new(
-                Kind::ServiceNotFound,
-                format!(
-                    "There is no service {service}. Create it with POST {services}, or look for its name with GET {services}.",
-                    services = path::services(&service.namespace)
-                ),
-            ),
+            Error::ServiceNotFound { service } => service_not_found(&service),
             Error::ServiceExists { service } => Self::new(
                 Kind::ServiceExists,
                 format!(
-                    "The service {service} exists already. To change it, or to make sure of it, use PUT {}.",
+                    "The service {service} already exists. To create or replace it, use PUT {}.",
                     path::service(&service)
                 ),
             ),
             Error::InvalidRange(invalid) => Self::invalid(vec![Fault::in_body("#/start", invalid.to_string())]),
-            Error::RangeOverlap { range, conflicts } => {
-                let detail = match conflicts.as_slice() {
-                    [] => format!("The range {range} is not free. Try again, or choose another range."),
-                    [(name, theirs)] => {
-                        format!("The range {range} overlaps that of {name} ({theirs}). Choose another range.")
-                    }
-                    [(name, theirs), rest @ ..] => format!(
-                        "The range {range} overlaps that of {name} ({theirs}) and of {}. Choose another range.",
-                        some(rest.len(), "more service")
-                    ),
-                };
-                Self::new(Kind::RangeOverlap, detail).with("conflicts", ranges_json(&conflicts))
-            }
-            Error::RangeInUse { range, claims } => {
-                let shown: Vec<_> = claims.iter().take(10).map(claim_json).collect();
-                let offers = claims.iter().filter(|claim| claim.state.kind() == StateKind::Offered).count();
-                let until = claims.iter().filter_map(|claim| claim.expires_at()).max();
-                let advice = how_to_free(offers, claims.len() - offers, until, "`ports` lists them");
-                let detail = format!("{} in use would lie outside {range}. {advice}", some(claims.len(), "port"));
-                let problem = Self::new(Kind::RangeInUse, detail).with("count", claims.len()).with("ports", shown);
-                problem.with_some("offers_expire_by", until.map(Expiry::to_rfc3339))
-            }
-            Error::ServiceInUse { service, offers, ports, until } => {
-                let place = format!("GET {} lists them", path::ports(&service));
-                let detail = format!(
-                    "The service {service} is in use: {}, {}. {}",
-                    some(offers, "live offer"),
-                    some(ports, "port"),
-                    how_to_free(offers, ports, until, &place)
-                );
-                let problem = Self::new(Kind::ServiceInUse, detail).with("offers", offers).with("ports", ports);
-                problem.with_some("offers_expire_by", until.map(Expiry::to_rfc3339))
-            }
+            Error::RangeOverlap { range, conflicts } => range_overlap(range, &conflicts),
+            Error::RangeInUse { range, claims } => range_in_use(range, &claims),
+            Error::ServiceInUse { service, offers, ports, until } => service_in_use(&service, offers, ports, until),
             Error::ServiceClosing { service } => Self::new(
                 Kind::ServiceClosing,
                 format!("The service {service} is being deleted or shrunk at this moment. Try again in a second."),
@@ -227,7 +191,8 @@ impl From<Error> for Problem {
             .retry_after(1),
             Error::PreconditionFailed => Self::new(
                 Kind::PreconditionFailed,
-                "If-Match does not hold: the service does not exist, or is another version by now. Read it again and decide again.",
+                "If-Match does not hold: the service does not exist, or has changed since that version. Read it again, \
+                 and decide whether your change still applies.",
             ),
             Error::NameTaken { service, claim } => name_taken(&service, &claim),
             Error::RangeExhausted { service, occupancy } => range_exhausted(&service, occupancy),
@@ -235,47 +200,94 @@ impl From<Error> for Problem {
                 Kind::IdempotencyKeyReused,
                 "This Idempotency-Key belongs to a live offer that was asked for with another body. Use another key.",
             ),
-            Error::OfferNotFound { service, accepted: None } => Self::new(
-                Kind::OfferNotFound,
-                format!(
-                    "The service {service} has no live offer with this secret. It may have expired; ask for a new one with POST {}.",
-                    path::offers(&service)
-                ),
-            ),
-            Error::OfferNotFound { service, accepted: Some(port) } => Self::new(
-                Kind::OfferNotFound,
-                format!("The offer was accepted and is port {port} by now: GET {}.", path::port(&service, port)),
-            )
-            .regarding(About { port: Some(port), name: None }),
+            Error::OfferNotFound { service, accepted } => offer_not_found(&service, accepted),
             Error::OfferExpired { port } => Self::new(
                 Kind::OfferExpired,
                 format!("The offer of port {port} expired before it was accepted. Ask for a new one."),
             )
-            .regarding(About { port: Some(port), name: None }),
+            .regarding(About::port(port)),
             Error::OfferAccepted { port } => Self::new(
                 Kind::OfferAccepted,
                 format!(
-                    "The offer was accepted and is port {port} by now. To give it up, DELETE it under the service's ports."
+                    "The offer was accepted and is now port {port}. To release it, DELETE it under the service's ports."
                 ),
             )
-            .regarding(About { port: Some(port), name: None }),
-            Error::PortNotFound { offered: Some(claim), .. } => {
-                let about = About::from(&*claim);
-                offered_only(&claim).regarding(about)
-            }
-            Error::PortNotFound { service: Some(service), wanted, offered: None } => Self::new(
-                Kind::PortNotFound,
-                format!(
-                    "The service {service} has no allocated port {wanted}. GET {} lists those it has.",
-                    path::ports(&service)
-                ),
-            ),
-            Error::PortNotFound { service: None, wanted, offered: None } => {
-                Self::new(Kind::PortNotFound, format!("No service has port {wanted} allocated or on offer."))
-            }
+            .regarding(About::port(port)),
+            Error::PortNotFound { offered: Some(claim), .. } => offered_only(&claim).regarding(About::from(&*claim)),
+            Error::PortNotFound { service, wanted, offered: None } => port_not_found(service.as_ref(), &wanted),
             Error::Store(error) => error.into(),
         }
     }
+}
+
+fn service_not_found(service: &ServiceId) -> Problem {
+    let services = path::services(&service.namespace);
+    let detail = format!(
+        "There is no service {service}. Create it with POST {services}, or look for its name with GET {services}."
+    );
+    Problem::new(Kind::ServiceNotFound, detail)
+}
+
+fn range_overlap(range: PortRange, conflicts: &[(ServiceName, PortRange)]) -> Problem {
+    let detail = match conflicts {
+        [] => format!("The range {range} is not free. Try again, or choose another range."),
+        [(name, theirs)] => format!("The range {range} overlaps that of {name} ({theirs}). Choose another range."),
+        [(name, theirs), rest @ ..] => format!(
+            "The range {range} overlaps that of {name} ({theirs}) and of {}. Choose another range.",
+            some(rest.len(), "more service")
+        ),
+    };
+    Problem::new(Kind::RangeOverlap, detail).with("conflicts", ranges_json(conflicts))
+}
+
+fn range_in_use(range: PortRange, claims: &[Claim]) -> Problem {
+    let shown: Vec<_> = claims.iter().take(10).map(claim_json).collect();
+    let offers = claims.iter().filter(|claim| claim.state.kind() == StateKind::Offered).count();
+    let until = claims.iter().filter_map(Claim::expires_at).max();
+    let advice = how_to_free(offers, claims.len() - offers, until, "`ports` lists them");
+    let detail = format!("{} in use would lie outside {range}. {advice}", some(claims.len(), "port"));
+    let problem = Problem::new(Kind::RangeInUse, detail).with("count", claims.len()).with("ports", shown);
+    problem.with_some("offers_expire_by", until.map(Expiry::to_rfc3339))
+}
+
+fn service_in_use(service: &ServiceId, offers: usize, ports: usize, until: Option<Expiry>) -> Problem {
+    let detail = format!(
+        "The service {service} is in use: {}, {}. {}",
+        some(offers, "live offer"),
+        some(ports, "port"),
+        how_to_free(offers, ports, until, &format!("GET {} lists them", path::ports(service)))
+    );
+    let problem = Problem::new(Kind::ServiceInUse, detail).with("offers", offers).with("ports", ports);
+    problem.with_some("offers_expire_by", until.map(Expiry::to_rfc3339))
+}
+
+fn offer_not_found(service: &ServiceId, accepted: Option<Port>) -> Problem {
+    match accepted {
+        None => Problem::new(
+            Kind::OfferNotFound,
+            format!(
+                "The service {service} has no live offer with this secret. It may have expired; ask for a new one with \
+                 POST {}.",
+                path::offers(service)
+            ),
+        ),
+        Some(port) => Problem::new(
+            Kind::OfferNotFound,
+            format!("The offer was accepted and is now port {port}: GET {}.", path::port(service, port)),
+        )
+        .regarding(About::port(port)),
+    }
+}
+
+fn port_not_found(service: Option<&ServiceId>, wanted: &str) -> Problem {
+    let detail = match service {
+        Some(service) => format!(
+            "The service {service} has no allocated port {wanted}. GET {} lists those it has.",
+            path::ports(service)
+        ),
+        None => format!("No service has port {wanted} allocated or on offer."),
+    };
+    Problem::new(Kind::PortNotFound, detail)
 }
 
 /// The steps that free the ports. Nobody can list the secret that a reject needs, so nobody is advised to reject
@@ -288,7 +300,7 @@ fn how_to_free(offers: usize, ports: usize, until: Option<Expiry>, ports_are_lis
     if offers > 0 {
         let until = until.map(|until| format!(" by {} at the latest", until.to_rfc3339())).unwrap_or_default();
         advice.push(format!(
-            "Offers expire{until}, unless they are accepted; only their holders have the secrets to reject them before."
+            "Offers expire{until}, unless they are accepted; only their holders have the secrets to reject them earlier."
         ));
     }
     advice.push("Then try again.".to_owned());
@@ -337,7 +349,7 @@ fn range_exhausted(service: &ServiceId, occupancy: Occupancy) -> Problem {
         Some(seconds) => {
             format!("The first offer expires in {}.", some(usize::try_from(seconds).unwrap_or(usize::MAX), "second"))
         }
-        None => "None of them expires by itself.".to_owned(),
+        None => "None of the ports has an expiry.".to_owned(),
     };
     let were = if remembered { "were taken when they were last read, within the last second" } else { "are taken" };
     let detail = format!(
@@ -365,7 +377,7 @@ impl From<StoreError> for Problem {
             ),
             StoreError::Unknown { .. } => Self::new(
                 Kind::Unavailable,
-                "The registry's table did not say whether it did this. Look whether it was done before you try again.",
+                "The outcome is ambiguous: the registry's table did not respond. Check whether the change was made before you retry.",
             ),
             StoreError::Disk { reason } => Self::new(
                 Kind::Unavailable,
@@ -376,15 +388,15 @@ impl From<StoreError> for Problem {
             ),
             StoreError::NoTable { .. } | StoreError::Refused { .. } => Self::new(
                 Kind::Unavailable,
-                "The registry cannot use its table. Its operator finds the reason in the log, under this request's id.",
+                "The registry cannot use its table. The operator finds the reason in the log, under this request's id.",
             ),
             StoreError::Incomplete { .. } => Self::new(
                 Kind::Internal,
-                "The registry made a request to its table that lacks a part. Please report it with this request's id.",
+                "The registry sent an incomplete request to its table. Please report it with this request's id.",
             ),
             StoreError::Damaged { .. } => Self::new(
                 Kind::Internal,
-                "An item of the registry's table cannot be read. Its operator finds it in the log, under this request's id.",
+                "An item of the registry's table cannot be read. The operator finds its key in the log, under this request's id.",
             ),
         };
         let problem = problem.because(&error);

@@ -9,7 +9,7 @@ use portmaster_wire::{self as wire, Fault, NewService, Patch, ServiceContent, Se
 
 use super::body::Body;
 use super::headers::{if_match, only_if_new};
-use super::page::{self, Page};
+use super::paging::{self, Page};
 use super::path::{InService, ToBeService};
 use super::problem::{both, problems};
 use super::{Api, Problem};
@@ -83,7 +83,7 @@ fn content(
 pub(super) async fn list(State(api): State<Api>, call: Call, page: Page<ServiceName>) -> Result<Response, Problem> {
     let listed = api.registry.list_services(&call, &Namespace::default(), page.cursor.as_ref(), page.limit).await?;
     let items: Vec<_> = listed.items.iter().map(wire::Service::from).collect();
-    Ok(page::answer(&path::services(&Namespace::default()), page.limit, items, listed.next))
+    Ok(paging::answer(&path::services(&Namespace::default()), page.limit, items, listed.next))
 }
 
 /// Read a service.
@@ -150,8 +150,8 @@ pub(super) async fn put(
     if only_if_new && if_match != IfMatch::Always {
         return Err(Problem::new(
             super::Kind::PreconditionFailed,
-            "If-Match wants the service to exist and If-None-Match: * wants it not to, so the two never hold together. \
-             Send one of them.",
+            "If-Match requires that the service exists and If-None-Match: * that it does not, so they never both \
+             hold. Send only one of them.",
         ));
     }
     if only_if_new {
@@ -160,7 +160,7 @@ pub(super) async fn put(
             Err(Error::ServiceExists { service }) => Err(Problem::new(
                 super::Kind::PreconditionFailed,
                 format!(
-                    "The service {service} exists already, and If-None-Match: * wants it not to. Read it, and decide again."
+                    "The service {service} already exists, but If-None-Match: * requires that it does not. Read it, and decide whether to change it."
                 ),
             )),
             Err(error) => Err(error.into()),

@@ -73,7 +73,7 @@ fn not_plain() -> Problem {
     Problem::new(
         Kind::NotFound,
         "No path of the API is written like this: a segment has letters, digits and . _ ~ - alone, is not empty, and is \
-         neither . nor .. Check what the path was put together from.",
+         neither . nor .. Check the values that the path was built from.",
     )
 }
 

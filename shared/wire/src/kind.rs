@@ -49,11 +49,11 @@ kinds! {
     CrossOrigin "cross-origin" FORBIDDEN "Web pages of this origin may not call"
         "A web page of another origin (the header `Origin`) called a registry that has no authentication. Nothing was changed. To let pages of that host call, start the registry with `--allow-host NAME`, or set PORTMASTER_ALLOW_HOST. Programs other than browsers need no `Origin`.";
     NotFound "not-found" NOT_FOUND "There is nothing at this path"
-        "The path is none of the API's. Paths have no trailing slash, and nothing in them needs percent-encoding. GET /v1/openapi.json lists them all.";
+        "The API has no such path. Paths have no trailing slash, and nothing in them needs percent-encoding. GET /v1/openapi.json lists them all.";
     ServiceNotFound "service-not-found" NOT_FOUND "There is no such service"
         "No service has this name. Names are case-sensitive. GET /v1/services lists them; POST /v1/services or PUT /v1/services/{service} creates one.";
     OfferNotFound "offer-not-found" NOT_FOUND "There is no such offer"
-        "No live offer of this service has this secret: it never existed, was rejected, was accepted (then it is a port), or expired and was cleared away. Ask for a new offer.";
+        "No live offer of this service has this secret: it never existed, was rejected, was accepted (and is now a port), or expired and was removed. Ask for a new offer.";
     PortNotFound "port-not-found" NOT_FOUND "There is no such port"
         "The port or name has no allocation, or not in this service. An offer becomes one when it is accepted: where the port is offered, `state`, `service`, `name` and `expires_at` say to whom and until when. GET /v1/ports/{port} looks across services.";
     MethodNotAllowed "method-not-allowed" METHOD_NOT_ALLOWED "The path does not have this method"
@@ -61,7 +61,7 @@ kinds! {
     RequestTimeout "request-timeout" REQUEST_TIMEOUT "The body did not arrive in time"
         "The registry waits for a body as long as a request may take. The connection was too slow, or `Content-Length` announced more than was sent. Nothing was changed; send the request again.";
     ServiceExists "service-exists" CONFLICT "A service of this name exists"
-        "Names are unique. To make a service be so whether or not it exists, as a pipeline wants it, use PUT /v1/services/{service}.";
+        "Names are unique. To create or replace a service in one request, as a pipeline does, use PUT /v1/services/{service}.";
     RangeOverlap "range-overlap" CONFLICT "The range overlaps another service's"
         "The ranges of services never overlap. `conflicts` lists the services in the way, with their ranges; choose ports between them, or shrink them first.";
     RangeInUse "range-in-use" CONFLICT "Ports outside the new range are in use"
@@ -69,15 +69,15 @@ kinds! {
     ServiceInUse "service-in-use" CONFLICT "The service is in use"
         "A service with live offers or ports is not deleted. Release its ports. Its offers are rejected by their holders, who alone have the secrets, or expire: by `offers_expire_by` at the latest, unless they are accepted before.";
     NameTaken "name-taken" CONFLICT "The name has a port already"
-        "An instance has one port at a time. `port` and `state` say which. Accept or reject the offer, release the port, or use another name. To be given the same offer again when a request is repeated, send an Idempotency-Key.";
+        "An instance has one port at a time. `port` and `state` say which. Accept or reject the offer, release the port, or use another name. To get the same offer again when you retry a request, send an Idempotency-Key.";
     RangeExhausted "range-exhausted" CONFLICT "Every port of the range is taken"
         "The whole range was read and has no free port; a range of more than 100 ports is read once a second at most. `Retry-After`, where present, says when the first offer expires or the range is read again. Release ports, or extend the range with PATCH /v1/services/{service}.";
     OfferAccepted "offer-accepted" CONFLICT "The offer was accepted"
-        "The offer is an allocation by now and can no longer be rejected. Release it: DELETE /v1/services/{service}/ports/{port}.";
+        "The offer has become an allocation and can no longer be rejected. Release it: DELETE /v1/services/{service}/ports/{port}.";
     OfferExpired "offer-expired" GONE "The offer has expired"
-        "It was not accepted in time and its port may be somebody else's. Ask for a new offer, and accept it before its `expires_at`.";
+        "It was not accepted in time and its port may have been offered to another instance. Ask for a new offer, and accept it before its `expires_at`.";
     PreconditionFailed "precondition-failed" PRECONDITION_FAILED "The service has changed"
-        "The service is not as `If-Match` or `If-None-Match` wants it: it is another version, or does not exist, or exists. Read it again, decide again, and send its new `ETag`.";
+        "The service does not meet `If-Match` or `If-None-Match`: it has another version, does not exist, or already exists. Read it again, decide whether your change still applies, and send its new `ETag`.";
     PayloadTooLarge "payload-too-large" PAYLOAD_TOO_LARGE "The body is too large"
         "A body has at most 16 KiB.";
     UnsupportedMediaType "unsupported-media-type" UNSUPPORTED_MEDIA_TYPE "The body is not declared as JSON"
@@ -87,9 +87,9 @@ kinds! {
     IdempotencyKeyReused "idempotency-key-reused" UNPROCESSABLE_ENTITY "The Idempotency-Key was used for another request"
         "The key belongs to an offer that is still live and was asked for with another body. Use one key for one request: for example the pipeline's id and the instance's name.";
     ServiceClosing "service-closing" SERVICE_UNAVAILABLE "The service is being changed"
-        "Somebody is deleting the service or shrinking its range at this moment. Try again after the seconds in `Retry-After`; if that never helps, a deletion was interrupted: repeat it, or wait for the reconciler.";
+        "The service is being deleted or its range is being shrunk. Retry after the seconds in `Retry-After`; if it keeps failing, a deletion was interrupted: repeat it, or wait for the reconciler.";
     Unavailable "unavailable" SERVICE_UNAVAILABLE "The registry's table does not answer"
-        "DynamoDB throttled, was out of reach, or refused until the time for the request was over. Try again after the seconds in `Retry-After`. The operator finds the reason in the log, under the request id.";
+        "DynamoDB throttled the request, was unreachable, or refused it until the request timed out. Try again after the seconds in `Retry-After`. The operator finds the reason in the log, under the request id.";
     Internal "internal" INTERNAL_SERVER_ERROR "The registry made a mistake"
         "This is a defect. Please report it with the request id.";
 }

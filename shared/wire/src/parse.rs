@@ -62,9 +62,11 @@ fn what_it_is_instead(bytes: &[u8], error: &serde_json::Error) -> String {
         [0xfe, 0xff, ..] | [0xff, 0xfe, ..] | [0, _, ..] | [_, 0, ..] => {
             "The body is UTF-16 or UTF-32. Send UTF-8.".to_owned()
         }
-        [b'\'', ..] => "The body begins with a single quote, which JSON does not have. Some shells (cmd.exe) pass the \
-                         quotes on that stand around an argument: there, use double quotes, and write \\\" for those inside."
-            .to_owned(),
+        [b'\'', ..] => {
+            "The body begins with a single quote, which JSON does not have. Some shells (cmd.exe) pass on the \
+                         quotes around an argument: there, use double quotes, and write \\\" for those inside."
+                .to_owned()
+        }
         _ => match std::str::from_utf8(bytes) {
             Err(wrong) => format!("The body is not UTF-8: byte {} begins no character.", wrong.valid_up_to() + 1),
             Ok(_) => format!("The body is not JSON: {error}."),

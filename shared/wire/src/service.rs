@@ -132,7 +132,7 @@ impl Checked for ServicePatch {
         let mut faults = order(body);
         for field in ["start", "end"] {
             if body.get(field).is_some_and(Value::is_null) {
-                faults.push(Fault::in_body(format!("#/{field}"), "cannot be taken away; a service has a range"));
+                faults.push(Fault::in_body(format!("#/{field}"), "cannot be removed; every service has a range"));
             }
         }
         faults

@@ -68,12 +68,12 @@ fn encode<C: Cursor>(list: &str, cursor: &C) -> String {
 
 fn decode<C: Cursor>(list: &str, text: &str) -> Result<C, Fault> {
     let fault = |detail: &str| Fault::in_parameter("cursor", detail);
-    let nobodys = || fault("must be one that a Link header gave, unchanged");
+    let nobodys = || fault("must be copied unchanged from a Link header");
     let text = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(nobodys)?;
     let end = match text.rsplit_once(OF) {
         Some((of, end)) if of == list => end,
         Some((of, _)) if of.starts_with('/') => {
-            return Err(fault("is of another list; begin this one without a cursor, and follow its Link headers"));
+            return Err(fault("belongs to another list; start this one without a cursor, and follow its Link headers"));
         }
         Some(_) => return Err(nobodys()),
         // A cursor of the previous version.

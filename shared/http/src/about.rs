@@ -42,7 +42,7 @@ pub(super) async fn problem(Segments(kind): Segments<String>) -> Result<String, 
             let all: Vec<_> = Kind::ALL.iter().map(|kind| kind.slug()).collect();
             Err(Problem::new(
                 Kind::NotFound,
-                format!("There is no such kind of problem; there are {}.", all.join(", ")),
+                format!("There is no such kind of problem. The kinds are {}.", all.join(", ")),
             ))
         }
     }
