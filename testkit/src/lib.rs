@@ -4,8 +4,8 @@
 //! | | time | the way to the table |
 //! |---|---|---|
 //! | [`World`] | real; its clock can be moved | over the real wire protocol, with the faults of a [`Plan`] where a test wants them |
-//! | [`Distant`] | simulated | takes its time, and transactions that meet are in conflict |
-//! | [`Faulty`] | simulated, and repeated by a seed | anything may happen |
+//! | [`Distant`] | simulated | takes time, and concurrent transactions on an item conflict |
+//! | [`Faulty`] | simulated, and reproducible by a seed | anything may happen |
 
 #![allow(
     clippy::unwrap_used,

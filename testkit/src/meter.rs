@@ -26,7 +26,7 @@ pub struct Counts {
     pub write_units: f64,
 }
 
-/// What an answer is the answer to.
+/// The request that a response belongs to.
 #[derive(Clone, Copy, Debug)]
 struct Sent {
     is_read: bool,
@@ -36,12 +36,12 @@ impl Storable for Sent {
     type Storer = StoreReplace<Self>;
 }
 
-/// Listens on an SDK client.
+/// Counts the traffic of an SDK client.
 #[derive(Clone, Debug, Default)]
 pub struct Meter(Arc<Mutex<Counts>>);
 
 impl Meter {
-    /// What was counted since the last time.
+    /// Returns what was counted since the last call.
     pub fn take(&self) -> Counts {
         std::mem::take(&mut self.0.lock().unwrap())
     }
