@@ -1,4 +1,4 @@
-//! Every promise of `docs/semantics.md` is named by a test, and no test names one that is not there.
+//! A test names every promise of `docs/semantics.md`, and no test names a promise that does not exist.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
