@@ -9,7 +9,7 @@ fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
-/// The numbers after a `P` that stands alone, as in "P7" or "(promise P7)".
+/// Returns the numbers after a `P` that stands alone, as in "P7" or "(promise P7)".
 fn promises(text: &str) -> BTreeSet<u32> {
     let pattern = regex::Regex::new(r"\bP(\d{1,2})\b").unwrap();
     pattern.captures_iter(text).map(|found| found[1].parse().unwrap()).collect()

@@ -16,7 +16,7 @@ use portmaster_local::Request;
 
 use crate::words::{conflict, error};
 
-/// What happens to one request.
+/// The fate of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
     /// It arrives and is answered.
@@ -64,7 +64,7 @@ pub(crate) type Answer = Result<HttpResponse, ConnectorError>;
 
 /// The properties of a network.
 pub(crate) trait Profile: Clone + Send + Sync + 'static {
-    /// What it knows of one request in flight.
+    /// The state of one request in flight.
     type Passage: Send;
 
     /// Returns the fault that a request meets when it leaves.

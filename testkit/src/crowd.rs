@@ -18,7 +18,7 @@ use crate::Distant;
 pub struct Offered {
     /// The port.
     pub port: Result<u16, Error>,
-    /// What it cost.
+    /// The requests and the capacity that it took.
     pub meter: Meter,
     /// How long it took, in simulated time.
     pub took: Duration,

@@ -50,7 +50,7 @@ impl Network {
     }
 }
 
-/// What was sent over the network, and what it consumed.
+/// The traffic on the network, and the capacity that it consumed.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Traffic {
     /// Requests of any kind.

@@ -26,7 +26,7 @@ use crate::connector::{Answer, Profile, client};
 use crate::words::{answer, conflict};
 use crate::{Fault, keys};
 
-/// What a caller meets on its way. There is one for each operation in progress; the requests find it by the task they
+/// The path of a caller's requests. There is one for each operation in progress; the requests find it by the task they
 /// are in.
 #[derive(Debug, Default)]
 pub struct Trip {
@@ -102,7 +102,7 @@ struct Inner {
     requests: usize,
     /// The last responses to eventual reads, by request.
     past: HashMap<Vec<u8>, String>,
-    /// What single reads still return of the items of transactions that are being committed.
+    /// The items of transactions that are being committed, as single reads still return them.
     torn: HashMap<(String, String), (Option<Value>, Instant)>,
     /// The fault that the next request of an operation meets.
     script: Option<(&'static str, Fault)>,
@@ -117,7 +117,7 @@ impl std::fmt::Debug for Faulty {
 }
 
 impl Faulty {
-    /// Creates an empty table. So many requests in a hundred meet a fault; the seed determines which, and what it is.
+    /// Creates an empty table. So many requests in a hundred meet a fault; the seed determines which, and the fault.
     pub fn new(seed: u64, percent: u32, late_releases: bool) -> Self {
         Self(Arc::new(Mutex::new(Inner {
             database: Database::memory().unwrap(),
@@ -234,7 +234,7 @@ impl Drop for GivenUp {
     }
 }
 
-/// What is known of a request in flight.
+/// The state of a request in flight.
 pub(crate) struct Passage {
     fault: Fault,
     there: Duration,

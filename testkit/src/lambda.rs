@@ -26,9 +26,9 @@ pub struct Function {
     ready: watch::Receiver<Option<Instant>>,
     events: mpsc::Sender<(Value, Duration)>,
     answers: Mutex<mpsc::Receiver<(Value, Instant)>>,
-    /// What it wrote to its standard output: metrics.
+    /// Its standard output: metrics.
     pub metrics: Lines,
-    /// What it wrote to its standard error: its log.
+    /// Its standard error: its log.
     pub log: Lines,
 }
 

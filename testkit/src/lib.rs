@@ -1,4 +1,4 @@
-//! What Portmaster's tests and benchmarks share: a registry with a table of its own and a caller of it, meters, and a
+//! Shared by Portmaster's tests and benchmarks: a registry with a table of its own and a caller of it, meters, and a
 //! network between a process and its table on which a test decides what happens.
 //!
 //! | | time | the way to the table |

@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::error::BoxError;
 use aws_smithy_types::config_bag::{Storable, StoreReplace};
 use serde_json::Value;
 
-/// What was sent, and what it consumed.
+/// The requests that were sent, and the capacity that they consumed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Counts {
     /// Requests by operation.
@@ -20,9 +20,9 @@ pub struct Counts {
     pub transacted: usize,
     /// Of the reads, how many were consistent.
     pub consistent: u32,
-    /// What the reads consumed.
+    /// The read units that were consumed.
     pub read_units: f64,
-    /// What the writes consumed.
+    /// The write units that were consumed.
     pub write_units: f64,
 }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::{Caller, World};
 
-/// A registry without services, and its caller: one of the test's own, or the deployment that `PORTMASTER_TEST_URL` names.
+/// A registry without services, and its caller: one of the test's own, or the deployment that `PORTMASTER_TEST_URL`
+/// names.
 ///
 /// A deployment is emptied before each test by a POST to `PORTMASTER_TEST_RESET_URL`, which the deployer serves. It
 /// must also restart `create-offer`: what a process remembers of a service outlives the table.

@@ -39,7 +39,7 @@ pub struct Database {
 /// The variable that names another DynamoDB than the embedded one, for every world that does not require the latter.
 pub const OTHER_DYNAMODB: &str = "PORTMASTER_TEST_DYNAMODB";
 
-/// The variable that says by how much a test does less of the same, where another DynamoDB is slow.
+/// The variable by whose value a test does less of the same, where another DynamoDB is slow.
 pub const SCALE: &str = "PORTMASTER_TEST_SCALE";
 
 /// Whether a test of the embedded DynamoDB can run. If not, prints that it is skipped: a test that did nothing must not

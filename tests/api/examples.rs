@@ -13,7 +13,7 @@ fn page() -> String {
     std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/api.md")).unwrap()
 }
 
-/// Each command of the page's console blocks, without its `$`, and what is shown below it.
+/// Returns each command of the page's console blocks, without its `$`, and the output shown below it.
 fn examples(page: &str) -> Vec<(&str, &str)> {
     let blocks = page.split("```console\n$ ").skip(1).map(|rest| rest.split_once("\n```").unwrap().0);
     let examples: Vec<_> =
@@ -105,7 +105,7 @@ impl Run {
     }
 
     fn compare(&mut self, shown: &str, mut real: Value, command: &str) {
-        // Where the page leaves the rest out, only what it shows counts.
+        // If the page leaves the rest out, only the part that it shows counts.
         let (shown, partial) = match shown.strip_suffix(", …}") {
             Some(start) => (format!("{start}}}"), true),
             None => (shown.to_owned(), false),

@@ -59,7 +59,7 @@ async fn patch_changes_only_what_is_given() {
     let patched = patch(json!({ "description": null, "strategy": null })).await.expect(200);
     assert_eq!((&patched.body["description"], &patched.body["strategy"]), (&json!(""), &json!("lowest")));
     assert_eq!(patch(json!({ "start": null })).await.expect_problem(400, "invalid-request").faults(), ["#/start"]);
-    // Bounds are checked against what is already there.
+    // Bounds are checked against the stored ones.
     assert_eq!(patch(json!({ "start": 6999 })).await.expect_problem(400, "invalid-request").faults(), ["#/start"]);
     assert_eq!(patch(json!({ "name": "x" })).await.expect_problem(400, "invalid-request").faults(), ["#/name"]);
     let nothing = patch(json!({})).await.expect(200);

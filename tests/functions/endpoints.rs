@@ -123,7 +123,7 @@ async fn the_functions_and_the_document_have_the_same_routes() {
     }
 }
 
-/// A function whose settings are wrong says so in one line and does not start.
+/// A function whose settings are wrong reports that in one line and does not start.
 #[tokio::test]
 async fn wrong_settings_are_told_in_one_line() {
     for (variables, named) in [

@@ -20,7 +20,7 @@ use portmaster_testkit::{Faulty, TABLE};
 const EPOCH: i64 = 1_800_000_000_000;
 const OFFER_SECONDS: u32 = 3_600;
 
-/// Damage to a table, and what becomes of it.
+/// A kind of damage to a table, and what the reconciler must do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Damage {
     /// The allocation of a service that does not exist: removed.

@@ -34,7 +34,7 @@ pub struct Stamp {
     pub millis: i64,
 }
 
-/// What the search knows of the moment at which an operation took effect.
+/// The search's knowledge of the moment at which an operation took effect.
 #[derive(Clone, Copy, Debug)]
 pub struct Window {
     pub earliest: i64,

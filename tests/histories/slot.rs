@@ -6,11 +6,11 @@
 //! holds for all of them together. The operations that look at many ports, lists and `range-exhausted`, promise nothing
 //! of one moment for all, so they are one look at each port.)
 //!
-//! What it leaves open, because the registry does:
-//! - An offer that is past its expiry by *some* clock may be gone; by the clock of whoever asks, it must look so.
-//! - An operation without an answer, or whose write was in doubt and that was refused in the end, may have had its
-//!   effect. An offer without an answer may have made a claim that nobody was told of (a *ghost*), which may be in the
-//!   way, but no longer than an offer lives.
+//! The reference leaves open whatever the registry leaves open:
+//! - An offer that is past its expiry by *some* clock may be gone; by the clock of the caller, it must look so.
+//! - An operation without an answer, or one that was refused after an ambiguous write, may have had its effect. An offer
+//!   without an answer may have made a claim that was not returned to any caller (a *ghost*), which may be in the way,
+//!   but no longer than an offer lives.
 
 use super::linearize::{Entry, Object, Window};
 

@@ -230,7 +230,7 @@ async fn it_says_in_one_line_why_it_cannot_start() {
     let missing = refusal(command.args(["--table", "elsewhere"])).await;
     assert!(missing.contains("\"elsewhere\"") && missing.contains("create-table"), "{missing}");
     let mut command = portmaster();
-    // Port 1 of the loopback interface: nobody listens there.
+    // Port 1 of the loopback interface, on which no process listens.
     aws(&mut command, "http://127.0.0.1:1");
     let unreachable = refusal(&mut command).await;
     assert!(unreachable.contains("127.0.0.1:1") && unreachable.contains("--dynamodb-endpoint"), "{unreachable}");

@@ -122,7 +122,7 @@ async fn an_offer_lies_in_the_present_range() {
     world.assert_healthy().await;
 }
 
-/// P9: every process sees what another one has answered.
+/// P9: every process sees the changes that another one has acknowledged.
 #[tokio::test]
 async fn every_process_sees_what_was_answered() {
     let world = World::new().await;

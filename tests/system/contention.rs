@@ -44,7 +44,8 @@ async fn a_range_with_exactly_as_many_ports_as_callers_serves_them_all() {
     world.assert_healthy().await;
 }
 
-/// P1: more callers than ports. Exactly as many succeed as there are ports; the others are told that the range is full.
+/// P1: more callers than ports. Exactly as many succeed as there are ports; the others are refused since the range is
+/// full.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crowd_at_a_range_too_small_gets_what_there_is() {
     let world = World::new().await;

@@ -206,7 +206,7 @@ async fn the_other_operations_cost_what_the_design_says() {
     costs.insert("offer, a name that comes back", cost(meter, &again));
 
     let expected = BTreeMap::from([
-        // Ranges has 6 KB: 2 units to read once it is there, 12 to write in a transaction.
+        // Ranges has 6 KB: 2 units to read once it exists, 12 to write in a transaction.
         ("create, the first", is("GetItem:1 TransactWriteItems:1", 1.0, 14.0)),
         ("create", is("GetItem:1 TransactWriteItems:1", 2.0, 14.0)),
         ("get service", is("GetItem:1", 1.0, 0.0)),

@@ -19,7 +19,7 @@ async fn a_claim_that_is_half_visible_has_its_name() {
     world.api.service("django", 5000, 5004).await;
     let plan = Plan::default();
     let onlooker = serve(world.faulty(&plan).await).await;
-    // It remembers 5000–5004, so it asks what the name's claim is instead of trying its port.
+    // It remembers 5000–5004, so it looks up the name's claim instead of trying its port.
     let (_, secret) = onlooker.offer("django", "warm").await;
     onlooker.reject("django", &secret).await.expect(204);
     world.api.put(DJANGO, json!({ "start": 5005, "end": 5009 })).await.expect(200);

@@ -115,7 +115,8 @@ async fn a_deletion_that_a_shrinking_has_overtaken_deletes_nothing() {
     world.assert_healthy().await;
 }
 
-/// P4, P12, P16: here the reconciler, whose clock is an hour ahead, has taken the mark off. (The model's `UnmarkRevises`.)
+/// P4, P12, P16: here the reconciler, whose clock is an hour ahead, has taken the mark off. (The model's
+/// `UnmarkRevises`.)
 #[tokio::test]
 async fn a_deletion_that_the_reconciler_has_overtaken_deletes_nothing() {
     let world = world().await;

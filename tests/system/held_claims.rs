@@ -1,5 +1,5 @@
-//! Offers that are held back at one request while others take the name, the key, the port or the service. When they go on,
-//! their conditions must see that (promises P1, P2, P4 and P8).
+//! Offers that are held back at one request while others take the name, the key, the port or the service. When they go
+//! on, their conditions must see that (promises P1, P2, P4 and P8).
 
 use std::time::Duration;
 
