@@ -147,7 +147,7 @@ pub(crate) fn client<P: Profile>(profile: P) -> SharedHttpClient {
     http_client_fn(move |_, _| connector.clone())
 }
 
-/// Returns the same where the table is reached through another client: the profile is made for that client's connector.
+/// Returns the same if the table is reached through another client: the profile is made for that client's connector.
 pub(crate) fn client_over<P: Profile>(
     wire: SharedHttpClient,
     profile: impl Fn(SharedHttpConnector) -> P + Send + Sync + 'static,

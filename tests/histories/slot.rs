@@ -8,9 +8,9 @@
 //!
 //! The reference leaves open whatever the registry leaves open:
 //! - An offer that is past its expiry by *some* clock may be gone; by the clock of the caller, it must look so.
-//! - An operation without an answer, or one that was refused after an ambiguous write, may have had its effect. An offer
-//!   without an answer may have made a claim that was not returned to any caller (a *ghost*), which may be in the way,
-//!   but no longer than an offer lives.
+//! - An operation without an answer, or one that was refused after an ambiguous write, may have had its effect. An
+//!   offer without an answer may have made a claim that was not returned to any caller (a *ghost*), which may be in the
+//!   way, but no longer than an offer lives.
 
 use super::linearize::{Entry, Object, Window};
 

@@ -64,7 +64,7 @@ async fn is_told_and_survived(process: &Process, reason: &str, make_room: impl A
     assert_eq!(api.pages("/v1/services/django/offers").await.0.len(), made + 1);
 }
 
-/// A disk that is really full, on machines that let anybody mount a small file system of their own.
+/// A disk that is really full, on machines that let any user mount a small file system of their own.
 #[tokio::test]
 async fn a_full_disk_is_told_at_once_and_survived() {
     let folder = tempfile::tempdir().unwrap();
