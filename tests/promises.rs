@@ -1,4 +1,4 @@
-//! Every promise of `docs/semantics.md` is named by a test, and no test names one that is not there.
+//! A test names every promise of `docs/semantics.md`, and no test names a promise that does not exist.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -9,7 +9,7 @@ fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
-/// The numbers after a `P` that stands alone, as in "P7" or "(promise P7)".
+/// Returns the numbers after a `P` that stands alone, as in "P7" or "(promise P7)".
 fn promises(text: &str) -> BTreeSet<u32> {
     let pattern = regex::Regex::new(r"\bP(\d{1,2})\b").unwrap();
     pattern.captures_iter(text).map(|found| found[1].parse().unwrap()).collect()

@@ -1,4 +1,4 @@
-//! A caller of the API, which holds every answer against the OpenAPI document.
+//! A caller of the API, which checks every answer against the OpenAPI document.
 
 use std::sync::Arc;
 
@@ -12,14 +12,14 @@ use crate::world::PATIENCE;
 /// A caller of the API at some URL.
 #[derive(Clone)]
 pub struct Caller {
-    /// Where the API is, without a slash at its end.
+    /// The API's base URL, without a slash at its end.
     pub url: String,
     client: reqwest::Client,
     document: Arc<Value>,
     signer: Option<Signer>,
 }
 
-/// What came back.
+/// An answer of the API.
 #[derive(Debug)]
 pub struct Answer {
     /// Its status.
@@ -34,7 +34,7 @@ impl Caller {
     /// A caller of the API at this URL.
     pub fn new(url: String) -> Self {
         let document = serde_json::from_str(portmaster_http::document()).unwrap();
-        // Of the client, so that a call that never ends fails its test.
+        // A timeout of the client, so that a call that never ends fails its test.
         let client = reqwest::Client::builder().timeout(2 * PATIENCE).build().unwrap();
         Self { url, client, document: Arc::new(document), signer: None }
     }
@@ -44,32 +44,32 @@ impl Caller {
         Self { signer: Some(Signer::from_environment()), ..Self::new(url) }
     }
 
-    /// Reads.
+    /// Sends a GET request.
     pub async fn get(&self, path: &str) -> Answer {
         self.send(Method::GET, path, None, &[]).await
     }
 
-    /// Posts a body.
+    /// Sends a POST request with this body.
     pub async fn post(&self, path: &str, body: Value) -> Answer {
         self.send(Method::POST, path, Some(body), &[]).await
     }
 
-    /// Puts a body.
+    /// Sends a PUT request with this body.
     pub async fn put(&self, path: &str, body: Value) -> Answer {
         self.send(Method::PUT, path, Some(body), &[]).await
     }
 
-    /// Patches with a body.
+    /// Sends a PATCH request with this body.
     pub async fn patch(&self, path: &str, body: Value) -> Answer {
         self.send(Method::PATCH, path, Some(body), &[]).await
     }
 
-    /// Deletes.
+    /// Sends a DELETE request.
     pub async fn delete(&self, path: &str) -> Answer {
         self.send(Method::DELETE, path, None, &[]).await
     }
 
-    /// Sends a request, with a body in JSON if there is one, and more headers.
+    /// Sends a request with more headers, and with a body in JSON if there is one.
     pub async fn send(&self, method: Method, path: &str, body: Option<Value>, headers: &[(&str, &str)]) -> Answer {
         let bytes = body.map(|body| body.to_string().into_bytes());
         let json = [("content-type", "application/json")];
@@ -95,7 +95,7 @@ impl Caller {
         self.send_anything(method, path, body, all).await
     }
 
-    /// Sends whatever an HTTP client can send.
+    /// Sends anything that an HTTP client can send.
     pub async fn send_anything(&self, method: Method, path: &str, body: Option<Vec<u8>>, headers: HeaderMap) -> Answer {
         let mut request = self.client.request(method.clone(), format!("{}{path}", self.url)).headers(headers);
         if let Some(body) = body {
@@ -118,15 +118,16 @@ impl Caller {
         answer
     }
 
-    /// The path that a URL asks for. It is not always the one that it was made of: a URL resolves `.` and `..`, also where
-    /// they are percent-encoded, before it is sent.
+    /// Returns the path that a URL requests. It is not always the path that the URL was made of: `.` and `..` are
+    /// resolved before the request is sent, also where they are percent-encoded.
     fn path_of(&self, url: &Url) -> String {
         let base = Url::parse(&self.url).unwrap();
         let asked = url.path().strip_prefix(base.path().trim_end_matches('/'));
         asked.unwrap_or(url.path()).to_owned()
     }
 
-    /// Every answer is one that the OpenAPI document announces for its path and method, and every error is a problem.
+    /// Checks that the OpenAPI document announces this answer for its path and method, and that every error is a
+    /// problem.
     fn hold_against_document(&self, method: &Method, path: &str, answer: &Answer) {
         let context = || format!("{method} {path}: {answer:?}");
         if answer.status.as_u16() >= 400 && method != Method::HEAD {
@@ -139,9 +140,9 @@ impl Caller {
         }
         let operation = self.operation(path).map(|item| &item[method.as_str().to_lowercase()]);
         match operation {
-            // Too large a body is refused before anybody looks at what it is for.
+            // A body that is too large is refused before the route is looked up.
             None | Some(Value::Null) if answer.kind() == "payload-too-large" => {}
-            // Without a body, the status says it.
+            // The answer to a HEAD request has no body, so only its status can be checked.
             None if method == Method::HEAD => assert!([404, 413].contains(&answer.status.as_u16()), "{}", context()),
             None => assert_eq!(answer.kind(), "not-found", "{}", context()),
             Some(Value::Null) if method == Method::HEAD => {}
@@ -170,7 +171,7 @@ impl Caller {
         })
     }
 
-    /// Follows the links to the end: what is listed, and on how many pages.
+    /// Follows the links to the end. Returns what is listed, and the number of pages.
     pub async fn pages(&self, path: &str) -> (Vec<Value>, usize) {
         let (mut items, mut pages, mut next) = (Vec::new(), 0, Some(path.to_owned()));
         while let Some(path) = next {
@@ -194,18 +195,18 @@ impl Caller {
         self.post("/v1/services", body).await.expect(201);
     }
 
-    /// Asks for an offer, whatever comes.
+    /// Asks for an offer and returns the answer, whatever it is.
     pub async fn ask(&self, service: &str, name: &str) -> Answer {
         self.post(&format!("/v1/services/{service}/offers"), json!({ "name": name })).await
     }
 
-    /// Asks with a key.
+    /// Asks for an offer with an idempotency key.
     pub async fn ask_with_key(&self, service: &str, name: &str, key: &str) -> Answer {
         let path = format!("/v1/services/{service}/offers");
         self.send(Method::POST, &path, Some(json!({ "name": name })), &[("idempotency-key", key)]).await
     }
 
-    /// An offer: port and secret.
+    /// Makes an offer. Returns its port and its secret.
     pub async fn offer(&self, service: &str, name: &str) -> (u16, String) {
         let answer = self.ask(service, name).await.expect(201);
         (answer.port(), answer.secret())
@@ -221,7 +222,7 @@ impl Caller {
         self.send(Method::POST, &format!("/v1/services/{service}/offers/{secret}/reject"), None, &[]).await
     }
 
-    /// An allocation: its port.
+    /// Makes an allocation. Returns its port.
     pub async fn allocate(&self, service: &str, name: &str) -> u16 {
         let (port, secret) = self.offer(service, name).await;
         self.accept(service, &secret).await.expect(201);
@@ -230,21 +231,21 @@ impl Caller {
 }
 
 impl Answer {
-    /// The answer, if it has this status.
+    /// Returns the answer if it has this status; fails the test otherwise.
     #[track_caller]
     pub fn expect(self, status: u16) -> Self {
         assert_eq!(self.status.as_u16(), status, "{self:?}");
         self
     }
 
-    /// The answer, if it is this problem.
+    /// Returns the answer if it is this problem; fails the test otherwise.
     #[track_caller]
     pub fn expect_problem(self, status: u16, kind: &str) -> Self {
         assert_eq!((self.status.as_u16(), self.kind()), (status, kind), "{self:?}");
         self
     }
 
-    /// The problem's kind; empty if it is none.
+    /// The problem's kind; empty if the answer is not a problem.
     pub fn kind(&self) -> &str {
         self.body["type"].as_str().and_then(|kind| kind.strip_prefix("/problems/")).unwrap_or_default()
     }

@@ -1,10 +1,10 @@
-//! The way between a process and its table, for every harness: a connector below the SDK, where the wire would be, on which
-//! a [`Profile`] decides what happens.
+//! The way between a process and its table, for every harness: a connector below the SDK, in the place of the wire, on
+//! which a [`Profile`] decides what happens.
 //!
-//! What happens to one request has three parts: *before* it is done, *the doing*, and *the answer*. A profile says how long
-//! the way there and the way back take, what doing a request is, and which [`Fault`] each request meets; what a fault makes
-//! of the three is said here, once. So a new fault is a line in [`Fault`] and one in [`pass`], and every profile can have
-//! it meet a request.
+//! A request passes through three parts: *before* it is executed, *the execution*, and *the response*. A profile
+//! defines how long the way there and the way back take, how a request is executed, and which [`Fault`] each request
+//! meets. The effect of a fault on the three parts is defined here, once. So a new fault is a line in [`Fault`] and one
+//! in [`pass`], and every profile can have a request meet it.
 
 use std::fmt;
 
@@ -16,73 +16,74 @@ use portmaster_local::Request;
 
 use crate::words::{conflict, error};
 
-/// What happens to one request.
+/// The fate of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
     /// It arrives and is answered.
     None,
-    /// It is not done: somebody else is writing to an item of it.
+    /// It is not executed: another caller is writing to one of its items.
     Conflict,
-    /// It is not done: this very transaction is in progress, it says.
+    /// It is not executed: the response claims that this very transaction is in progress.
     InProgress,
-    /// It is not done: throttled.
+    /// It is not executed: throttled.
     Throttle,
-    /// It is not done: the same in words for a table with a provisioned throughput.
+    /// It is not executed: throttled, with the error of a table with provisioned throughput.
     ThroughputExceeded,
-    /// It is not done, and answered with an internal error.
+    /// It is not executed, and answered with an internal error.
     InternalError,
-    /// It is done, and answered with an internal error.
+    /// It is executed, and answered with an internal error.
     DoneButError,
-    /// It is done, and the connection breaks before the answer.
+    /// It is executed, and the connection breaks before the response.
     LoseReply,
-    /// It is answered with an internal error, and is on its way still: [`Plan::deliver`](crate::Plan::deliver) lets it arrive.
+    /// It is answered with an internal error, and still in flight: [`Plan::deliver`](crate::Plan::deliver) lets it
+    /// arrive.
     Hold,
-    /// It is answered as unavailable, and is done some time afterwards.
+    /// It is answered as unavailable, and executed some time afterwards.
     Late,
     /// It does not leave before [`Plan::open`](crate::Plan::open).
     Wait,
-    /// It is done, and not answered before [`Plan::open`](crate::Plan::open).
+    /// It is executed, and not answered before [`Plan::open`](crate::Plan::open).
     DoneAndWait,
-    /// It is not done: throttled, and not told so before [`Plan::open`](crate::Plan::open).
+    /// It is not executed: throttled, with a response that does not come before [`Plan::open`](crate::Plan::open).
     WaitAndThrottle,
-    /// It is on its way for a long time, there or back: others overtake it.
+    /// It is in flight for a long time, there or back: others overtake it.
     Slow,
-    /// It is a read that arrives and is answered, and whose answer is kept for [`Fault::Stale`] and [`Fault::Half`].
+    /// It is a read that arrives and is answered, and whose response is kept for [`Fault::Stale`] and [`Fault::Half`].
     Keep,
-    /// It is a read that shows the past, unless it was to be consistent.
+    /// It is a read that returns past state, unless it is consistent.
     Stale,
-    /// A transaction is being committed, and its items become visible one by one. A single read, consistent or not, shows
-    /// what was kept, or nothing if nothing was; a read in a transaction is a conflict.
+    /// A transaction is being committed, and its items become visible one by one. A single read, consistent or not,
+    /// returns what was kept, or nothing if nothing was; a read in a transaction is a conflict.
     Half,
     /// It is a transaction whose writes become visible one by one.
     Torn,
 }
 
-/// What comes back.
+/// The outcome of a request, as its caller sees it.
 pub(crate) type Answer = Result<HttpResponse, ConnectorError>;
 
-/// What a network is like.
+/// The properties of a network.
 pub(crate) trait Profile: Clone + Send + Sync + 'static {
-    /// What it knows of one request on its way.
+    /// The state of one request in flight.
     type Passage: Send;
 
-    /// A request leaves: the fault that it meets.
+    /// Returns the fault that a request meets when it leaves.
     fn leaves(&self, request: &Request) -> (Fault, Self::Passage);
 
-    /// Before it is done: the way there.
+    /// Waits for the way there, before the request is executed.
     fn there(&self, request: &Request, passage: &Self::Passage) -> impl Future<Output = ()> + Send;
 
-    /// Does it, and gives the table's own answer.
+    /// Executes it, and returns the table's own response.
     fn done(&self, request: Request, passage: &Self::Passage) -> impl Future<Output = Answer> + Send;
 
-    /// Has it done later, when nobody waits for it any more.
+    /// Executes it later, when its caller no longer waits for it.
     fn later(&self, request: Request, passage: Self::Passage);
 
-    /// The answer's way back.
+    /// Waits for the response's way back.
     fn back(&self, passage: Self::Passage) -> impl Future<Output = ()> + Send;
 }
 
-/// One request, from when it leaves until its caller has an answer.
+/// Carries one request from when it leaves until its caller has a response.
 async fn pass<P: Profile>(profile: P, request: Request) -> Answer {
     let (fault, passage) = profile.leaves(&request);
     profile.there(&request, &passage).await;
@@ -140,13 +141,13 @@ impl<P: Profile> HttpConnector for Connector<P> {
     }
 }
 
-/// An HTTP client for the SDK on a network like this, which leads straight into a table.
+/// Returns an HTTP client for the SDK on a network with this profile, which leads straight into a table.
 pub(crate) fn client<P: Profile>(profile: P) -> SharedHttpClient {
     let connector = SharedHttpConnector::new(Connector(profile));
     http_client_fn(move |_, _| connector.clone())
 }
 
-/// The same where the table is reached through another client: the profile is made for that one's connector.
+/// Returns the same if the table is reached through another client: the profile is made for that client's connector.
 pub(crate) fn client_over<P: Profile>(
     wire: SharedHttpClient,
     profile: impl Fn(SharedHttpConnector) -> P + Send + Sync + 'static,

@@ -13,12 +13,12 @@ use tokio::time::{Instant, sleep};
 
 use crate::Distant;
 
-/// What one asked, within the API's own deadline, and what came of it.
+/// The outcome of one offer, within the API's own deadline.
 #[derive(Debug)]
 pub struct Offered {
     /// The port.
     pub port: Result<u16, Error>,
-    /// What it cost.
+    /// The requests and the capacity that it took.
     pub meter: Meter,
     /// How long it took, in simulated time.
     pub took: Duration,
@@ -43,8 +43,8 @@ pub async fn offer(registry: &Registry, service: &str, name: &str) -> Offered {
     Offered { port, meter: call.meter(), took: began.elapsed() }
 }
 
-/// So many callers, each a process of its own that knows nothing, arrive over so long, one after another on these
-/// services. When each comes follows from the seed.
+/// Has so many callers, each a process of its own without any memory, arrive one after another over so long, on these
+/// services. The seed determines when each arrives.
 pub async fn crowd<S: AsRef<str>>(
     distant: &Distant,
     callers: usize,

@@ -1,10 +1,11 @@
 //! DynamoDB at a distance, in simulated time: the embedded one, called in this process behind a network that takes time
-//! and where transactions meet.
+//! and on which transactions conflict.
 //!
-//! For runtimes whose time is paused (`start_paused`): nothing waits for a wall clock, so a crowd of a thousand is as
-//! crowded on a slow machine as on a fast one. The SDK's own path is real, down to the bytes of each request. What real
-//! DynamoDB does and the embedded one cannot is done here: a write that arrives while a transaction on the same item is
-//! under way is refused with a conflict, and so is, at random, one in so many transactions more.
+//! It is for runtimes whose time is paused (`start_paused`): nothing waits for a wall clock, so a crowd of a thousand
+//! is as crowded on a slow machine as on a fast one. The SDK's own path is real, down to the bytes of each request.
+//! Conflicts, which real DynamoDB has and the embedded one cannot have, are added here: a write that arrives while a
+//! transaction on the same item is in progress is refused with a conflict, and so is a random share of all other
+//! transactions.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -30,11 +31,11 @@ use crate::{Fault, TABLE, keys};
 pub struct Network {
     /// A round trip of a read or of a single write.
     pub request: Duration,
-    /// A round trip of a transaction: a third on its way, a third under way on its items, a third back.
+    /// A round trip of a transaction: a third on its way, a third in progress on its items, a third back.
     pub transaction: Duration,
-    /// How far each part of a round trip may stray, as a share of it.
+    /// How far each part of a round trip may deviate, as a share of it.
     pub jitter: f64,
-    /// How many transactions in a thousand are in conflict with somebody who is not seen otherwise.
+    /// How many transactions in a thousand conflict with a caller that is not simulated otherwise.
     pub conflicts: u32,
 }
 
@@ -43,13 +44,13 @@ impl Network {
     pub const USUAL: Self =
         Self { request: Duration::from_millis(5), transaction: Duration::from_millis(15), jitter: 0.5, conflicts: 10 };
 
-    /// Every round trip takes the same time and nobody is in the way: for counting rounds.
+    /// Every round trip takes the same time and no caller conflicts: for counting rounds.
     pub const fn exact(round_trip: Duration) -> Self {
         Self { request: round_trip, transaction: round_trip, jitter: 0.0, conflicts: 0 }
     }
 }
 
-/// What was sent over the network, and what it consumed.
+/// The traffic on the network, and the capacity that it consumed.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Traffic {
     /// Requests of any kind.
@@ -88,7 +89,7 @@ pub struct Distant {
 #[derive(Debug)]
 struct State {
     random: SmallRng,
-    /// How many transactions are under way on an item.
+    /// How many transactions are in progress on an item.
     under_way: HashMap<(String, String), u32>,
     traffic: Traffic,
 }
@@ -100,7 +101,7 @@ impl std::fmt::Debug for Distant {
 }
 
 impl Distant {
-    /// An empty table, so far away. What happens on the way follows from the seed; what callers draw does not.
+    /// Creates an empty table at this distance. The seed determines what happens on the way, not what callers draw.
     pub async fn new(network: Network, seed: u64) -> Self {
         let state =
             State { random: SmallRng::seed_from_u64(seed), under_way: HashMap::new(), traffic: Traffic::default() };
@@ -112,18 +113,18 @@ impl Distant {
         distant
     }
 
-    /// A client of it.
+    /// Returns a client of it.
     pub async fn client(&self) -> Client {
         Client::from_conf(in_process(client(self.clone())).interceptor(without_tokens()).build())
     }
 
-    /// A process of its own, which remembers nothing and whose clock is the simulated one.
+    /// Starts a process of its own, which remembers nothing and whose clock is the simulated one.
     #[must_use]
     pub fn process(&self, client: &Client) -> Registry {
         Registry::new(Table::new(client.clone(), TABLE), clock(), Registry::OFFER_SECONDS)
     }
 
-    /// What was sent since the last time.
+    /// Returns what was sent since the last call.
     pub fn take_traffic(&self) -> Traffic {
         std::mem::take(&mut self.state.lock().unwrap().traffic)
     }
@@ -134,8 +135,8 @@ impl Distant {
         self.database.import_items(TABLE, items, dynoxide::ImportOptions::default()).unwrap();
     }
 
-    /// Writes the pointers of so many names of a service: first those of the allocations that [`Distant::fill`] makes on
-    /// these ports, then as many as are left whose claims are gone, on the same ports.
+    /// Writes so many Instance items of a service: first those of the allocations that [`Distant::fill`] makes on these
+    /// ports, then, on the same ports, as many as are left, whose claims are gone.
     pub fn fill_names(&self, service: &str, ports: impl Iterator<Item = u16> + Clone, names: usize) {
         let live = ports.clone().map(|port| (format!("filler-{port}"), port, "ffff-ffff-8fff-bfff-ffffffffffff"));
         let gone = ports.cycle().enumerate();
@@ -153,14 +154,15 @@ impl Distant {
         self.database.import_items(TABLE, items, dynoxide::ImportOptions::default()).unwrap();
     }
 
-    /// How long a part of a round trip takes this time.
+    /// Draws how long a part of a round trip takes this time.
     fn part(&self, of: Duration) -> Duration {
         let stray = self.network.jitter;
         let factor = 1.0 + self.state.lock().unwrap().random.random_range(-stray..=stray);
         of.mul_f64(factor)
     }
 
-    /// A transaction begins on these items, or another write arrives at them; which of them have another under way?
+    /// Begins a transaction on these items, or another write to them. The error says on which of them another is in
+    /// progress.
     fn begin(&self, items: &[(String, String)], is_transaction: bool) -> Result<(), Vec<bool>> {
         let mut state = self.state.lock().unwrap();
         let in_conflict: Vec<_> = items.iter().map(|item| state.under_way.contains_key(item)).collect();
@@ -199,7 +201,7 @@ fn written(operation: &str, body: &[u8]) -> Vec<(String, String)> {
 }
 
 impl Profile for Distant {
-    /// A third of its round trip, before it strays.
+    /// A third of its round trip, before the deviation.
     type Passage = Duration;
 
     fn leaves(&self, request: &Request) -> (Fault, Duration) {
@@ -257,7 +259,7 @@ fn is_transaction(request: &Request) -> bool {
 /// The simulated time as a clock.
 pub fn clock() -> Clock {
     thread_local! {
-        /// Paused time is one thread's, and moves on from when its runtime was made.
+        /// Paused time belongs to one thread, and advances from when that thread's runtime was created.
         static START: Instant = Instant::now();
     }
     Clock::Given(Given::new(|| {

@@ -1,5 +1,5 @@
-//! The exact network: what real DynamoDB does and the embedded one does not (conflicts, throttling, internal errors,
-//! replies that are lost after the commit), for exactly the requests that a script names.
+//! The exact network: the faults of real DynamoDB that the embedded one does not have (conflicts, throttling, internal
+//! errors, responses that are lost after the commit), for exactly the requests that a script names.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -20,7 +20,7 @@ use crate::Fault;
 use crate::connector::{Answer, Profile, client_over};
 use crate::words::answer;
 
-/// How long a test waits for a request that its script holds back: where the code never sends it, the test fails.
+/// How long a test waits for a request that its script holds back: if the code never sends it, the test fails.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Which requests meet which fault.
@@ -45,18 +45,18 @@ impl Default for Gate {
 
 #[derive(Debug, Default)]
 struct Faults {
-    /// For the next requests that are named so, in order.
+    /// For the next requests with these names, in order.
     scripted: VecDeque<(&'static str, Fault)>,
-    /// For all others: how many in a hundred, and from what.
+    /// For all others: how many in a hundred, and the generator that decides.
     random: Option<(u32, SmallRng)>,
     met: usize,
-    /// What is on its way, and where to.
+    /// Requests that are in flight, and where they lead.
     held: Vec<(SharedHttpConnector, HttpRequest)>,
-    /// What a read was answered in the past.
+    /// The response of an earlier read.
     kept: Option<Vec<u8>>,
 }
 
-/// Whether a script's name of a request fits this one.
+/// Whether a script's name of a request matches this one.
 fn names(name: &str, operation: &str, body: &[u8]) -> bool {
     let mut words = name.split(' ');
     words.next().is_some_and(|operations| operations.split('|').any(|one| one == operation))
@@ -68,24 +68,24 @@ fn contains(body: &[u8], word: &str) -> bool {
 }
 
 impl Plan {
-    /// These faults for the next requests that are named so, in order; nothing else.
+    /// Returns a plan with these faults for the next requests with these names, in order, and no others.
     pub fn script(faults: &[(&'static str, Fault)]) -> Self {
         let faults = Faults { scripted: faults.iter().copied().collect(), ..Faults::default() };
         Self(Arc::new(Mutex::new(faults)), Arc::default())
     }
 
-    /// These as well, after those that are left: for a process that has been warmed up meanwhile.
+    /// Adds faults after those that are left: for a process that has been warmed up meanwhile.
     pub fn add(&self, faults: &[(&'static str, Fault)]) {
         self.0.lock().unwrap().scripted.extend(faults);
     }
 
-    /// So many in a hundred, from a seed.
+    /// Returns a plan with faults for so many requests in a hundred, drawn from a seed.
     pub fn random(percent: u32, seed: u64) -> Self {
         let random = Some((percent, SmallRng::seed_from_u64(seed)));
         Self(Arc::new(Mutex::new(Faults { random, ..Faults::default() })), Arc::default())
     }
 
-    /// Until a request waits.
+    /// Returns as soon as a request waits.
     pub async fn waiting(&self) {
         let arrival = tokio::time::timeout(PATIENCE, self.1.arrivals.acquire()).await;
         arrival.unwrap_or_else(|_| panic!("no request waits; still to come: {:?}", self.left())).unwrap().forget();
@@ -95,12 +95,12 @@ impl Plan {
         self.0.lock().unwrap().scripted.iter().copied().collect()
     }
 
-    /// Lets one request that waits go.
+    /// Lets one waiting request go.
     pub fn open(&self) {
         self.1.passes.add_permits(1);
     }
 
-    /// Lets what was held arrive, now that nobody waits for it.
+    /// Lets the held requests arrive, now that no caller waits for them.
     pub async fn deliver(&self) {
         let held = std::mem::take(&mut self.0.lock().unwrap().held);
         assert!(!held.is_empty(), "nothing is on its way");
@@ -143,14 +143,15 @@ impl Plan {
         fault
     }
 
-    /// An HTTP client that behaves so.
+    /// Returns an HTTP client with these faults.
     pub fn client(&self) -> SharedHttpClient {
         let plan = self.clone();
         let wire = aws_smithy_http_client::Builder::new().build_http();
         client_over(wire, move |wire| Exact { plan: plan.clone(), wire })
     }
 
-    /// What a read shows that sees nothing of what has happened since something was kept, or of anything at all.
+    /// Returns the response of a read that sees nothing of what has happened since a response was kept, or nothing at
+    /// all.
     fn past(&self, operation: &str) -> HttpResponse {
         let nothing = if operation == "GetItem" { "{}" } else { r#"{"Items":[],"Count":0,"ScannedCount":0}"# };
         let kept = self.0.lock().unwrap().kept.clone();
@@ -159,14 +160,14 @@ impl Plan {
 }
 
 impl Gate {
-    /// Waits until it is opened for one.
+    /// Waits until one request is let go.
     async fn pass(&self) {
         self.arrivals.add_permits(1);
         self.passes.acquire().await.unwrap().forget();
     }
 }
 
-/// A network on which each request meets what a plan says, over the real wire.
+/// A network on which a plan decides which fault each request meets, over the real wire.
 #[derive(Clone)]
 struct Exact {
     plan: Plan,

@@ -1,10 +1,11 @@
-//! A DynamoDB and the way to it, in one thread and in virtual time: the SDK's requests, down to its HTTP client, and from
-//! there straight into the embedded database. On the way a request may be refused, delayed, done without an answer, done
-//! long after its answer, answered from the past, or be its caller's last; all of it drawn from one seed.
+//! A DynamoDB and the way to it, in one thread and in virtual time: the SDK's requests, down to its HTTP client, and
+//! from there straight into the embedded database. On the way a request may be refused, delayed, executed without a
+//! response, executed long after its response, answered with past state, or be its caller's last; all of it is drawn
+//! from one seed.
 //!
-//! What it does that the embedded database alone does not, and the real one does: conflicts, throttling and internal
-//! errors; a transaction whose writes become visible one by one; eventual reads that are old; requests that arrive after
-//! their caller gave them up.
+//! It adds what real DynamoDB does and the embedded database alone does not: conflicts, throttling and internal errors;
+//! transactions whose writes become visible one by one; stale eventual reads; requests that arrive after their caller
+//! gave up on them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -25,32 +26,33 @@ use crate::connector::{Answer, Profile, client};
 use crate::words::{answer, conflict};
 use crate::{Fault, keys};
 
-/// What a caller meets on its way. One for each operation in progress; the requests find it by the task they are in.
+/// The path of a caller's requests. There is one for each operation in progress; the requests find it by the task they
+/// are in.
 #[derive(Debug, Default)]
 pub struct Trip {
-    /// Whether a write of it ended so that nobody knew whether it was done.
+    /// Whether the outcome of one of its writes was ambiguous.
     doubt: AtomicBool,
-    /// When the first and the last of its writes were sent that were done, or may be done later.
+    /// When the first and the last of its writes were sent that were executed, or may be executed later.
     sent: Mutex<Option<(Instant, Instant)>>,
     requests: AtomicU32,
-    /// At which request the caller stops, and whether that request is done.
+    /// The request at which the caller stops, and whether that request is executed.
     stop_at: Option<(u32, bool)>,
     /// The caller stops now.
     pub stopped: Notify,
 }
 
 impl Trip {
-    /// One that stops at this request, if any, before or after that was done.
+    /// Returns a trip that stops at this request, if any, before or after it is executed.
     pub fn new(stop_at: Option<(u32, bool)>) -> Arc<Self> {
         Arc::new(Self { stop_at, ..Self::default() })
     }
 
-    /// Whether nobody knows of one of its writes whether it was done.
+    /// Whether the outcome of one of its writes was ambiguous.
     pub fn was_in_doubt(&self) -> bool {
         self.doubt.load(Ordering::Relaxed)
     }
 
-    /// When the first and the last of its writes were sent that were done, or may be done later.
+    /// When the first and the last of its writes were sent that were executed, or may be executed later.
     pub fn sent(&self) -> Option<(Instant, Instant)> {
         *self.sent.lock().unwrap()
     }
@@ -63,11 +65,11 @@ impl Trip {
 }
 
 tokio::task_local! {
-    /// The operation that this task is doing.
+    /// The operation that this task performs.
     pub static TRIP: Arc<Trip>;
 }
 
-/// What is drawn from.
+/// The faults that are drawn from.
 const FAULTS: [Fault; 11] = [
     Fault::Conflict,
     Fault::InProgress,
@@ -86,7 +88,7 @@ const FAULTS: [Fault; 11] = [
 #[derive(Clone)]
 pub struct Faulty(Arc<Mutex<Inner>>);
 
-/// Looks at the table after a write: at the body of what wrote.
+/// Looks at the table after a write; takes the body of the request that wrote.
 type Watch = Box<dyn FnMut(&Database, &[u8]) + Send>;
 
 struct Inner {
@@ -94,15 +96,15 @@ struct Inner {
     random: SmallRng,
     /// How many requests in a hundred meet a fault.
     percent: u32,
-    /// Whether a release may arrive late: not where clocks disagree, which is the hole that the design names.
+    /// Whether a release may arrive late: not where clocks disagree, which is the gap that the design names.
     late_releases: bool,
     met: BTreeMap<Fault, usize>,
     requests: usize,
-    /// The last answers to eventual reads, by request.
+    /// The last responses to eventual reads, by request.
     past: HashMap<Vec<u8>, String>,
-    /// What single reads still show of the items of transactions that are being committed.
+    /// The items of transactions that are being committed, as single reads still return them.
     torn: HashMap<(String, String), (Option<Value>, Instant)>,
-    /// What the next request of an operation meets.
+    /// The fault that the next request of an operation meets.
     script: Option<(&'static str, Fault)>,
     watch: Option<Watch>,
     trace: u64,
@@ -115,7 +117,7 @@ impl std::fmt::Debug for Faulty {
 }
 
 impl Faulty {
-    /// An empty one; what goes wrong, in how many requests of a hundred, follows from the seed.
+    /// Creates an empty table. So many requests in a hundred meet a fault; the seed determines which, and the fault.
     pub fn new(seed: u64, percent: u32, late_releases: bool) -> Self {
         Self(Arc::new(Mutex::new(Inner {
             database: Database::memory().unwrap(),
@@ -132,12 +134,12 @@ impl Faulty {
         })))
     }
 
-    /// An HTTP client that leads to the table on this way.
+    /// Returns an HTTP client that leads to the table on this way.
     pub fn client(&self) -> SharedHttpClient {
         client(self.clone())
     }
 
-    /// From now on this looks at the table after every write, while nothing else can be done to it.
+    /// Has `watch` look at the table after every write from now on, while nothing else can be done to the table.
     pub fn watch(&self, watch: impl FnMut(&Database, &[u8]) + Send + 'static) {
         self.0.lock().unwrap().watch = Some(Box::new(watch));
     }
@@ -147,12 +149,12 @@ impl Faulty {
         self.0.lock().unwrap().database.clone()
     }
 
-    /// From now on nothing goes wrong, or it does again.
+    /// Sets how many requests in a hundred meet a fault from now on.
     pub fn set_percent(&self, percent: u32) {
         self.0.lock().unwrap().percent = percent;
     }
 
-    /// The next request of this operation meets this.
+    /// Has the next request of this operation meet this fault.
     pub fn script(&self, operation: &'static str, fault: Fault) {
         self.0.lock().unwrap().script = Some((operation, fault));
     }
@@ -172,12 +174,12 @@ impl Faulty {
         self.0.lock().unwrap().requests
     }
 
-    /// A digest of every request's operation, fault and time: equal where two runs were the same.
+    /// A digest of every request's operation, fault and time: equal if two runs were the same.
     pub fn trace(&self) -> u64 {
         self.0.lock().unwrap().trace
     }
 
-    /// A plain request of the test's own, without faults.
+    /// Sends a request of the test's own, without faults.
     pub fn ask(&self, operation: &str, body: &Value) -> Value {
         let answer = self.0.lock().unwrap().perform(operation, body.to_string().as_bytes());
         serde_json::from_str(&answer.unwrap_or_else(|(_, error)| panic!("{operation}: {error}"))).unwrap()
@@ -188,7 +190,7 @@ impl Faulty {
         self.ask("Scan", &json!({ "TableName": table }))["Items"].as_array().cloned().unwrap_or_default()
     }
 
-    /// Done, now.
+    /// Executes a request now.
     fn arrive(&self, request: &Request, fault: Fault, lag: Duration) -> HttpResponse {
         let (operation, body) = (request.operation(), request.body());
         let mut inner = self.0.lock().unwrap();
@@ -221,7 +223,7 @@ impl Faulty {
     }
 }
 
-/// A write that was not waited for is in doubt as well.
+/// The outcome of a write whose caller no longer waits is ambiguous as well.
 struct GivenUp(Option<Arc<Trip>>);
 
 impl Drop for GivenUp {
@@ -232,13 +234,13 @@ impl Drop for GivenUp {
     }
 }
 
-/// What is known of a request on its way.
+/// The state of a request in flight.
 pub(crate) struct Passage {
     fault: Fault,
     there: Duration,
     back: Duration,
     trip: Option<Arc<Trip>>,
-    /// Whether its caller stops at it, and whether it is done all the same.
+    /// Whether its caller stops at it, and whether it is executed nevertheless.
     stops: Option<bool>,
     given_up: GivenUp,
 }
@@ -301,7 +303,7 @@ fn writes(operation: &str) -> bool {
 }
 
 impl Inner {
-    /// What happens to a request, and how long it takes there and back.
+    /// Draws the fault of a request, and how long its way there and its way back take.
     fn draw(&mut self, request: &Request) -> (Fault, Duration, Duration) {
         let (operation, body) = (request.operation(), request.body());
         self.requests += 1;
@@ -339,12 +341,12 @@ impl Inner {
         (fault, there, back)
     }
 
-    /// Straight into the database, as its own server does it.
+    /// Executes a request straight in the database, as its own server does.
     fn perform(&mut self, operation: &str, body: &[u8]) -> Result<String, (u16, String)> {
         perform(&self.database, operation, body)
     }
 
-    /// The items that a transaction writes, as they are now.
+    /// Returns the items that a transaction writes, as they are now.
     fn images(&mut self, body: &[u8]) -> Vec<((String, String), Option<Value>)> {
         let table = serde_json::from_slice::<Value>(body).unwrap()["TransactItems"][0]
             .as_object()
@@ -361,7 +363,8 @@ impl Inner {
             .collect()
     }
 
-    /// Shows them as they were for a while, each for its own; never longer than the transaction takes to be answered.
+    /// Shows items as they were for a while, each for its own time, but never longer than until the transaction is
+    /// answered.
     fn tear(&mut self, images: Vec<((String, String), Option<Value>)>, lag: Duration) {
         for (key, image) in images {
             let millis = u64::try_from(lag.as_millis()).unwrap();
@@ -370,8 +373,8 @@ impl Inner {
         }
     }
 
-    /// What a request is told that meets a transaction half committed. A single read sees the item as it was, a Query
-    /// does not see what is new; everything else is a conflict.
+    /// Returns the response to a request that meets a transaction half committed. A single read returns the item as it
+    /// was, a Query does not return new items; everything else is a conflict.
     fn in_the_middle_of_a_transaction(&mut self, request: &Request) -> Option<HttpResponse> {
         let now = Instant::now();
         self.torn.retain(|_, (_, until)| *until > now);
@@ -401,7 +404,7 @@ impl Inner {
         }
     }
 
-    /// Has the table looked at.
+    /// Calls the watch after a write.
     fn written(&mut self, body: &[u8]) {
         if let Some(watch) = &mut self.watch {
             watch(&self.database, body);

@@ -1,11 +1,11 @@
-//! What a request to DynamoDB is about.
+//! The items that a request to DynamoDB is about.
 
 use serde_json::Value;
 
-/// The keys of the items that a request is about: one, or those of a transaction.
+/// Returns the keys of the items that a request is about: one, or those of a transaction.
 ///
 /// # Panics
-/// Where the request is no JSON.
+/// If the request is not JSON.
 pub fn keys(body: &[u8]) -> Vec<(String, String)> {
     let body: Value = serde_json::from_slice(body).unwrap();
     let key = |of: &Value| {

@@ -26,9 +26,9 @@ pub struct Function {
     ready: watch::Receiver<Option<Instant>>,
     events: mpsc::Sender<(Value, Duration)>,
     answers: Mutex<mpsc::Receiver<(Value, Instant)>>,
-    /// What it wrote to its standard output: metrics.
+    /// Its standard output: metrics.
     pub metrics: Lines,
-    /// What it wrote to its standard error: its log.
+    /// Its standard error: its log.
     pub log: Lines,
 }
 
@@ -50,14 +50,14 @@ impl Lines {
         Self(Mutex::new(receive))
     }
 
-    /// The next line.
+    /// Returns the next line.
     pub async fn next(&self) -> Value {
         let mut lines = self.0.lock().await;
         let line = tokio::time::timeout(Duration::from_secs(30), lines.recv()).await.expect("a line in time").unwrap();
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
     }
 
-    /// The next line of the log that is about a request.
+    /// Returns the next line of the log that is about a request.
     pub async fn next_request(&self) -> Value {
         loop {
             let line = self.next().await;
@@ -88,9 +88,9 @@ async fn next(State(runtime): State<Runtime>) -> Response {
     (headers, event.to_string()).into_response()
 }
 
-/// Every invocation's id here.
+/// The id of every invocation here.
 pub const INVOCATION: &str = "8476a536-e9f4-11e8-9739-2dfe598c3fcd";
-/// And its trace.
+/// The trace of every invocation here.
 pub const TRACE: &str = "Root=1-67402b40-0f2c4e6a8b0d1f2e3a4b5c6d;Parent=53995c3f42cd8ad8;Sampled=1";
 
 async fn answer(State(runtime): State<Runtime>, Path((_, outcome)): Path<(String, String)>, body: Bytes) {
@@ -100,7 +100,8 @@ async fn answer(State(runtime): State<Runtime>, Path((_, outcome)): Path<(String
 }
 
 impl Function {
-    /// Starts a binary, which has its function's name, on the table at this URL; with more in its environment.
+    /// Starts a binary, whose file has its function's name, on the table at this URL, with more variables in its
+    /// environment.
     pub async fn start(binary: &File, database: &str, more: &[(&str, &str)]) -> Self {
         let function = binary.file_name().and_then(|name| name.to_str()).unwrap();
         let (asked, ready) = watch::channel(None);
@@ -140,7 +141,7 @@ impl Function {
         Self { process, spawned, ready, events, answers: Mutex::new(answers), metrics, log }
     }
 
-    /// Its process, as long as that runs.
+    /// The id of its process, as long as that runs.
     pub fn id(&self) -> u32 {
         self.process.id().unwrap()
     }
@@ -150,24 +151,24 @@ impl Function {
         self.process.kill().await.unwrap();
     }
 
-    /// How long it took from its start until it asked for its first event. Waits for that.
+    /// Returns how long it took from its start until it asked for its first event. Waits for that.
     pub async fn initialized(&self) -> Duration {
         let mut ready = self.ready.clone();
         let at = ready.wait_for(Option::is_some).await.unwrap().unwrap();
         at - self.spawned
     }
 
-    /// Sends an event, as if there were 30 seconds for it.
+    /// Sends an event with a deadline in 30 seconds.
     pub async fn invoke(&self, event: Value) -> Value {
         self.invoke_within(event, Duration::from_secs(30)).await
     }
 
-    /// Sends an event that is to be answered within this time.
+    /// Sends an event whose deadline is after this time.
     pub async fn invoke_within(&self, event: Value, time: Duration) -> Value {
         self.answered(event, time).await.0
     }
 
-    /// Sends an event, and takes the time until it was answered.
+    /// Sends an event, and measures the time until it is answered.
     pub async fn time(&self, event: Value) -> (Value, Duration) {
         let sent = Instant::now();
         let (answer, at) = self.answered(event, Duration::from_secs(30)).await;

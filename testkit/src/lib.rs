@@ -1,11 +1,11 @@
-//! What Portmaster's tests and benchmarks share: a registry with a table of its own and a caller of it, meters, and a
+//! Shared by Portmaster's tests and benchmarks: a registry with a table of its own and a caller of it, meters, and a
 //! network between a process and its table on which a test decides what happens.
 //!
 //! | | time | the way to the table |
 //! |---|---|---|
 //! | [`World`] | real; its clock can be moved | over the real wire protocol, with the faults of a [`Plan`] where a test wants them |
-//! | [`Distant`] | simulated | takes its time, and transactions that meet are in conflict |
-//! | [`Faulty`] | simulated, and repeated by a seed | anything may happen |
+//! | [`Distant`] | simulated | takes time, and concurrent transactions on an item conflict |
+//! | [`Faulty`] | simulated, and reproducible by a seed | anything may happen |
 
 #![allow(
     clippy::unwrap_used,

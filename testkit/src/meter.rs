@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::error::BoxError;
 use aws_smithy_types::config_bag::{Storable, StoreReplace};
 use serde_json::Value;
 
-/// What was sent, and what it consumed.
+/// The requests that were sent, and the capacity that they consumed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Counts {
     /// Requests by operation.
@@ -20,13 +20,13 @@ pub struct Counts {
     pub transacted: usize,
     /// Of the reads, how many were consistent.
     pub consistent: u32,
-    /// What the reads consumed.
+    /// The read units that were consumed.
     pub read_units: f64,
-    /// What the writes consumed.
+    /// The write units that were consumed.
     pub write_units: f64,
 }
 
-/// What an answer is the answer to.
+/// The request that a response belongs to.
 #[derive(Clone, Copy, Debug)]
 struct Sent {
     is_read: bool,
@@ -36,12 +36,12 @@ impl Storable for Sent {
     type Storer = StoreReplace<Self>;
 }
 
-/// Listens on an SDK client.
+/// Counts the traffic of an SDK client.
 #[derive(Clone, Debug, Default)]
 pub struct Meter(Arc<Mutex<Counts>>);
 
 impl Meter {
-    /// What was counted since the last time.
+    /// Returns what was counted since the last call.
     pub fn take(&self) -> Counts {
         std::mem::take(&mut self.0.lock().unwrap())
     }

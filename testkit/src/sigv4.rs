@@ -1,4 +1,4 @@
-//! Signing requests to an API behind IAM (*AWS Signature Version 4*), with the SDK's own signer.
+//! Signs requests to an API behind IAM (*AWS Signature Version 4*), with the SDK's own signer.
 
 use std::time::SystemTime;
 
@@ -6,7 +6,7 @@ use aws_sigv4::http_request::{PayloadChecksumKind, SignableBody, SignableRequest
 use aws_sigv4::sign::v4;
 use aws_smithy_runtime_api::client::identity::Identity;
 
-/// Whoever calls.
+/// The identity of the caller, and the region that it calls.
 #[derive(Clone)]
 pub(crate) struct Signer {
     identity: Identity,
@@ -14,7 +14,7 @@ pub(crate) struct Signer {
 }
 
 impl Signer {
-    /// Whoever the usual variables name.
+    /// Reads the credentials from the usual variables.
     pub(crate) fn from_environment() -> Self {
         let variable = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is needed to sign requests"));
         let token = std::env::var("AWS_SESSION_TOKEN").ok();

@@ -5,17 +5,18 @@ use std::time::Duration;
 
 use crate::{Caller, World};
 
-/// A registry without services, and its caller: one of the test's own, or the deployment that `PORTMASTER_TEST_URL` names.
+/// A registry without services, and its caller: one of the test's own, or the deployment that `PORTMASTER_TEST_URL`
+/// names.
 ///
-/// A deployment is emptied before each test by a POST to `PORTMASTER_TEST_RESET_URL`, which is whoever deployed it. It
-/// must also see to it that `create-offer` starts anew: what a process remembers of a service does not end with the table.
+/// A deployment is emptied before each test by a POST to `PORTMASTER_TEST_RESET_URL`, which the deployer serves. It
+/// must also restart `create-offer`: what a process remembers of a service outlives the table.
 pub struct Stage {
     api: Caller,
     world: Option<World>,
 }
 
 impl Stage {
-    /// An empty one.
+    /// Returns an empty stage.
     pub async fn new() -> Self {
         let Ok(url) = std::env::var("PORTMASTER_TEST_URL") else {
             let world = World::new().await;
@@ -30,13 +31,13 @@ impl Stage {
 }
 
 impl Stage {
-    /// Whether something stands between, which may read a request differently before it sends it on (API Gateway).
+    /// Whether there is an intermediary that may change a request before it passes it on (API Gateway).
     pub fn is_deployed(&self) -> bool {
         self.world.is_none()
     }
 
-    /// Waits until every process knows what others gave back. In a deployment rejecting is another function than offering,
-    /// and that one looks at the table anew after five seconds.
+    /// Waits until every process knows which ports others have freed. In a deployment, rejecting and offering are two
+    /// functions, and the one that offers reads the table again after five seconds.
     pub async fn settle(&self) {
         if self.is_deployed() {
             tokio::time::sleep(Duration::from_secs(6)).await;

@@ -1,4 +1,4 @@
-//! DynamoDB's words for what goes wrong.
+//! DynamoDB's error responses.
 
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_smithy_types::body::SdkBody;
@@ -6,16 +6,16 @@ use portmaster_local::Request;
 
 use crate::keys;
 
-/// That another transaction is writing to the same items: to all that a request writes, and to the first of those that it
-/// reads in a transaction. Nothing if the request cannot meet one.
+/// Reports that another transaction is writing to the same items: to all that a request writes, and to the first of
+/// those that it reads in a transaction. Returns nothing if the request cannot meet a conflict.
 pub(crate) fn conflict(request: &Request) -> Option<HttpResponse> {
     let is_read = request.operation() == "TransactGetItems";
     let in_conflict: Vec<_> = keys(request.body()).iter().enumerate().map(|(i, _)| i == 0 || !is_read).collect();
     conflict_on(request.operation(), &in_conflict)
 }
 
-/// The same, on some of a request's items. A transaction says it in its reasons, item by item; a single write as an
-/// exception; a single read meets none.
+/// Reports a conflict on some of a request's items. A transaction names it in its cancellation reasons, item by item; a
+/// single write as an exception; a single read meets none.
 pub(crate) fn conflict_on(operation: &str, in_conflict: &[bool]) -> Option<HttpResponse> {
     match operation {
         "TransactWriteItems" | "TransactGetItems" => {
@@ -31,17 +31,17 @@ pub(crate) fn conflict_on(operation: &str, in_conflict: &[bool]) -> Option<HttpR
     }
 }
 
-/// An error.
+/// An error response.
 pub(crate) fn error(status: u16, code: &str) -> HttpResponse {
     error_with(status, code, r#""x":0"#)
 }
 
-/// The same, with members of its own.
+/// An error response with members of its own.
 fn error_with(status: u16, code: &str, more: &str) -> HttpResponse {
     answer(status, format!(r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{code}","message":"injected",{more}}}"#))
 }
 
-/// An answer with a body.
+/// A response with a body.
 pub(crate) fn answer(status: u16, body: impl Into<SdkBody>) -> HttpResponse {
     HttpResponse::new(status.try_into().unwrap(), body.into())
 }

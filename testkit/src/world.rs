@@ -31,30 +31,30 @@ impl Default for Setup {
 /// Where the tables are.
 pub struct Database {
     url: String,
-    /// Of another DynamoDB: an account of this world's own, so that every world finds it empty.
+    /// On another DynamoDB, an account of this world's own, so that every world finds it empty.
     account: Option<String>,
     _embedded: Option<Embedded>,
 }
 
-/// Another DynamoDB than the embedded one, for every world that does not insist on that.
+/// The variable that names another DynamoDB than the embedded one, for every world that does not require the latter.
 pub const OTHER_DYNAMODB: &str = "PORTMASTER_TEST_DYNAMODB";
 
-/// By how much a test does less of the same, where another DynamoDB is slow.
+/// The variable by whose value a test does less of the same, where another DynamoDB is slow.
 pub const SCALE: &str = "PORTMASTER_TEST_SCALE";
 
-/// Whether a test that is about the embedded DynamoDB can run. If not, it says so: a test that did nothing must not
+/// Whether a test of the embedded DynamoDB can run. If not, prints that it is skipped: a test that did nothing must not
 /// look like one that passed.
 pub fn embedded_or_skip(test: &str) -> bool {
     let other = std::env::var(OTHER_DYNAMODB).is_ok();
     if other {
-        // Not `eprintln!`: the test harness would keep it to itself.
+        // Not `eprintln!`, which the test harness captures.
         use std::io::Write as _;
         let _ = writeln!(std::io::stderr(), "\nSKIPPED {test}: it is about the embedded DynamoDB");
     }
     !other
 }
 
-/// So many rounds, or fewer where another DynamoDB is slow; at least one.
+/// Returns this number of rounds, or fewer where another DynamoDB is slow; at least one.
 pub fn rounds(count: usize) -> usize {
     let scale = std::env::var(SCALE).map_or(1, |scale| scale.parse().unwrap());
     count.div_ceil(scale).max(1)
@@ -68,14 +68,14 @@ impl Database {
             let url = embedded.listen("127.0.0.1:0").unwrap();
             return Self { url, account: None, _embedded: Some(embedded) };
         };
-        // MiniStack takes an access key of twelve digits for an account.
+        // MiniStack interprets an access key of twelve digits as an account.
         static NEXT: AtomicI64 = AtomicI64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let account = format!("{:06}{:06}", std::process::id() % 1_000_000, number % 1_000_000);
         Self { url, account: Some(account), _embedded: None }
     }
 
-    /// Where it listens.
+    /// The URL on which it listens.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -85,7 +85,7 @@ impl Database {
         self.account.as_deref().unwrap_or("local")
     }
 
-    /// What a client of it is made of. The embedded one is spared the tokens, as in production.
+    /// Returns the configuration of its clients. The embedded one gets no tokens, as in production.
     async fn config(&self) -> aws_sdk_dynamodb::config::Builder {
         let config = sdk_config(&Endpoint::Embedded(self.url.clone())).await;
         match &self.account {
@@ -118,27 +118,27 @@ pub struct World {
     pub api: Caller,
 }
 
-/// A call with time enough.
+/// Returns a call with enough time.
 pub fn call() -> Call {
     Call::within(if std::env::var(OTHER_DYNAMODB).is_ok() { 4 * PATIENCE } else { PATIENCE })
 }
 
-/// What a test waits for an operation of its own; and of the API, where another DynamoDB is slow under many callers.
+/// How long a test waits for an operation of its own, and for the API, where another DynamoDB is slow under many
+/// callers.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The namespace of every call of the API.
-/// A service of the namespace `default`.
+/// A service of the namespace `default`, which every call of the API uses.
 pub fn service_id(name: &str) -> ServiceId {
     ServiceName::try_from(name).unwrap().into()
 }
 
 impl World {
-    /// The usual one.
+    /// Creates a world with the usual setup.
     pub async fn new() -> Self {
         Self::with(Setup::default()).await
     }
 
-    /// One that differs.
+    /// Creates a world with this setup.
     pub async fn with(setup: Setup) -> Self {
         let database = Database::new(setup.sweep);
         let shift = Arc::<AtomicI64>::default();
@@ -150,27 +150,27 @@ impl World {
         Self { database, shift, offer_seconds: setup.offer_seconds, registry, api }
     }
 
-    /// Another process on the same table: it shares no memory with the first one, and may have a clock of its own.
+    /// Starts another process on the same table: it shares no memory with the first one, and its clock may differ.
     pub async fn another(&self, shift_millis: i64) -> Registry {
         let clock = Clock::Shifted(Arc::new(AtomicI64::new(shift_millis)));
         Registry::new(Table::new(self.database.client(None).await, TABLE), clock, self.offer_seconds)
     }
 
-    /// Another process, whose requests meet faults.
+    /// Starts another process, whose requests meet faults.
     pub async fn faulty(&self, plan: &Plan) -> Registry {
         let config = self.database.config().await.http_client(plan.client());
         let clock = Clock::Shifted(Arc::clone(&self.shift));
         Registry::new(Table::new(Client::from_conf(config.build()), TABLE), clock, self.offer_seconds)
     }
 
-    /// Another process with the first one's clock.
+    /// Starts another process with the first one's clock.
     pub async fn forgetful(&self) -> Registry {
         let client = self.database.client(None).await;
         Registry::new(Table::new(client, TABLE), Clock::Shifted(Arc::clone(&self.shift)), self.offer_seconds)
     }
 
-    /// Another process, with a meter on its wire. Its clock stands still, so that what it does does not depend on how
-    /// fast this machine is.
+    /// Starts another process, with a meter on its wire. Its clock stands still, so that its behaviour does not depend
+    /// on how fast this machine is.
     pub async fn metered(&self) -> (Registry, Meter) {
         let meter = Meter::default();
         let client = self.database.client(Some(meter.clone())).await;
@@ -178,17 +178,17 @@ impl World {
         (Registry::new(Table::new(client, TABLE), clock, self.offer_seconds), meter)
     }
 
-    /// The table as a plain client sees it, to look at items and to damage them.
+    /// Returns a plain client of the table, to inspect items and to damage them.
     pub async fn dynamodb(&self) -> Client {
         self.database.client(None).await
     }
 
-    /// Lets time pass, for this registry's clock.
+    /// Advances this registry's clock.
     pub fn pass(&self, time: Duration) {
         self.shift.fetch_add(i64::try_from(time.as_millis()).unwrap(), Ordering::Relaxed);
     }
 
-    /// The reconciler must find nothing that a healthy table never has (promise P16).
+    /// Asserts that the reconciler finds nothing that a healthy table never has (promise P16).
     pub async fn assert_healthy(&self) {
         let findings = self.registry.reconcile(&call()).await.unwrap();
         assert!(findings.is_healthy() && findings.finished, "{findings:?}");
@@ -205,8 +205,8 @@ pub async fn serve(registry: Registry) -> Caller {
     Caller::new(url)
 }
 
-/// Fills a service with allocations, `count` of them from `first`, as if instances `filler-<port>` had accepted them.
-/// Written directly, since it is the state that matters and not how it came about.
+/// Fills a service with `count` allocations from `first`, as if instances `filler-<port>` had accepted them. They are
+/// written directly, since only the state matters and not how it came about.
 pub async fn fill(world: &World, service: &str, first: u16, count: u16) {
     use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
     let client = world.dynamodb().await;

@@ -1,4 +1,4 @@
-//! Bad input: every kind of it gets its problem document and changes nothing (promise P13).
+//! Bad input: each kind gets its problem document and changes nothing (promise P13).
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -37,7 +37,7 @@ async fn what_is_not_json_is_refused() {
     }
     let deep = format!("{}{}", "[".repeat(5_000), "]".repeat(5_000));
     post(&api, &deep).await.expect_problem(400, "malformed-json");
-    // A gateway may have made text of it before.
+    // A gateway may have turned it into text before.
     if !api.is_deployed() {
         let not_utf8 = b"{\"name\":\"\xff\",\"start\":5000,\"end\":5999}";
         let answer = raw(&api, Method::POST, "/v1/services", *not_utf8, "application/json").await;
@@ -65,7 +65,7 @@ async fn what_is_not_json_is_refused() {
     api.send_bytes(Method::POST, "/v1/services", body, &[]).await.expect(201);
 }
 
-/// P13: what is wrong is said as it is, and not as a parser stumbled over it.
+/// P13: the detail describes the mistake, and not where a parser stumbled over it.
 #[tokio::test]
 async fn a_mistake_is_called_what_it_is() {
     let api = Stage::new().await;
@@ -99,7 +99,7 @@ async fn a_mistake_is_called_what_it_is() {
         let detail = answer.body["detail"].as_str().unwrap();
         assert!(detail.starts_with(says), "{detail}");
     }
-    // A gateway may have made text of these before.
+    // A gateway may have turned these into text before.
     if !api.is_deployed() {
         for (body, says) in [
             (
@@ -137,7 +137,7 @@ async fn a_body_has_at_most_16_kib() {
     raw(&api, Method::PUT, "/v1/services/a", padded(1_000_000), "application/json")
         .await
         .expect_problem(413, "payload-too-large");
-    // Without a declared length, too. (A gateway has declared it.)
+    // The same without a declared length. (A gateway has declared it.)
     if !api.is_deployed() {
         let chunks = futures::stream::iter((0..40).map(|_| Ok::<_, std::io::Error>(" ".repeat(1024))));
         let request = reqwest::Client::new().post(format!("{}/v1/services", api.url));
@@ -217,8 +217,8 @@ async fn a_bad_page_is_refused() {
     }
 }
 
-/// P13: a call takes the parameters and preconditions that the document declares for it, and no others. Nothing is done
-/// where one is refused.
+/// P13: a call takes the parameters and preconditions that the document declares for it, and no others. If one is
+/// refused, the call changes nothing.
 #[tokio::test]
 async fn what_a_call_does_not_declare_is_refused() {
     let api = Stage::new().await;
@@ -269,7 +269,7 @@ async fn what_a_call_does_not_declare_is_refused() {
                 let saves_a_copy = method == Method::GET && ["If-None-Match", "If-Modified-Since"].contains(&header);
                 let value = if header.ends_with("Match") { "\"x\"" } else { "Sun, 22 Nov 2026 10:00:00 GMT" };
                 if declares("header", header) {
-                    // It counts: here, it does not hold, or cannot be read.
+                    // It is read: here, it does not hold, or cannot be parsed.
                     let answer = api.send(method.clone(), &path, body.clone(), &[(header, value)]).await;
                     assert!([400, 412].contains(&answer.status.as_u16()), "{method} {path} {header}: {answer:?}");
                 } else if saves_a_copy {
@@ -283,10 +283,10 @@ async fn what_a_call_does_not_declare_is_refused() {
         }
     }
     assert_eq!(calls, 19);
-    // A path that is not there, or not with this method, is told first.
+    // A path that does not exist, or not with this method, is reported first.
     api.get("/v1/nothing?x=1").await.expect_problem(404, "not-found");
     api.delete("/v1/services?x=1").await.expect_problem(405, "method-not-allowed");
-    // And nothing was done.
+    // Nothing was changed.
     let names = api.get("/v1/services").await.expect(200);
     assert_eq!((&names.body[0]["name"], &names.body[1]["end"]), (&json!("django"), &json!(7009)));
     assert_eq!(names.body.as_array().unwrap().len(), 2);
@@ -330,12 +330,12 @@ async fn a_cursor_of_another_list_is_refused() {
             }
         }
     }
-    // A listing that began under the version before goes on: "5000" and "celery", as it wrote them.
+    // A listing that began under the previous version goes on: "5000" and "celery", as that version wrote its cursors.
     assert_eq!(api.get("/v1/services/django/ports?cursor=NTAwMA").await.expect(200).body[0]["port"], 5000);
     assert_eq!(api.get("/v1/services?cursor=Y2VsZXJ5").await.expect(200).body[0]["name"], "django");
 }
 
-/// P13: every kind of problem explains itself, and the document says the same as the server.
+/// P13: every kind of problem explains itself, and the document agrees with the server.
 #[tokio::test]
 async fn problems_explain_themselves() {
     let api = Stage::new().await;
@@ -352,7 +352,7 @@ async fn problems_explain_themselves() {
     assert_eq!(api.get("/health").await.expect(200).body, json!({ "status": "ok" }));
 }
 
-/// A request id that is fit to be one is kept; any other is replaced.
+/// A valid request id is kept; any other is replaced.
 #[tokio::test]
 async fn a_request_has_an_id() {
     let api = Stage::new().await;

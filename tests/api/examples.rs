@@ -1,4 +1,4 @@
-//! `docs/api.md` is true: its examples, run in their order, are what the registry answers. And it leaves nothing out.
+//! `docs/api.md` is true: its examples, run in their order, are what the registry answers, and it leaves nothing out.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -13,7 +13,7 @@ fn page() -> String {
     std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/api.md")).unwrap()
 }
 
-/// Each command of the page's console blocks, without its `$`, and what is shown below it.
+/// Returns each command of the page's console blocks, without its `$`, and the output shown below it.
 fn examples(page: &str) -> Vec<(&str, &str)> {
     let blocks = page.split("```console\n$ ").skip(1).map(|rest| rest.split_once("\n```").unwrap().0);
     let examples: Vec<_> =
@@ -62,8 +62,8 @@ impl Command {
     }
 }
 
-/// What differs from run to run: the real value of each secret, id, tag and cursor on the page, bound where it is first
-/// shown. No two have the same.
+/// The values that differ from run to run: the real value of each secret, id, tag and cursor on the page, bound where
+/// it is first shown. No two of them are the same.
 #[derive(Default)]
 struct Run(HashMap<String, String>);
 
@@ -71,7 +71,7 @@ fn values() -> Regex {
     Regex::new("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|cursor=[A-Za-z0-9_-]+").unwrap()
 }
 
-/// Times keep their form only.
+/// Reduces times to their form.
 fn without_times(text: &str) -> String {
     let times = Regex::new(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z|Retry-After: \d+|\d+ seconds").unwrap();
     times.replace_all(text, |time: &regex::Captures<'_>| time[0].replace(|c: char| c.is_ascii_digit(), "0")).into()
@@ -98,14 +98,14 @@ impl Run {
         }
     }
 
-    /// The page's text as it must be in this run.
+    /// Returns the page's text as it must be in this run.
     fn resolve(&self, shown: &str) -> String {
         let real = |value: &regex::Captures<'_>| self.0.get(&value[0]).map_or(&value[0], String::as_str).to_owned();
         values().replace_all(shown, real).into()
     }
 
     fn compare(&mut self, shown: &str, mut real: Value, command: &str) {
-        // Where the page leaves the rest out, only what it shows counts.
+        // If the page leaves the rest out, only the part that it shows counts.
         let (shown, partial) = match shown.strip_suffix(", …}") {
             Some(start) => (format!("{start}}}"), true),
             None => (shown.to_owned(), false),
@@ -142,7 +142,7 @@ async fn the_examples_are_what_the_registry_answers() {
         for line in head {
             let (name, _) = line.split_once(": ").unwrap_or_else(|| panic!("{line:?} is no header: {command}"));
             let real = format!("{name}: {}", answer.header(name));
-            // Its order says nothing, and API Gateway does not send HEAD where GET goes.
+            // Its order has no meaning, and API Gateway does not send HEAD where GET goes.
             if name == "Allow" && api.is_deployed() {
                 let methods = |line: &str| line.replace("Allow: ", "").split(',').map(str::to_owned).collect();
                 let (real, shown): (BTreeSet<_>, BTreeSet<_>) = (methods(&real), methods(&line.replace(",HEAD", "")));
@@ -178,7 +178,7 @@ fn every_problem_and_every_call_is_there() {
     let sections: HashMap<_, _> = sections.collect();
     assert_eq!(sections.keys().collect::<BTreeSet<_>>(), operations.keys().collect());
 
-    // What any call can answer is said once, before them all.
+    // The answers that any call can have are documented once, before them all.
     let common = [
         Kind::InvalidRequest,
         Kind::CrossOrigin,

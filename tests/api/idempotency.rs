@@ -17,7 +17,7 @@ async fn a_key_belongs_to_one_request() {
     api.ask_with_key("django", "web-01", "other").await.expect_problem(409, "name-taken");
     // Keys are per service.
     api.ask_with_key("flask", "web-02", "k").await.expect(201);
-    // The refusals held nothing.
+    // The refused requests hold nothing.
     assert_eq!(api.get("/v1/services/django/offers").await.expect(200).body.as_array().unwrap().len(), 1);
     assert_eq!(api.offer("django", "web-02").await.0, 5001);
 }
@@ -36,7 +36,7 @@ async fn a_malformed_key_is_refused_together_with_the_body() {
     let answer = api.send(reqwest::Method::POST, path, Some(json!({ "nam": 1 })), &both).await;
     let answer = answer.expect_problem(400, "invalid-request");
     assert_eq!(answer.faults(), ["#/nam", "#/name", "Idempotency-Key"]);
-    // API Gateway makes one header of two, with a comma between.
+    // API Gateway joins two headers into one, with a comma between.
     if !api.is_deployed() {
         let twice = [("idempotency-key", "a"), ("idempotency-key", "b")];
         let answer = api.send(reqwest::Method::POST, path, Some(json!({ "name": "x" })), &twice).await;

@@ -52,7 +52,7 @@ async fn a_wrong_secret_opens_nothing() {
     api.service("django", 5000, 5099).await;
     api.service("flask", 6000, 6099).await;
     let (_, secret) = api.offer("django", "web-01").await;
-    // Same port, other bits; the port of nobody; a UUID of another kind; no UUID at all.
+    // The same port with other bits; a port without an offer; a UUID of another version; no UUID at all.
     let near = format!("{}{}", &secret[..secret.len() - 1], if secret.ends_with('0') { '1' } else { '0' });
     let nobody = format!("138a{}", &secret[4..]);
     for wrong in [near.as_str(), &nobody, "6f8ffc86-d98a-49ba-848a-a7cbaaea9360", "nonsense", "-", "0"] {

@@ -21,7 +21,7 @@ async fn a_port_is_found_by_number_and_by_name() {
         api.get(path).await.expect_problem(404, "port-not-found");
         api.delete(path).await.expect_problem(404, "port-not-found");
     }
-    // What can be no port and no name is not found either.
+    // A segment that is neither a port nor a name is not found either.
     for wrong in ["80", "99999", "4294972296", "-x", "web-01-", "5000.0", "web-02", "5001"] {
         api.get(&format!("/v1/services/django/ports/{wrong}")).await.expect_problem(404, "port-not-found");
         api.delete(&format!("/v1/services/django/ports/{wrong}")).await.expect_problem(404, "port-not-found");
@@ -40,7 +40,7 @@ async fn an_offer_is_no_port_yet() {
         api.get(path).await.expect_problem(404, "port-not-found");
         api.delete(path).await.expect_problem(404, "port-not-found");
     }
-    // It is told what it is instead, and to whom it is offered; the secret is not.
+    // The problem says that it is offered, and to whom; it does not contain the secret.
     let offer = api.get("/v1/services/django/offers").await.expect(200).body[0].clone();
     for path in ["/v1/ports/5000", "/v1/services/django/ports/5000", "/v1/services/django/ports/web-01"] {
         let told = api.get(path).await.expect_problem(404, "port-not-found");

@@ -38,7 +38,7 @@ async fn a_name_is_given_once() {
     let api = Stage::new().await;
     api.service("django", 5000, 5999).await;
     api.post("/v1/services", body("django", 7000, 7999)).await.expect_problem(409, "service-exists");
-    // A creation repeated after a lost reply is told so, too, and not of an overlap with itself.
+    // A creation that is repeated after a lost response is reported as such, too, and not as an overlap with itself.
     api.post("/v1/services", body("django", 5000, 5999)).await.expect_problem(409, "service-exists");
     api.service("Django", 7000, 7999).await;
 }
@@ -59,7 +59,7 @@ async fn patch_changes_only_what_is_given() {
     let patched = patch(json!({ "description": null, "strategy": null })).await.expect(200);
     assert_eq!((&patched.body["description"], &patched.body["strategy"]), (&json!(""), &json!("lowest")));
     assert_eq!(patch(json!({ "start": null })).await.expect_problem(400, "invalid-request").faults(), ["#/start"]);
-    // Bounds are checked against what is already there.
+    // Bounds are checked against the stored ones.
     assert_eq!(patch(json!({ "start": 6999 })).await.expect_problem(400, "invalid-request").faults(), ["#/start"]);
     assert_eq!(patch(json!({ "name": "x" })).await.expect_problem(400, "invalid-request").faults(), ["#/name"]);
     let nothing = patch(json!({})).await.expect(200);
@@ -107,7 +107,7 @@ async fn if_match_guards() {
     send(reqwest::Method::PATCH, "*", Some(patch)).await.expect(200);
     let list = format!("{first}, {second}");
     send(reqwest::Method::DELETE, &list, None).await.expect(204);
-    // Nothing there to match: it is not created.
+    // Nothing there to match, so it is not created.
     send(reqwest::Method::PUT, &second, Some(put.clone())).await.expect_problem(412, "precondition-failed");
     send(reqwest::Method::PUT, "*", Some(put.clone())).await.expect_problem(412, "precondition-failed");
     // A later service of the same name never has an earlier one's version.

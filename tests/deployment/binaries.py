@@ -1,6 +1,6 @@
-"""What each release binary weighs, what it needs, how fast it starts, and what it keeps in memory.
+"""Measures each release binary: its size, the glibc that it needs, how fast it starts, and its memory.
 
-Sizes, symbols and memory have limits. The times are only told: they depend on the machine and on what else it does.
+Sizes, symbols and memory have limits. The times are only printed: they depend on the machine and its other load.
 """
 
 import io
@@ -19,7 +19,7 @@ import boto3
 from common import REGION, ROOT, ROOT_KEY, Checks, bootstrap, functions, make_table, ministack
 
 ZIPPED_BYTES = 2_500_000
-# Amazon Linux 2023's, which provided.al2023 is made from.
+# The version of Amazon Linux 2023, the base of provided.al2023.
 GLIBC = (2, 34)
 REQUESTS = 1_000
 RESIDENT_MIB = 16
@@ -28,7 +28,7 @@ STACK = "binaries"
 
 
 def zipped(path):
-    """Bytes of the archive that is deployed: the binary, deflated."""
+    """Returns the size of the archive that is deployed in bytes: the binary, deflated."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         archive.write(path, "bootstrap")
@@ -36,7 +36,7 @@ def zipped(path):
 
 
 def newest_glibc(path):
-    """The newest version of glibc that the binary's symbols ask for."""
+    """Returns the newest version of glibc that the binary's symbols require."""
     symbols = subprocess.run(["objdump", "-T", path], capture_output=True, text=True, check=True).stdout
     return max(tuple(map(int, version.split("."))) for version in re.findall(r"GLIBC_(\d+\.\d+)", symbols))
 
@@ -61,7 +61,7 @@ def spawn(path, runtime, url, table):
 
 
 def starts(path, url, table):
-    """Milliseconds from spawning to the first call of the Runtime API, opening the connection to DynamoDB included."""
+    """Returns the milliseconds from spawning to the first call of the Runtime API, including opening the connection to DynamoDB."""
     times = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
         for _ in range(STARTS):
@@ -81,8 +81,8 @@ class Handler(BaseHTTPRequestHandler):
     """A Runtime API that hands out a list of events (*Lambda Developer Guide*, "Using the Lambda runtime API")."""
 
     protocol_version = "HTTP/1.1"
-    # The head and the body of an answer are two writes. With Nagle's algorithm the second one waits until the first is
-    # acknowledged, which the function's machine delays by 40 ms: more than all else that a request takes.
+    # The head and the body of a response are two writes. With Nagle's algorithm the second one waits until the first is
+    # acknowledged, which the function's machine delays by 40 ms: more than everything else in a request takes.
     disable_nagle_algorithm = True
 
     def do_GET(self):
@@ -110,7 +110,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def serve(path, url, table, events):
-    """Sends the events one after the other; gives the statuses, and the MiB that the process then has resident."""
+    """Sends the events one after the other; returns the statuses, and the process's resident memory afterwards, in MiB."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     server.events, server.done, server.statuses = iter(events), threading.Event(), []
@@ -125,7 +125,7 @@ def serve(path, url, table, events):
 
 
 def requests(function):
-    """A thousand events for a function, its own sample each time; a new name for each offer."""
+    """Yields a thousand events for a function: its own sample each time, with a new name for each offer."""
     event = json.loads((ROOT / "events" / f"{function}.json").read_text())
     for number in range(REQUESTS):
         if function == "create-offer":
@@ -141,7 +141,7 @@ def main():
         service = (ROOT / "events" / "create-service.json").read_bytes()
         print(f"{'function':16} {'bytes':>9} {'zipped':>9} {'glibc':>6} {'start ms, median (least)':>25} {'MiB after 1,000':>16}")
         for function in functions():
-            # A table of its own with one service in it, so that none has to list what another one made.
+            # A table of its own with one service in it, so that no function has to list another one's items.
             path, table = bootstrap(function), f"of-{function}"
             make_table(dynamodb, table)
             statuses, _ = serve(bootstrap("create-service"), url, table, [service])

@@ -1,4 +1,4 @@
-"""What the deployment's tests share: the project's places, MiniStack as a process, and counting what passed."""
+"""Shared by the tests of the deployment: the project's places, MiniStack as a process, and counting checks."""
 
 import contextlib
 import os
@@ -16,16 +16,16 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARIES = ROOT / "target" / "lambda"
 REGION = "eu-west-1"
 ACCOUNT = "000000000000"
-# Whoever has this key is the account's root (MiniStack).
+# The key of the account's root (MiniStack).
 ROOT_KEY = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": REGION}
 
 
-# What SAM gives every function by itself.
+# The managed policies that SAM attaches to every function by itself.
 SAMS_OWN = ["AWSLambdaBasicExecutionRole", "AWSXRayDaemonWriteAccess", "AWSXrayWriteOnlyAccess"]
 
 
 def translated():
-    """The resources of the template after SAM's transformation: what CloudFormation gets."""
+    """Returns the resources of the template after SAM's transformation, as CloudFormation gets them."""
     os.environ.setdefault("AWS_DEFAULT_REGION", REGION)
     from samtranslator.translator.transform import transform
     from samtranslator.yaml_helper import yaml_parse
@@ -37,12 +37,12 @@ def translated():
 
 
 def functions():
-    """The names of the functions' binaries."""
+    """Returns the names of the functions' binaries."""
     return sorted(path.stem for path in (ROOT / "functions" / "src" / "bin").glob("*.rs"))
 
 
 def bootstrap(function):
-    """Where cargo-lambda put a function's binary."""
+    """Returns the path where cargo-lambda put a function's binary."""
     path = BINARIES / function / "bootstrap"
     if not path.exists():
         sys.exit(f"{path} is not there: .ci/functions builds it")
@@ -50,14 +50,14 @@ def bootstrap(function):
 
 
 def free_port():
-    """A port nobody listens on now."""
+    """Returns a port on which no process listens now."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
 
 
 def wait_for(what, seconds, condition):
-    """Waits until the condition gives something, and gives that."""
+    """Waits until the condition returns something true, and returns that."""
     deadline = time.monotonic() + seconds
     while True:
         with contextlib.suppress(OSError):
@@ -70,7 +70,7 @@ def wait_for(what, seconds, condition):
 
 @contextlib.contextmanager
 def ministack(services=None, auth=False):
-    """Runs MiniStack, and gives its URL. Its log is shown if anything fails."""
+    """Runs MiniStack, and yields its URL. Prints the end of its log if anything fails."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     folder = tempfile.mkdtemp(prefix="ministack-")
@@ -85,7 +85,7 @@ def ministack(services=None, auth=False):
         "AUTH": str(auth).lower(),
         "MINISTACK_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
-        # Where the functions find DynamoDB: here, whatever the template says.
+        # The functions use DynamoDB here, whatever the template says.
         "AWS_ENDPOINT_URL": url,
         "TMPDIR": folder,
     }
@@ -112,7 +112,7 @@ def ministack(services=None, auth=False):
 
 
 def make_table(dynamodb, name):
-    """A table as the template has it."""
+    """Creates a table as the template has it."""
     dynamodb.create_table(
         TableName=name,
         BillingMode="PAY_PER_REQUEST",
@@ -122,7 +122,7 @@ def make_table(dynamodb, name):
 
 
 class Checks:
-    """Counts what passed; what fails is told, and the rest still run."""
+    """Counts the checks; a failed one is reported, and the rest still run."""
 
     def __init__(self, name):
         self.name, self.passed, self.failed = name, 0, 0

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# `sam local invoke` and `sam local start-api`: the built functions in containers, as a user tries them. Needs a container
-# engine; where none runs, one is started from Debian's docker.io, which needs root. Where that cannot be, it says so and
-# skips, with exit code 0 and a line that says SKIPPED.
+# Runs the built functions in containers, as a user tries them: `sam local invoke` and `sam local start-api`. Needs a
+# container engine; if none runs, one is started from Debian's docker.io, which needs root. If that is impossible, the
+# script skips its checks, with exit code 0 and a line with SKIPPED and the reason.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -29,7 +29,7 @@ check() { # WHAT EXPECTED SEEN
   fi
 }
 
-# An engine: the one that runs, or one of our own, without an init system and without touching the firewall.
+# An engine: the running one, or one of our own, without an init system and without touching the firewall.
 if ! docker info > /dev/null 2>&1; then
   [[ $(id -u) == 0 ]] || skip "no container engine runs, and only root can start one"
   if ! command -v dockerd > /dev/null; then
@@ -49,8 +49,8 @@ if ! docker info > /dev/null 2>&1; then
 fi
 host=$(docker network inspect bridge --format '{{(index .IPAM.Config 0).Gateway}}')
 
-# The base image: AWS's, if it can be had; else a stand-in with this machine's glibc. (That the binaries load on Amazon
-# Linux is checked by their symbols, in binaries.py.)
+# The base image: AWS's, if it can be pulled; else a stand-in with this machine's glibc. (binaries.py checks by their
+# symbols that the binaries load on Amazon Linux.)
 image=public.ecr.aws/lambda/provided:al2023
 if ! timeout 60 docker pull --quiet "$image-x86_64" > /dev/null 2>&1; then
   echo "no base image to be had; a stand-in takes its place"
@@ -74,18 +74,18 @@ if ! timeout 60 docker pull --quiet "$image-x86_64" > /dev/null 2>&1; then
   docker tag "$image-x86_64" "$image"
 fi
 
-# The database, where the containers find it. SAM calls the template's table by its logical name, Table.
+# The database, at an address that the containers reach. SAM calls the template's table by its logical name, Table.
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])')
 target/release/portmasterd --in-memory --table Table --listen 127.0.0.1:0 --database-listen "$host:$port" > "$work/greeting" 2> "$work/log" &
 pids+=($!)
 
 PATH=$(.ci/venv aws):$PATH
 export PATH SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=eu-west-1 AWS_REGION=eu-west-1 AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test
-# SAM asks STS who is calling; nobody answers here, and it goes on.
+# SAM asks STS for the caller's identity; nothing answers here, and SAM goes on.
 export AWS_ENDPOINT_URL_STS=http://127.0.0.1:9 AWS_MAX_ATTEMPTS=1
 arguments=(--skip-pull-image --parameter-overrides "DynamoDbEndpoint=http://$host:$port")
 
-# As the README of AWS SAM has it: one function, one event.
+# As in the README of AWS SAM: one function, one event.
 shown=$(sam local invoke CreateServiceFunction -e events/create-service.json "${arguments[@]}" 2> "$work/sam")
 check "sam local invoke CreateServiceFunction" '"statusCode": 201' "$(python3 -m json.tool <<< "$(tail -1 <<< "$shown")" 2>&1) $(tail -3 "$work/sam")"
 shown=$(sam local invoke CreateOfferFunction -e events/create-offer.json "${arguments[@]}" 2> "$work/sam")

@@ -1,9 +1,10 @@
-"""`sam deploy` of the archive that .ci/dist packs to MiniStack, which enforces IAM (`AUTH=true`), and everything a user does
-with it: the README's tour, the tests of the API (the suite that runs against the local server), the two policies, the
-schedule, a function without a permission, wrong settings, a wrong parameter, deleting the stack, and a new one for its table.
+"""Deploys the archive that .ci/dist packs with `sam deploy` to MiniStack, which enforces IAM (`AUTH=true`), and does everything
+that a user does with it: the README's tour, the tests of the API (the suite that runs against the local server), the two
+policies, the schedule, a function without a permission, wrong settings, a wrong parameter, deleting the stack, and a new one
+for its table.
 
-MiniStack leaves out the routes and CORS that SAM writes into the API's body, and the table's TTL: they are done here by hand
-from the same template. Alarms on a sum of metrics and identity providers it does not know: they are not deployed.
+MiniStack leaves out the routes and CORS that SAM writes into the API's body, and the table's TTL: they are created here by
+hand from the same template. It does not support alarms on a sum of metrics, nor identity providers: they are not deployed.
 """
 
 import json
@@ -45,8 +46,8 @@ PARAMETERS = {
     "MaxReadUnits": "5000",
 }
 
-# An allocation without a service, which only the reconciler removes. Its namespace is one that no call reaches, so it may
-# wait for the schedule while everything else is tried.
+# An allocation without a service, which only the reconciler removes. No call reaches its namespace, so it may wait for
+# the schedule while everything else is tested.
 ORPHAN = {"pk": {"S": "N#elsewhere#PORT"}, "sk": {"S": "06000"}}
 
 
@@ -73,7 +74,7 @@ class Deployment:
         return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
 
     def deploy(self, parameters):
-        """Deploys what is in the archive, without what MiniStack refuses."""
+        """Deploys the contents of the archive, except the resources that MiniStack refuses."""
         template = yaml_parse((self.unpacked / "template.yaml").read_text())
         resources = template["Resources"]
         unknown = lambda resource: resource["Type"] == "AWS::IAM::OIDCProvider" or "Metrics" in resource.get("Properties", {})
@@ -86,7 +87,7 @@ class Deployment:
             "--capabilities", "CAPABILITY_IAM", "--no-confirm-changeset", "--no-progressbar", "--parameter-overrides", *overrides)  # fmt: skip
 
     def read(self):
-        """Reads what was deployed: physical names, outputs, and the API's URL here."""
+        """Reads the properties of the deployed stack: physical names, outputs, and the API's URL here."""
         described = self.cloudformation.describe_stack_resources(StackName=STACK)["StackResources"]
         self.physical = {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in described}
         outputs = self.cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]["Outputs"]
@@ -95,7 +96,7 @@ class Deployment:
         self.base = f"{self.url}/_aws/execute-api/{self.physical['Api']}"
 
     def replay(self):
-        """What MiniStack leaves out, from the translated template."""
+        """Creates the resources that MiniStack leaves out, from the translated template."""
         resources = translated()
         body, api = resources["Api"]["Properties"]["Body"], self.physical["Api"]
         cors = body["x-amazon-apigateway-cors"]["Fn::If"][1]
@@ -115,14 +116,14 @@ class Deployment:
         self.dynamodb.update_time_to_live(TableName=self.table, TimeToLiveSpecification=resources["Table"]["Properties"]["TimeToLiveSpecification"])  # fmt: skip
 
     def user(self, name, policy):
-        """An IAM user with one policy; gives its credentials."""
+        """Creates an IAM user with one policy; returns its credentials."""
         self.iam.create_user(UserName=name)
         self.iam.attach_user_policy(UserName=name, PolicyArn=policy)
         key = self.iam.create_access_key(UserName=name)["AccessKey"]
         return Credentials(key["AccessKeyId"], key["SecretAccessKey"])
 
     def call(self, credentials, method, path, body=None):
-        """Calls the deployed API, signed; gives status and body."""
+        """Calls the deployed API, signed; returns status and body."""
         data = None if body is None else json.dumps(body).encode()
         headers = {"content-type": "application/json"} if data else {}
         request = AWSRequest(method, self.base + path, headers=headers, data=data)
@@ -140,7 +141,7 @@ class Deployment:
             return status, text.decode()
 
     def restart(self, function, **variables):
-        """Has a function start anew, with these variables in its environment."""
+        """Restarts a function with these variables in its environment."""
         name = self.physical[function]
         known = self.functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
         fresh = {**known, **variables, "RESTARTED": str(time.time_ns())}
@@ -148,7 +149,7 @@ class Deployment:
         return known
 
     def empty(self):
-        """An empty table, but for the orphan, and a function that remembers nothing of it."""
+        """Empties the table, except for the orphan, and restarts the function that remembers its items."""
         keys = {"ProjectionExpression": "pk, sk", "TableName": self.table}
         for page in self.dynamodb.get_paginator("scan").paginate(**keys):
             for item in (item for item in page["Items"] if item != ORPHAN):
@@ -156,7 +157,7 @@ class Deployment:
         self.restart("CreateOfferFunction")
 
     def logged(self, pattern):
-        """The lines of the functions' log that match."""
+        """Returns the lines of the functions' log that match."""
         lines = []
         for page in self.logs.get_paginator("filter_log_events").paginate(logGroupName=self.outputs["LogGroup"]):
             lines += [event["message"] for event in page["events"]]
@@ -164,7 +165,7 @@ class Deployment:
 
 
 def tour(deployment, credentials, checks):
-    """The README's tour, as it stands there; curl signs because its settings file says so."""
+    """Runs the README's tour, as it stands there; curl signs because of its settings file."""
     page = (ROOT / "README.md").read_text()
     commands = re.search(r"^<!-- tour:.*?-->\n+```\w*\n(.*?)^```$", page, re.M | re.S)[1]
     with tempfile.TemporaryDirectory() as home:
@@ -179,7 +180,7 @@ def tour(deployment, credentials, checks):
 
 
 def suite(deployment, credentials, checks):
-    """The tests of the API, against this deployment."""
+    """Runs the tests of the API against this deployment."""
 
     class Reset(BaseHTTPRequestHandler):
         def do_POST(self):
@@ -201,7 +202,7 @@ def suite(deployment, credentials, checks):
         "AWS_REGION": REGION,
         "RUST_BACKTRACE": "0",
     }
-    # Of the whole workspace, as .ci/run tests it: for one package alone Cargo chooses other features, and builds the SDK anew.
+    # Of the whole workspace, as in .ci/run: for one package alone Cargo chooses other features, and builds the SDK again.
     command = ["cargo", "test", "--workspace", "--locked", "--test", "api", "--", "--test-threads=1"]
     run = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
     print("\n".join(line for line in run.stdout.splitlines() if line.startswith("test ")))
@@ -211,7 +212,7 @@ def suite(deployment, credentials, checks):
 
 
 def own_roles(deployment, checks):
-    """Every route has been answered with success by now, and so by its own function, with that function's role."""
+    """Checks that every route has been answered with success by now, and so by its own function, with that function's role."""
     lines = [json.loads(line) for line in deployment.logged('"target":"portmaster::request"')]
     answered = {(line["method"], line["route"]) for line in lines if line["status"] < 300}
     paths = translated()["Api"]["Properties"]["Body"]["paths"]
@@ -222,7 +223,7 @@ def own_roles(deployment, checks):
 
 
 def policies(deployment, admin, checks):
-    """Who may call what."""
+    """Checks the calls that each policy allows."""
     user = deployment.user("user", deployment.outputs["UserPolicyArn"])
     service = {"name": "django", "start": 5000, "end": 5009}
     checks.check("nobody may call unsigned", deployment.call(None, "GET", "/v1/services")[0] == 403)
@@ -241,7 +242,7 @@ def policies(deployment, admin, checks):
 
 
 def permission(deployment, admin, checks):
-    """A function whose role lacks one action fails at that, and says so in the log: the roles are what counts."""
+    """A function whose role lacks one action fails at it, and reports that in the log: the roles are enforced."""
     role = deployment.physical["AcceptOfferFunctionRole"]
     [name] = deployment.iam.list_role_policies(RoleName=role)["PolicyNames"]
     document = deployment.iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
@@ -260,9 +261,9 @@ def permission(deployment, admin, checks):
 
 
 def wrong_settings(deployment, admin, checks):
-    """A function that points to nothing says so."""
+    """A function with a wrong table or endpoint reports that."""
     for variables, expected in (
-        # (Its role allows its own table alone, so that is what is told first.)
+        # (Its role allows its own table alone, so that refusal is reported first.)
         ({"TABLE_NAME": "no-such-table"}, "DynamoDB refused: .*GetServiceFunction.* is not authorized"),
         ({"DYNAMODB_ENDPOINT": "http://127.0.0.1:1"}, "did not answer in time.*(refused|dispatch failure)"),
     ):
@@ -278,14 +279,14 @@ def wrong_settings(deployment, admin, checks):
 
 
 def leave_an_orphan(deployment):
-    """Puts the orphan into the table; gives the time."""
+    """Puts the orphan into the table; returns the time."""
     rest = {"service": {"S": "nobody"}, "name": {"S": "web-01"}, "state": {"S": "allocated"}, "secret": {"S": "17700000-0000-8000-8000-000000000000"}, "created": {"N": "1"}, "accepted": {"N": "1"}}  # fmt: skip
     deployment.dynamodb.put_item(TableName=deployment.table, Item={**ORPHAN, **rest})
     return time.monotonic()
 
 
 def schedule(deployment, checks, started):
-    """The schedule fires the reconciler: what only it removes goes by itself."""
+    """The schedule runs the reconciler: an item that only the reconciler removes is removed."""
     gone = lambda: "Item" not in deployment.dynamodb.get_item(TableName=deployment.table, Key=ORPHAN)
     wait_for("the schedule to run the reconciler", 300, gone)
     print(f"the reconciler had come after {time.monotonic() - started:.0f} s")
@@ -295,7 +296,7 @@ def schedule(deployment, checks, started):
 
 
 def schedules_role(deployment, checks):
-    """The schedule's role can be assumed for this account's schedules alone, and run the reconciler and nothing else."""
+    """The schedule's role can be assumed only for this account's schedules, and can only run the reconciler."""
     role = deployment.iam.get_role(RoleName=deployment.physical["ScheduleRole"])["Role"]
     [trust] = role["AssumeRolePolicyDocument"]["Statement"]
     account = trust["Condition"]["StringEquals"]["aws:SourceAccount"]
@@ -305,9 +306,9 @@ def schedules_role(deployment, checks):
 
 
 def pipeline(deployment, checks):
-    """The role for pipelines: whom it trusts, and what it may do. (A token of GitHub's cannot be had here.)"""
+    """Checks the trust and the permissions of the role for pipelines. (GitHub issues no token here.)"""
     role = deployment.iam.get_role(RoleName=deployment.physical["PipelineRole"])["Role"]
-    # (MiniStack takes an empty list of GitLab's subjects for one, and trusts the empty subject.)
+    # (MiniStack takes an empty list of GitLab's subjects for a list of one, and trusts the empty subject.)
     trust = next(part for part in role["AssumeRolePolicyDocument"]["Statement"] if part["Sid"] == "GitHub")
     like = trust["Condition"]["StringLike"]["token.actions.githubusercontent.com:sub"]
     checks.check("it trusts the subjects that were given", like in (PARAMETERS["GitHubSubjects"], [PARAMETERS["GitHubSubjects"]]), trust)
@@ -316,7 +317,7 @@ def pipeline(deployment, checks):
 
 
 def domain(deployment, checks):
-    """The domain that was given leads to the API, and the outputs say so. (MiniStack keeps neither throttles nor a table's ceiling.)"""
+    """The given domain leads to the API, and is in the outputs. (MiniStack keeps neither throttles nor a table's ceiling.)"""
     [mapping] = deployment.api.get_api_mappings(DomainName=PARAMETERS["DomainName"])["Items"]
     seen = {key: mapping.get(key) for key in ("ApiId", "Stage", "ApiMappingKey")}
     checks.check("the domain leads to the API", seen == {"ApiId": deployment.physical["Api"], "Stage": "$default", "ApiMappingKey": "ports"}, mapping)
@@ -324,10 +325,10 @@ def domain(deployment, checks):
 
 
 def a_stack_for_the_table(deployment, checks):
-    """What docs/deploying.md says of a table that has lost its stack: a new one takes it in with table.yaml.
+    """Follows docs/deploying.md for a table that has lost its stack: a new stack imports it with table.yaml.
 
-    (The step after it, the rest around the table, is not made here: MiniStack names a table without a name anew at each
-    update of its stack. That table.yaml has the template's table to the letter is tested beside the template.)
+    (The next step, the rest around the table, is not tested here: MiniStack gives a table without a name a new one at each
+    update of its stack. A test beside the template checks that table.yaml has the template's table to the letter.)
     """
     kept = {"pk": {"S": "kept"}, "sk": {"S": "kept"}}
     deployment.dynamodb.put_item(TableName=deployment.table, Item=kept)
@@ -370,7 +371,7 @@ def main():
         checks.check("the outputs", set(deployment.outputs) == expected, deployment.outputs)
         domain(deployment, checks)
         admin = deployment.user("admin", deployment.outputs["AdminPolicyArn"])
-        # The schedule takes up to two minutes, in which all the rest is tried.
+        # The schedule takes up to two minutes; the rest is tested meanwhile.
         left = leave_an_orphan(deployment)
         tour(deployment, admin, checks)
         policies(deployment, admin, checks)
@@ -378,7 +379,7 @@ def main():
         wrong_settings(deployment, admin, checks)
         schedules_role(deployment, checks)
         pipeline(deployment, checks)
-        # The suite also calls what there is not, and expects the registry's answer.
+        # The suite also calls routes that do not exist, and expects the registry's answer.
         everything = {"Effect": "Allow", "Action": "execute-api:Invoke", "Resource": f"arn:aws:execute-api:{REGION}:*:{deployment.physical['Api']}/$default/*"}
         document = json.dumps({"Version": "2012-10-17", "Statement": [everything]})
         policy = deployment.iam.create_policy(PolicyName="everything", PolicyDocument=document)["Policy"]["Arn"]

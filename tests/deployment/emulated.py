@@ -1,5 +1,5 @@
-"""Every event of events/ through the real release binary under AWS's Runtime Interface Emulator, over MiniStack's DynamoDB:
-what `cargo test` does under a Runtime API of its own, with AWS's program in between and another DynamoDB below."""
+"""Sends every event of events/ to the real release binary under AWS's Runtime Interface Emulator, over MiniStack's DynamoDB:
+the same as `cargo test` under a Runtime API of its own, but with AWS's program in between and another DynamoDB below."""
 
 import json
 import os
@@ -13,13 +13,13 @@ import boto3
 
 from common import REGION, ROOT, ROOT_KEY, Checks, bootstrap, free_port, make_table, ministack
 
-# The secret in the events; where an offer was made before, the offer's is put in its place.
+# The secret in the events; if an offer was made before, the offer's takes its place.
 SECRET = "138886c0-5d3e-8b2a-9f04-2a1b0c3d4e5f"
 RIE = next((ROOT / "target/venvs/aws/lib").glob("python3*/site-packages/samcli/local/rapid/aws-lambda-rie-x86_64"))
 
 
 def run(function, event, table, url):
-    """Starts the function's binary under the emulator, sends one event, and gives the answer."""
+    """Starts the function's binary under the emulator, sends one event, and returns the answer."""
     port, runtime = free_port(), free_port()
     environment = {
         "PATH": os.environ["PATH"],

@@ -1,7 +1,7 @@
-"""The pipelines of docs/deploying.md, as they stand there, against a registry on this machine: their shell runs step by step,
-with what GitHub and GitLab would set. curl signs as it would for AWS; only the AWS CLI is a stand-in, since there is no STS.
+"""Runs the pipelines of docs/deploying.md, as they stand there, against a registry on this machine: their shell step by step,
+with the variables that GitHub and GitLab would set. curl signs as it would for AWS; only the AWS CLI is a stand-in, since there is no STS.
 
-The argument is the local server's binary; the release build if there is none. Needs curl and jq.
+The argument is the local server's binary; the release build by default. Needs curl and jq.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ AWS = """#!/bin/sh
 test -z "$STS_REFUSES" || { echo 'An error occurred (AccessDenied) when calling the AssumeRoleWithWebIdentity operation' >&2; exit 254; }
 case "$*" in *--query*) printf 'AKIDEXAMPLE\\tsecret/key+1\\ttoken==\\n' ;; *) exit 2 ;; esac
 """
-# Notes what curl was asked for, and asks for it.
+# Records the arguments of curl, and runs it.
 CURL = """#!/bin/sh
 printf '%s\\0' "$@" >> "$CURLS"; printf '\\n' >> "$CURLS"
 exec {curl} "$@"
@@ -33,13 +33,13 @@ exec {curl} "$@"
 
 
 def pipeline(title):
-    """The YAML after a line that begins so."""
+    """Returns the YAML after a line that begins with this title."""
     return yaml.safe_load(re.search(rf"^{title}[^\n]*\n\n```yaml\n(.*?)^```$", PAGE, re.M | re.S)[1])
 
 
 @contextlib.contextmanager
 def registry(folder):
-    """The local server; gives its URL."""
+    """Runs the local server; yields its URL."""
     binary = sys.argv[1] if len(sys.argv) > 1 else ROOT / "target" / "release" / "portmasterd"
     with open(folder / "greeting", "w") as out, open(folder / "log", "w") as log:
         server = subprocess.Popen([binary, "--listen", "127.0.0.1:0", "--in-memory"], stdout=out, stderr=log)
@@ -69,7 +69,7 @@ class Pipelines:
             program.chmod(0o755)
 
     def run(self, shell, script, **variables):
-        """Runs a step's shell; gives its exit code, and what it wrote."""
+        """Runs a step's shell; returns its exit code and its output."""
         self.curls.write_text("")
         environment = {
             "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
@@ -82,7 +82,7 @@ class Pipelines:
         return subprocess.run([*shell, script], env=environment, cwd=self.folder, capture_output=True, text=True)
 
     def call(self, method, path, body=None):
-        """Asks the registry; gives status and answer."""
+        """Calls the registry; returns status and answer."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data, {"content-type": "application/json"} if data else {}, method=method)
         try:
@@ -93,12 +93,12 @@ class Pipelines:
             return error.code, json.loads(error.read())
 
     def ports(self):
-        """Name and port of each allocation."""
+        """Returns the name and the port of each allocation."""
         return {item["name"]: item["port"] for item in self.call("GET", "/v1/services/django/ports")[1]}
 
 
 def github(pipelines, checks):
-    """Two legs of a matrix, the same workflow pushed again, and a step that is refused."""
+    """Runs two legs of a matrix, the same workflow pushed again, and a step whose call is refused."""
     check, workflow = checks.check, pipeline("GitHub Actions")
     [job] = workflow["jobs"].values()
     steps = job["steps"]
@@ -109,7 +109,7 @@ def github(pipelines, checks):
     check("GitHub: the port is given back whatever happened", give["if"].startswith("always()"), give)
 
     def step(step, run, leg):
-        """Runs a step as GitHub does; what it wrote into GITHUB_ENV is in the environment of the steps after it."""
+        """Runs a step as GitHub does; the steps after it have the variables that it wrote into GITHUB_ENV."""
         place = pipelines.folder / f"{run}-{leg}"
         place.mkdir(exist_ok=True)
         written = place / "env"
@@ -143,7 +143,7 @@ def github(pipelines, checks):
 
 
 def gitlab(pipelines, checks):
-    """Two jobs of a pipeline, STS that refuses, and a job whose script failed."""
+    """Runs two jobs of a pipeline, including their after_script, and a job that STS refuses."""
     check, document = checks.check, pipeline("GitLab CI")
     [job] = [job for name, job in document.items() if not name.startswith(".")]
     join = lambda lines: "\n".join(lines)
@@ -167,7 +167,7 @@ def gitlab(pipelines, checks):
 
 
 def no_token(pipelines, checks):
-    """Long-lived credentials have no session token: an empty header would be signed by curl, and not sent."""
+    """Long-lived credentials have no session token: curl would sign an empty header, and not send it."""
     signed = [line for line in PAGE.splitlines() if "x-amz-security-token: $AWS_SESSION_TOKEN" in line]
     checks.check("every example leaves out an empty token", signed and all("${AWS_SESSION_TOKEN:+" in line for line in signed), signed)
     line = """curl -sS -o /dev/null ${AWS_SESSION_TOKEN:+-H "x-amz-security-token: $AWS_SESSION_TOKEN"} "$PORTMASTER/health" """

@@ -1,13 +1,13 @@
-"""The template, as CloudFormation gets it, allows nothing that could be narrower: no star in an action, no star for a
-resource where the action knows resources, no secret in it, and every function capped by the boundary.
+"""Checks that the template, as CloudFormation gets it, allows nothing that could be narrower: no star in an action, no star
+for a resource where the action takes resources, no secret in it, and every function capped by the boundary.
 
-cfn-lint and `sam validate` do not look at that; this looks at the translated template, because half of the roles and
+cfn-lint and `sam validate` do not check that. This checks the translated template, because half of the roles and
 permissions are SAM's own.
 """
 
 from common import SAMS_OWN, Checks, translated
 
-# Actions that know no resource (AWS Service Authorization Reference, "AWS X-Ray").
+# Actions that take no resource (AWS Service Authorization Reference, "AWS X-Ray").
 WITHOUT_RESOURCES = {"xray:GetSamplingRules", "xray:GetSamplingTargets", "xray:PutTelemetryRecords", "xray:PutTraceSegments"}
 
 
@@ -17,7 +17,7 @@ def listed(value):
 
 def statements(document):
     for statement in listed(document["Statement"]):
-        # A statement that is there on a condition.
+        # A conditional statement.
         yield from (part for part in statement.get("Fn::If", [statement]) if isinstance(part, dict) and "Effect" in part)
 
 
@@ -67,7 +67,7 @@ def main():
         check(f"{name}: no name that a second stack would have as well", kind == "AWS::Lambda::Permission" or not named or "Stage" in kind, properties)
         if kind == "AWS::Lambda::Permission":
             check(f"{name}: for one API and one route", "SourceArn" in properties and "*/*" not in str(properties["SourceArn"]).split("}")[-1], properties)
-    # A function has no action that the boundary does not have: it would be allowed in vain.
+    # A function has no action that the boundary lacks: allowing it would have no effect.
     boundary = {action for statement in statements(resources["FunctionBoundary"]["Properties"]["PolicyDocument"]) for action in listed(statement["Action"])}
     for name, resource in resources.items():
         if name.endswith("FunctionRole"):
@@ -79,7 +79,7 @@ def main():
     routes = resources["Api"]["Properties"]["Body"]["paths"]
     open_routes = [path for path, methods in routes.items() for operation in methods.values() if operation.get("security") != [{"AWS_IAM": []}]]
     check("only GET /health is open", open_routes == ["/health"], open_routes)
-    # A failed first deployment must not leave a provider behind, which the next one would stumble over.
+    # A failed first deployment must not leave a provider behind, at which the next one would fail.
     for name, resource in resources.items():
         if resource["Type"] == "AWS::IAM::OIDCProvider":
             check(f"{name} stays, but not of a failure", resource["DeletionPolicy"] == "RetainExceptOnCreate", resource)

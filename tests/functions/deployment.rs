@@ -9,17 +9,17 @@ use portmaster_registry::{Call, Endpoint, Table, connect};
 use portmaster_testkit::{Function, TABLE};
 use serde_json::{Value, json};
 
-/// Where cargo put a function's binary: beside the others.
+/// Returns where cargo put a function's binary: beside the others.
 pub fn binary(function: &str) -> PathBuf {
     std::path::Path::new(env!("CARGO_BIN_EXE_health")).with_file_name(function)
 }
 
-/// A function on a table in this database, which listens.
+/// Starts a function on a table in this database, which listens on a socket.
 pub async fn start(function: &str, database: &Embedded) -> Function {
     Function::start(&binary(function), database.url().unwrap(), &[]).await
 }
 
-/// The route that the API has for a path, and the values in it; `$default` if there is none.
+/// Returns the route that the API has for a path, and the values in it; `$default` if there is none.
 fn route(method: &str, path: &str) -> (String, Value) {
     let document: Value = serde_json::from_str(portmaster_http::document()).unwrap();
     for (template, operations) in document["paths"].as_object().unwrap() {
@@ -37,7 +37,7 @@ fn route(method: &str, path: &str) -> (String, Value) {
     ("$default".to_owned(), Value::Null)
 }
 
-/// The event that an HTTP API makes of a request (payload format 2.0).
+/// Returns the event that an HTTP API makes of a request (payload format 2.0).
 pub fn event(method: &str, path: &str, body: Option<&Value>) -> Value {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let (key, values) = route(method, path);
@@ -74,7 +74,7 @@ impl Deployment {
         Self { database, functions: BTreeMap::new() }
     }
 
-    /// Calls a function; gives status and body.
+    /// Calls a function; returns status and body.
     pub async fn call(&mut self, function: &str, method: &str, path: &str, body: Option<Value>) -> (u64, Value) {
         let answer = self.answer(function, method, path, body).await;
         let body = match answer["body"].as_str().unwrap_or_default() {
@@ -88,7 +88,7 @@ impl Deployment {
         self.function(function).await.invoke(event(method, path, body.as_ref())).await
     }
 
-    /// A function, started if it was not.
+    /// Returns a function, started if it was not.
     pub async fn function(&mut self, function: &str) -> &Function {
         if !self.functions.contains_key(function) {
             self.functions.insert(function.to_owned(), start(function, &self.database).await);

@@ -1,4 +1,4 @@
-//! Each function serves its endpoint, and what it does when its surroundings fail it.
+//! Each function serves its endpoint, and reports failures of its environment.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use portmaster_testkit::Function;
 
 use crate::deployment::{Deployment, binary, event, start};
 
-/// The whole tour, each call to the function that has it, and a wrong one to each.
+/// The whole tour, each call to the function that serves it, and a wrong call to each.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_function_serves_its_endpoint() {
     let mut cloud = Deployment::new().await;
@@ -58,7 +58,7 @@ async fn every_function_serves_its_endpoint() {
     let (status, words) = cloud.call("pages", "GET", "/problems/name-taken", None).await;
     assert!(status == 200 && words.as_str().unwrap().contains("Idempotency-Key"));
 
-    // The reconciler answers a schedule's event, whatever is in it, with what it found.
+    // The reconciler answers any event of a schedule with its findings.
     let reconcile = cloud.function("reconcile").await;
     let findings = reconcile.invoke(json!({ "time": "2026-11-22T10:00:00Z" })).await;
     assert_eq!((&findings["finished"], &findings["rebuilt_ranges"]), (&json!(true), &json!(0)));
@@ -66,7 +66,7 @@ async fn every_function_serves_its_endpoint() {
 }
 
 /// The local server, the functions and the OpenAPI document have the same routes: each operation of the document is
-/// answered by one function, and only by that one; what no function has, `pages` refuses, with the methods there are.
+/// answered by one function, and only by that one; `pages` refuses all other paths, and lists the methods that exist.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_functions_and_the_document_have_the_same_routes() {
     let mut cloud = Deployment::new().await;
@@ -92,7 +92,7 @@ async fn the_functions_and_the_document_have_the_same_routes() {
         for ((template, method), served) in &mut operations {
             let has = !own[template][method.to_lowercase()].is_null();
             *served += usize::from(has);
-            // `pages` is where the others' requests go that they do not have.
+            // `pages` receives the requests that no other function has a route for.
             if endpoint.function == "pages" {
                 continue;
             }
@@ -123,7 +123,7 @@ async fn the_functions_and_the_document_have_the_same_routes() {
     }
 }
 
-/// A function whose settings are wrong says so in one line and does not start.
+/// A function whose settings are wrong reports that in one line and does not start.
 #[tokio::test]
 async fn wrong_settings_are_told_in_one_line() {
     for (variables, named) in [
@@ -143,7 +143,7 @@ async fn wrong_settings_are_told_in_one_line() {
     }
 }
 
-/// A table that is not there is an answer, and not the end of the function.
+/// A table that does not exist is answered with an error, and does not end the function.
 #[tokio::test]
 async fn a_missing_table_is_a_503() {
     let mut database = Embedded::start(None, None).unwrap();
@@ -155,7 +155,8 @@ async fn a_missing_table_is_a_503() {
     assert!(answer["body"].as_str().unwrap().contains("/problems/unavailable"));
 }
 
-/// A database that takes requests and never answers is a 503, with `Retry-After`, before Lambda would kill the function.
+/// A database that accepts requests and never answers is a 503, with `Retry-After`, before Lambda would kill the
+/// function.
 #[tokio::test]
 async fn an_answer_comes_before_lambda_kills_the_function() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -167,7 +168,7 @@ async fn an_answer_comes_before_lambda_kills_the_function() {
         }
     });
     let function = Function::start(&binary("create-offer"), &url, &[]).await;
-    // The first event waits for the initialisation, and so for the request that opens the connection.
+    // The first event waits for the initialisation, and therefore for the request that opens the connection.
     function.invoke_within(event("GET", "/", None), Duration::from_secs(9)).await;
     let (started, lambda) = (Instant::now(), Duration::from_secs(4));
     let request = event("POST", "/v1/services/django/offers", Some(&json!({ "name": "web-01" })));

@@ -1,7 +1,7 @@
-//! `events/`: every event there is answered by the real binary as `events/answers.json` says.
+//! `events/`: the real binary answers every event there as `events/answers.json` says.
 //!
-//! An event's file is named after the function that it is for; what follows a dot says what is special about it. In
-//! `answers.json` stands what is to be sent `after` (the world is empty before), and what comes back.
+//! An event's file is named after its function; the part after a dot names the special case. `answers.json` lists the
+//! events to send `after` (the world is empty before) and the expected answer.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::deployment::Deployment;
 use crate::template::Template;
 
-/// The secret in the events. Nobody has it; where an offer was made before, the test puts the offer's in its place.
+/// The secret in the events. No offer has it; if an event sent before made an offer, the test inserts that offer's.
 const SECRET: &str = "138886c0-5d3e-8b2a-9f04-2a1b0c3d4e5f";
 
 #[derive(Deserialize)]
@@ -23,7 +23,7 @@ struct Expected {
     problem: Option<String>,
     #[serde(default)]
     after: Vec<String>,
-    /// What a run of the reconciler finds.
+    /// The findings of a run of the reconciler.
     findings: Option<BTreeMap<String, Value>>,
 }
 
@@ -71,7 +71,7 @@ async fn every_event_gets_its_answer() {
     }
 }
 
-/// Every file has an answer, every function has an event that it serves and one that it refuses (but for the two that
+/// Every file has an answer, every function has an event that it serves and one that it refuses (except the two that
 /// refuse nothing), and each event is consistent with itself and with the template's routes.
 #[test]
 fn the_events_are_what_the_api_would_send() {

@@ -1,8 +1,9 @@
-//! What `template.yaml` and `Cargo.toml` say once for every function is made from the list of endpoints, and written
-//! between two comments of theirs: alarms on errors, rows of the dashboard, and the routes of `cargo lambda watch`.
+//! The parts of `template.yaml` and `Cargo.toml` that repeat something for every function are generated from the list
+//! of endpoints, between two comments each: alarms on errors, rows of the dashboard, and the routes of `cargo lambda
+//! watch`.
 //!
-//! `UPDATE_TEMPLATE=1 cargo test -p portmaster-functions template` writes it. Everything else in the template is written by
-//! hand, and `template.rs` compares it with the code.
+//! `UPDATE_TEMPLATE=1 cargo test -p portmaster-functions template` writes them. Everything else in the template is
+//! written by hand, and `template.rs` compares it with the code.
 
 use std::fmt::Write as _;
 
@@ -10,14 +11,14 @@ use portmaster_http::ENDPOINTS;
 
 use crate::template::{file, logical_id, operations};
 
-/// A sum in an alarm has ten metrics at most (*Amazon CloudWatch User Guide*, "Using metric math").
+/// An alarm sums ten metrics at most (*Amazon CloudWatch User Guide*, "Using metric math").
 const MOST_IN_AN_ALARM: usize = 10;
 
 /// Which alarm watches a function: the tags that its operations have in the OpenAPI document.
 const GROUPS: [(&str, &[&str]); 3] =
     [("Services", &["services"]), ("OffersAndPorts", &["offers", "ports"]), ("Others", &["about"])];
 
-/// A function as far as it is repeated.
+/// The properties of a function that the generated parts repeat.
 struct Function {
     name: &'static str,
     tag: String,
@@ -28,7 +29,7 @@ struct Function {
 fn functions() -> Vec<Function> {
     let of = |endpoint: &portmaster_http::Endpoint| {
         let mut operations = operations(endpoint);
-        // Whatever order a map of paths has.
+        // Independent of the order of the map of paths.
         operations.sort_by(|one, other| (&one.path, &one.method).cmp(&(&other.path, &other.method)));
         let tag = operations[0].tag.clone();
         let routes = operations.into_iter().map(|operation| (operation.method, operation.path)).collect();
@@ -39,7 +40,7 @@ fn functions() -> Vec<Function> {
     ENDPOINTS.iter().map(of).chain([reconciler]).collect()
 }
 
-/// One alarm for each group: a function failed.
+/// Returns one alarm for each group, which fires if a function failed.
 fn alarms(functions: &[Function]) -> String {
     let mut text = String::new();
     let mut watched = 0;
@@ -88,11 +89,11 @@ fn alarms(functions: &[Function]) -> String {
     text
 }
 
-/// Errors and throttles of each function, as the rows of one widget.
+/// Returns errors and throttles of each function, as the rows of one widget.
 fn rows(functions: &[Function]) -> String {
     let row = |metric: &'static str| {
         functions.iter().enumerate().map(move |(number, function)| {
-            // A dot repeats what stands in the row before.
+            // A dot repeats the value of the row before.
             let namespace = if number == 0 { "AWS/Lambda" } else { "." };
             let id = logical_id(function.name);
             let label = id.trim_end_matches("Function");
@@ -105,7 +106,7 @@ fn rows(functions: &[Function]) -> String {
     format!("          OfEachFunction: !Sub |-\n{}\n", rows.join(",\n"))
 }
 
-/// The functions that serve each path, by method.
+/// Returns the functions that serve each path, by method.
 fn routes(functions: &[Function]) -> String {
     let mut paths = Vec::<(&str, Vec<String>)>::new();
     for function in functions {
@@ -124,7 +125,7 @@ fn routes(functions: &[Function]) -> String {
     paths.into_iter().map(entry).collect()
 }
 
-/// The text with what is generated between the two comments, which are lines of their own.
+/// Returns the text with the generated part between its two comments, which are lines of their own.
 fn with(text: &str, name: &str, generated: &str) -> String {
     let begin = format!("# >> generated: {name}\n");
     let (before, rest) = text.split_once(&begin).unwrap_or_else(|| panic!("there is no {begin:?}"));

@@ -87,7 +87,7 @@ async fn refused(function: &Function, event: Value) {
     );
 }
 
-/// A service with a port and an offer, which the events are after.
+/// Creates the service, the port and the offer that the events are aimed at.
 async fn victims(cloud: &mut Deployment) -> Value {
     for (name, start, end) in [("django", 5000, 5009), ("celery", 6000, 6009)] {
         let service = json!({ "name": name, "start": start, "end": end });
@@ -111,8 +111,8 @@ async fn everything(cloud: &mut Deployment) -> Value {
     all.into()
 }
 
-/// Every route of every function, with everything that must not come through in every place of its path: 404, in the
-/// log with its id, and nothing has happened.
+/// Sends every value that must not come through, in every place of the path of every route of every function. Each is a
+/// 404, is in the log with its id, and changes nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_function_serves_the_path_that_was_authorized() {
     let mut cloud = Deployment::new().await;
@@ -125,12 +125,13 @@ async fn every_function_serves_the_path_that_was_authorized() {
             let catches_all = key.ends_with(" /") || key.ends_with("{proxy+}");
             let names = names(&key);
             for hostile in SEGMENTS {
-                // A path that is there, and lacks the method.
+                // A path that exists, but not with this method.
                 let is_there = catches_all && hostile.starts_with("v1/");
                 for place in 0..if is_there { 0 } else { names.len() } {
                     let mut values = names.clone();
                     values[place].1 = hostile;
-                    // What the caller may call, so that whatever else is called is somebody else's.
+                    // The service that the caller may use, so that any other call that is reached is one that it may
+                    // not make.
                     for (_, value) in values.iter_mut().filter(|(name, value)| (*name, *value) == ("service", "nobody"))
                     {
                         *value = "django";
@@ -139,7 +140,7 @@ async fn every_function_serves_the_path_that_was_authorized() {
                     count += 1;
                 }
             }
-            // What API Gateway matched is something else than what is in the path.
+            // The route that API Gateway matched disagrees with the path.
             let good = to_route(&key, &names);
             let path = good["rawPath"].as_str().unwrap().to_owned();
             for wrong in [
@@ -179,8 +180,8 @@ async fn every_function_serves_the_path_that_was_authorized() {
     assert_eq!(everything(&mut cloud).await, before);
 }
 
-/// Queries and headers that once ended a function before it began, and whatever else is not what it should be: every
-/// function answers, and as it would without; only what it heeds and cannot read is a 400.
+/// Queries and headers that once ended a function before it began, and other malformed members: every function answers,
+/// and as it would without them; only a member that it reads and cannot parse is a 400.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_query_and_no_header_ends_a_function() {
     let mut cloud = Deployment::new().await;
@@ -226,7 +227,7 @@ async fn no_query_and_no_header_ends_a_function() {
                 assert!(answer["detail"].as_str().unwrap().contains(name), "{answer}");
             }
         }
-        // What is no event at all.
+        // JSON that is no event at all.
         for event in [json!({}), json!([]), Value::Null, json!("x"), json!({ "requestContext": 5, "headers": [] })] {
             assert_eq!(send(&function, event).await.0, 404);
         }
@@ -267,7 +268,7 @@ async fn links_honour_an_api_mapping() {
     let answer = list.invoke(behind("ports.example.com", event("GET", "/v1/services?limit=1", None))).await;
     let link = answer["headers"]["link"].as_str().unwrap();
     assert!(link.starts_with("</registry/v1/services?") && link.ends_with(">; rel=\"next\""), "{link}");
-    // Where API Gateway does leave the key in the path, nobody needs to say it.
+    // Where API Gateway does leave the key in the path, no setting is needed.
     let mut request = behind("ports.example.com", event("GET", "/v1/services?limit=1", None));
     request["rawPath"] = json!("/team/ports/v1/services");
     let answer = cloud.function("list-services").await.invoke(request).await;
@@ -289,7 +290,7 @@ async fn a_stage_is_no_part_of_the_route() {
     );
 }
 
-/// `cargo lambda watch` has no routes but `$default`. A function serves it only where it is told to.
+/// `cargo lambda watch` has no routes but `$default`. A function serves that one only where its settings allow it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_default_route_is_served_only_where_it_is_asked_for() {
     let cloud = Deployment::new().await;

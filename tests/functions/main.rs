@@ -1,6 +1,6 @@
-//! The functions as processes: each real binary under a Lambda Runtime API of the test's own, with events as an HTTP API
-//! sends them (payload 2.0), over the embedded DynamoDB. And what surrounds them when they are deployed: the template,
-//! and the events to try them with.
+//! The functions as processes: each real binary under a Lambda Runtime API of the test's own, with events as an HTTP
+//! API sends them (payload 2.0), over the embedded DynamoDB; and the files around their deployment: the template, and
+//! the events to try them with.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub)]
 

@@ -1,4 +1,4 @@
-//! What a function tells of itself: its line in the log, and its metrics.
+//! The observability of a function: its line in the log, and its metrics.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use portmaster_testkit::{INVOCATION, TRACE};
 
 use crate::deployment::{Deployment, event};
 
-/// The names in a line of CloudWatch's embedded metric format, which must be what its specification says.
+/// Returns the names in a line of CloudWatch's embedded metric format, and checks the line against its specification.
 fn metrics(line: &Value) -> BTreeSet<String> {
     let directives = line["_aws"]["CloudWatchMetrics"].as_array().unwrap();
     assert!(line["_aws"]["Timestamp"].as_u64().is_some_and(|time| time > 1_700_000_000_000), "milliseconds: {line}");
@@ -89,7 +89,7 @@ async fn a_request_is_one_line_and_its_metrics_another() {
     }
     // A secret is in the path, and must not be in the log.
     assert!(!lines.iter().any(|line| line.to_string().contains(secret)), "{lines:?}");
-    // What is left of it says which port was rejected.
+    // The rest of it shows which port was rejected.
     let rejected = format!("{path}/{}", second["secret"].as_str().unwrap());
     assert_eq!(cloud.call("reject-offer", "DELETE", &rejected, None).await.0, 204);
     let line = cloud.function("reject-offer").await.log.next_request().await;
@@ -103,11 +103,11 @@ async fn a_request_is_one_line_and_its_metrics_another() {
     let reconciled = cloud.function("reconcile").await.metrics.next().await;
     let names = ["ColdStarts", "ReconcilerFinishedSweeps", "ReconcilerInconsistencies", "ReconcilerRuns"];
     assert_eq!(metrics(&reconciled), names.map(str::to_owned).into());
-    // Zero is written as well: it is what ends the alarm of the run before.
+    // Zero is written as well: it ends the alarm of the run before.
     assert_eq!(reconciled["ReconcilerInconsistencies"], json!([0.0]));
 }
 
-/// The caller's own id goes before the gateway's, and both are in the log.
+/// The caller's own id takes precedence over the gateway's, and both are in the log.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_callers_id_is_kept_beside_the_gateways() {
     let mut cloud = Deployment::new().await;
@@ -119,7 +119,7 @@ async fn the_callers_id_is_kept_beside_the_gateways() {
     assert_eq!((&line["request_id"], &line["gateway_request_id"]), (&json!("build-4711"), &json!("r")));
 }
 
-/// Who did it: the principal that IAM let in, beside what it was done to.
+/// The log names the principal that IAM let in, beside the service and the port.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_principal_is_in_the_line() {
     let mut cloud = Deployment::new().await;
@@ -134,7 +134,7 @@ async fn the_principal_is_in_the_line() {
     assert_eq!((&line["principal"], &line["port"]), (&json!(who), &json!(5000)));
     assert!(!line.to_string().contains("ASIA"), "{line}");
 
-    // Also where it was refused; and then the line says whose port it is about.
+    // The same for a refused call; its line also names the port and the instance that has it.
     assert_eq!(create.invoke(request.clone()).await["statusCode"], 409);
     let line = create.log.next_request().await;
     assert_eq!((&line["principal"], &line["name"]), (&json!(who), &json!("web-01")));
@@ -145,7 +145,7 @@ async fn the_principal_is_in_the_line() {
     assert_eq!((&line["principal"], &line["route"]), (&json!(who), &json!("(none)")));
 }
 
-/// A secret in the place of a name is in no line, wherever it stands.
+/// A secret in the place of a name is in no line, wherever it is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_name_that_is_a_secret_is_not_logged() {
     let mut cloud = Deployment::new().await;

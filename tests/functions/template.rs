@@ -1,5 +1,5 @@
 //! `template.yaml` agrees with the code: its functions, routes, permissions and alarms; and `cargo lambda watch` and
-//! `docs/deploying.md` agree with it. (What AWS's own tools say of it is checked by `.ci/template`.)
+//! `docs/deploying.md` agree with it. (`.ci/template` runs AWS's own tools on it.)
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use portmaster_http::{ENDPOINTS, Endpoint, document};
 use portmaster_registry::metrics::METRICS;
 use serde_json::Value;
 
-/// A file of the repository.
+/// Reads a file of the repository.
 pub fn file(name: &str) -> String {
     std::fs::read_to_string(format!("{}/../{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
@@ -29,12 +29,12 @@ impl Template {
         self.resources("AWS::Serverless::Function")
     }
 
-    /// The functions' binaries.
+    /// Returns the names of the functions' binaries.
     pub fn binaries(&self) -> BTreeSet<String> {
         self.functions().map(|(_, function)| binary(function).to_owned()).collect()
     }
 
-    /// The keys of a function's routes, as API Gateway has them: `GET /v1/services`.
+    /// Returns the keys of a function's routes, as API Gateway has them: `GET /v1/services`.
     pub fn routes_of(&self, wanted: &str) -> Vec<String> {
         let (_, function) = self.functions().find(|(_, function)| binary(function) == wanted).unwrap();
         let events = function["Properties"]["Events"].as_object().into_iter().flatten().map(|(_, event)| event);
@@ -52,7 +52,7 @@ fn binary(function: &Value) -> &str {
     function["Metadata"]["BuildProperties"]["Binary"].as_str().unwrap()
 }
 
-/// The keys of the routes in an OpenAPI document's paths.
+/// Returns the keys of the routes in an OpenAPI document's paths.
 fn routes(paths: &Value) -> BTreeSet<String> {
     let paths = paths.as_object().unwrap().iter();
     let of = |(path, item): (&String, &Value)| {
@@ -62,7 +62,7 @@ fn routes(paths: &Value) -> BTreeSet<String> {
     paths.flat_map(of).collect()
 }
 
-/// What sends every other request to `pages`.
+/// Returns the routes that send every other request to `pages`.
 fn catch_all() -> BTreeSet<String> {
     let methods = ["GET", "POST", "PUT", "PATCH", "DELETE"];
     methods.iter().flat_map(|method| [format!("{method} /"), format!("{method} /{{proxy+}}")]).collect()
@@ -75,7 +75,7 @@ pub struct Operation {
     pub tag: String,
 }
 
-/// What an endpoint serves.
+/// Returns the operations that an endpoint serves.
 pub fn operations(endpoint: &Endpoint) -> Vec<Operation> {
     let (_, own) = (endpoint.routes)().split_for_parts();
     let paths = serde_json::to_value(&own.paths).unwrap();
@@ -94,7 +94,7 @@ fn documented() -> BTreeSet<String> {
     routes(&serde_json::from_str::<Value>(document()).unwrap()["paths"])
 }
 
-/// `create-offer` is CreateOfferFunction.
+/// Returns the logical id: `create-offer` is CreateOfferFunction.
 pub fn logical_id(binary: &str) -> String {
     let word = |word: &str| format!("{}{}", word[..1].to_uppercase(), &word[1..]);
     binary.split('-').map(word).collect::<String>() + "Function"
@@ -146,7 +146,7 @@ fn cargo_lambda_watch_has_the_same_routes() {
     assert_eq!(watched, deployed);
 }
 
-/// Everything but `GET /health` is closed, and the log never has a path, which may have a secret in it.
+/// Everything but `GET /health` requires a signature, and the log never has a path, which may have a secret in it.
 #[test]
 fn the_api_is_closed_and_its_log_keeps_secrets() {
     let template = Template::read();
@@ -170,8 +170,8 @@ fn the_api_is_closed_and_its_log_keeps_secrets() {
     }
 }
 
-/// A user's policy allows its calls by method and path, one line each, and nothing else; an admin's allows every call, in
-/// as few lines as that takes, so that it does not repeat the user's.
+/// A user's policy allows its calls by method and path, one line each, and nothing else; an admin's allows every call,
+/// in as few lines as possible, so that it does not repeat the user's.
 #[test]
 fn the_policies_allow_every_call_that_is_theirs() {
     let template = Template::read();
@@ -184,12 +184,12 @@ fn the_policies_allow_every_call_that_is_theirs() {
         });
         resources.map(|arn| arn.as_str().unwrap().split_once("/$default/").unwrap().1.to_owned()).collect()
     };
-    // A parameter of a path is a star in an ARN, and a star in an ARN stands for slashes too.
+    // A parameter of a path is a star in an ARN, and a star in an ARN matches slashes too.
     let braces = regex::Regex::new(r"\{\w+\}").unwrap();
     let named = |route: &String| braces.replace_all(&route.replace(' ', ""), "*").into_owned();
     let matched = |pattern: &String, routes: &BTreeSet<String>| -> BTreeSet<String> {
         let wild = regex::Regex::new(&format!("^{}$", regex::escape(pattern).replace("\\*", ".*"))).unwrap();
-        // What a route looks like with something in the place of its parameters.
+        // The shape of a route with something in the place of its parameters.
         let call = |route: &&String| wild.is_match(&route.replace('*', "x"));
         routes.iter().filter(call).cloned().collect()
     };
@@ -214,8 +214,8 @@ fn the_policies_allow_every_call_that_is_theirs() {
     }
 }
 
-/// Every function is watched for errors, all together for throttles, and every metric of ours that an alarm or the dashboard names is
-/// one that the code raises.
+/// An alarm watches every function for errors, and one watches them all together for throttles. Every metric of ours
+/// that an alarm or the dashboard names is one that the code emits.
 #[test]
 fn alarms_watch_every_function_and_what_there_is() {
     let template = Template::read();
@@ -238,7 +238,7 @@ fn alarms_watch_every_function_and_what_there_is() {
     assert!(throttles["Properties"]["Dimensions"].is_null());
     for (id, alarm) in &alarms {
         let properties = &alarm["Properties"];
-        // What FILL makes of a metric that is late is a zero: one look at the last period alone could miss it for good.
+        // FILL turns a metric that is late into a zero: an alarm on the last period alone could miss it for good.
         if properties["Metrics"].to_string().contains("FILL") {
             assert_eq!(
                 (&properties["EvaluationPeriods"], &properties["DatapointsToAlarm"]),
@@ -250,7 +250,7 @@ fn alarms_watch_every_function_and_what_there_is() {
         assert!(parts <= 11, "{id}: an alarm's expression has ten metrics at most (CloudWatch)");
         assert!(!alarm["Properties"]["AlarmActions"].is_null() && !alarm["Properties"]["AlarmDescription"].is_null());
     }
-    // Between two runs the reconciler says nothing, and nothing changes.
+    // Between two runs the reconciler emits nothing, and nothing changes.
     let inconsistencies = alarms.iter().find(|(id, _)| *id == "InconsistencyAlarm").unwrap().1;
     assert_eq!(inconsistencies["Properties"]["TreatMissingData"], "ignore");
     let ours: BTreeSet<_> = METRICS.iter().map(|metric| metric.name).collect();
@@ -259,7 +259,7 @@ fn alarms_watch_every_function_and_what_there_is() {
         assert!(ours.contains(alarm["Properties"]["MetricName"].as_str().unwrap()), "{id}");
     }
     let (_, dashboard) = template.resources("AWS::CloudWatch::Dashboard").next().unwrap();
-    // `!Sub`: a text, and what takes the place of its variables.
+    // `!Sub`: a text, and the values of its variables.
     let [body, variables] = dashboard["Properties"]["DashboardBody"].as_array().unwrap().as_slice() else { panic!() };
     let mut text = body.as_str().unwrap().to_owned();
     for (name, value) in variables.as_object().unwrap() {
@@ -272,7 +272,7 @@ fn alarms_watch_every_function_and_what_there_is() {
     for widget in body["widgets"].as_array().unwrap() {
         let mut namespace = "";
         for metric in widget["properties"]["metrics"].as_array().into_iter().flatten() {
-            // A dot repeats what stands in the line before.
+            // A dot repeats the value of the line before.
             match metric[0].as_str() {
                 Some("." | "...") | None => {}
                 Some(other) => namespace = other,
@@ -310,7 +310,7 @@ fn the_expensive_routes_are_throttled_on_their_own() {
     assert_eq!((default("ThrottleRate"), default("ThrottleBurst")), (100, 200));
     for (route, limits) in settings {
         if route == "GET /health" {
-            // Open to everybody, or closed to everybody (`HealthOpen`): without a token nothing passes.
+            // Open to everybody, or closed to everybody (`HealthOpen`): without a token no request passes.
             assert_eq!(limits["ThrottlingRateLimit"], serde_json::json!(["HealthIsOpen", 5, 0]));
             assert_eq!(limits["ThrottlingBurstLimit"], serde_json::json!(["HealthIsOpen", 10, 0]));
         } else {
@@ -344,7 +344,7 @@ fn cors_allows_the_headers_that_the_document_names() {
     }
 }
 
-/// An alarm that counts in a period needs one for each interval that may be chosen.
+/// An alarm that counts in a period needs one period for each interval that may be chosen.
 #[test]
 fn every_interval_of_the_reconciler_has_its_alarms_periods() {
     let template = Template::read();
@@ -356,7 +356,8 @@ fn every_interval_of_the_reconciler_has_its_alarms_periods() {
         let of = &mapping[&minutes.to_string()];
         let seconds = number(minutes) * 60;
         let looked_back = number(&of["AlarmPeriod"]) * number(&of["AlarmPeriods"]);
-        // Three intervals, and as far as CloudWatch looks back: a day, or a week for periods of an hour or more.
+        // Three intervals, and at most as far as CloudWatch looks back: a day, or a week for periods of an hour or
+        // more.
         assert!(looked_back >= 3 * seconds, "{minutes}");
         assert!(looked_back <= if number(&of["AlarmPeriod"]) < 3600 { 86_400 } else { 7 * 86_400 }, "{minutes}");
         let swept = number(&of["SweepQuarters"]) * 21_600;
@@ -364,8 +365,8 @@ fn every_interval_of_the_reconciler_has_its_alarms_periods() {
     }
 }
 
-/// `table.yaml` is the template's table to the letter, with the parameters and conditions that it refers to: an import that
-/// differs would change the table at the next deployment, and one that refers to what is not there fails.
+/// `table.yaml` is the template's table to the letter, with the parameters and conditions that it refers to: an import
+/// that differs would change the table at the next deployment, and one that refers to something missing fails.
 #[test]
 fn the_table_alone_is_the_templates() {
     let (whole, alone) = (file("template.yaml"), file("table.yaml"));
@@ -392,7 +393,7 @@ fn the_table_alone_is_the_templates() {
     assert_eq!(&found - &["AWS".to_owned()].into(), &known - &["HasMaxUnits".to_owned()].into());
 }
 
-/// Whoever reads the template sees whole lines: only an ARN may be as long as this.
+/// Readers of the template see whole lines: only an ARN may be as long as this.
 #[test]
 fn the_template_has_readable_lines() {
     for name in ["template.yaml", "table.yaml"] {
@@ -402,12 +403,12 @@ fn the_template_has_readable_lines() {
     }
 }
 
-/// What an idle stack costs is counted from what there is.
+/// The costs of an idle stack are computed from the resources that it has.
 #[test]
 fn the_page_on_deploying_counts_what_is_paid_for() {
     let (template, page) = (Template::read(), file("docs/deploying.md"));
     let alarms: Vec<_> = template.resources("AWS::CloudWatch::Alarm").map(|(_, alarm)| &alarm["Properties"]).collect();
-    // Each metric of an alarm is paid for; an expression is none.
+    // Each metric of an alarm is paid for; an expression is not.
     let watched = alarms.iter().map(|alarm| match alarm["Metrics"].as_array() {
         Some(parts) => parts.iter().filter(|part| !part["MetricStat"].is_null()).count(),
         None => 1,
@@ -428,7 +429,7 @@ fn the_page_on_deploying_counts_what_is_paid_for() {
     );
 }
 
-/// The page on deploying says what each parameter, output, alarm and metric is.
+/// The page on deploying documents each parameter, output, alarm and metric.
 #[test]
 fn the_page_on_deploying_leaves_nothing_out() {
     let (template, page) = (Template::read(), file("docs/deploying.md"));

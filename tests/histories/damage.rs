@@ -1,5 +1,5 @@
-//! Tables damaged at random. The reconciler repairs what the design says it repairs, only counts what it must not touch,
-//! and everything live stays as it was, to the last attribute.
+//! Tables damaged at random. The reconciler repairs what the design says it repairs, only counts what it must not
+//! touch, and everything live stays as it was, to the last attribute.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use portmaster_testkit::{Faulty, TABLE};
 const EPOCH: i64 = 1_800_000_000_000;
 const OFFER_SECONDS: u32 = 3_600;
 
-/// What was done to a table.
+/// A kind of damage to a table, and what the reconciler must do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Damage {
     /// The allocation of a service that does not exist: removed.
@@ -31,19 +31,19 @@ enum Damage {
     DeadOffer,
     /// An allocation outside its service's range: counted.
     OutOfRange,
-    /// A pointer to nothing, or to somebody else's claim: removed a week later.
+    /// An Instance item that points to nothing, or to another name's claim: removed a week later.
     StalePointer,
     /// A key whose day is over: removed.
     OldRequest,
-    /// A mark from long ago: taken off.
+    /// A mark that was set long ago: taken off.
     OldMark,
-    /// A mark of this moment: left alone.
+    /// A mark that was just set: left alone.
     YoungMark,
-    /// A bitmap that lacks ports, or has too many: made anew.
+    /// A bitmap that lacks ports, or has too many: rebuilt.
     WrongBitmap,
-    /// No bitmap at all: made anew.
+    /// No bitmap at all: rebuilt.
     NoBitmap,
-    /// An item that nobody can read: counted.
+    /// An item that cannot be read: counted.
     Unreadable,
 }
 
@@ -69,7 +69,7 @@ struct Ruin {
     next_port: u16,
     services: Vec<String>,
     expected: Findings,
-    /// What must not be changed, besides what was there before.
+    /// Items that must not be changed, besides those that existed before.
     left_alone: Vec<Value>,
     done: Vec<Damage>,
 }
@@ -126,7 +126,7 @@ impl Ruin {
                 self.expected.allocations_out_of_range += 1;
             }
             Damage::StalePointer => {
-                // To a port of nobody, or to one that somebody else has.
+                // To a port without a claim, or to one that another name has.
                 let at = if self.random.random_range(0..2) == 0 { port } else { 5000 };
                 self.put(&json!({
                     "pk": { "S": format!("N#default#INSTANCE#{service}") }, "sk": { "S": format!("hurt-{port}") },
@@ -206,7 +206,7 @@ impl Ruin {
     }
 }
 
-/// One table: healthy, then damaged, then reconciled. Says in words what is wrong with the outcome.
+/// Runs one table: healthy, then damaged, then reconciled. The error describes what is wrong with the outcome.
 pub fn run(seed: u64) -> Result<usize, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(damage_and_repair(seed))
@@ -275,7 +275,7 @@ async fn damage_and_repair(seed: u64) -> Result<usize, String> {
         if !same && !is_repaired {
             return Err(about(&format!("{item} was live, and is {:?}", after.get(key))));
         }
-        // A service has its content, whatever became of its mark.
+        // A service has its content, whether or not its mark was taken off.
         let plain = |item: &Value| ["name", "description", "range", "version"].map(|part| item[part].clone());
         if key.contains("SERVICE#") && after.get(key).map(plain) != Some(plain(item)) {
             return Err(about(&format!("{item} became {:?}", after.get(key))));
@@ -286,13 +286,13 @@ async fn damage_and_repair(seed: u64) -> Result<usize, String> {
             return Err(about(&format!("{item} was not to be touched")));
         }
     }
-    // The bitmap is what the services say: nothing overlaps, and what belongs to nobody may be had.
+    // The bitmap agrees with the services: no overlap is possible, and ports that belong to no service can be claimed.
     let bitmap = |snapshot: &BTreeMap<String, Value>| snapshot["\"N#default\" \"RANGES\""]["bits"].clone();
     if bitmap(&after) != bitmap(&before) {
         return Err(about("the bitmap is not what it was"));
     }
 
-    // The second time it finds only what it must not touch; what is live can still be used.
+    // The second run finds only what it must not touch; live items can still be used.
     let again = registry.reconcile(&call()).await.unwrap();
     let Findings { allocations_out_of_range, unreadable_items, .. } = ruin.expected;
     let counted = Findings { items: again.items, allocations_out_of_range, unreadable_items, ..expected };
@@ -313,7 +313,8 @@ async fn damage_and_repair(seed: u64) -> Result<usize, String> {
         }
         registry.release(&call(), &service, &named).await.unwrap();
     }
-    // A service without damage of its own may go; one with allocations out of its range too, they are not in it.
+    // A service without damage of its own can be deleted; one with allocations out of its range too, since they are not
+    // in it.
     for service in &ruin.services {
         let id = ServiceId::new(Namespace::default(), service.as_str().try_into().unwrap());
         match registry.delete_service(&call(), &id, &IfMatch::Always).await {

@@ -1,4 +1,4 @@
-//! What callers do, and what they are answered.
+//! The actions of callers, and their answers.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use super::linearize::Stamp;
 use super::plan::{EPOCH, Plan};
 use super::slot::Claim;
 
-/// What a caller does.
+/// An action of a caller.
 #[derive(Clone, Debug)]
 pub enum Act {
     Offer {
@@ -35,7 +35,7 @@ pub enum Act {
     Look(&'static str),
 }
 
-/// What it was answered.
+/// The answer to an action.
 #[derive(Clone, Debug)]
 pub enum Answer {
     Offered {
@@ -55,13 +55,13 @@ pub enum Answer {
     Service,
     Reconciled(Findings),
     Refused(Error),
-    /// The table did not say, in time or at all.
+    /// The table did not respond, in time or at all.
     Unknown(#[allow(dead_code, reason = "for who reads a failure")] String),
-    /// The caller was not there any more.
+    /// The caller had stopped.
     Stopped,
 }
 
-/// One operation as it went.
+/// One operation with its answer.
 #[derive(Clone, Debug)]
 pub struct Event {
     pub act: Act,
@@ -71,19 +71,19 @@ pub struct Event {
     pub ended: Stamp,
     pub answer: Answer,
     pub doubt: bool,
-    /// When the first and the last of its writes were sent that were done, or may have been.
+    /// When the first and the last of its writes were sent that were executed, or may have been.
     pub sent: Option<(i64, i64)>,
 }
 
 impl Event {
-    /// Whether nobody knows what became of it.
+    /// Whether its outcome is ambiguous.
     pub fn is_open(&self) -> bool {
         matches!(self.answer, Answer::Unknown(_) | Answer::Stopped)
             || matches!(self.answer, Answer::Refused(Error::ServiceClosing { .. }))
     }
 }
 
-/// A history in words.
+/// Describes a history in words.
 pub fn tell(plan: &Plan, claims: &[Claim], events: &[Event]) -> String {
     let mut events = events.to_vec();
     events.sort_by_key(|event| event.began);

@@ -1,4 +1,4 @@
-//! What no table may look like, at no moment and by nobody's clock; looked at after every write.
+//! Invariants of the table that hold at every moment, for every clock; checked after every write.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -8,7 +8,7 @@ use portmaster_local::perform;
 use portmaster_testkit::{Faulty, TABLE, keys};
 use serde_json::{Value, json};
 
-/// Looks at a table. Clones share what they know.
+/// Checks a table. Clones share what they know.
 #[derive(Clone, Debug)]
 pub struct Invariants {
     network: Faulty,
@@ -17,13 +17,13 @@ pub struct Invariants {
 
 #[derive(Debug, Default)]
 struct Seen {
-    /// Claims that somebody was told of: secret, service, port.
+    /// Claims that were returned to a caller: secret, service, port.
     told: Vec<(String, String, u16)>,
     violations: Vec<String>,
 }
 
 impl Invariants {
-    /// From now on, every write to this table is looked at.
+    /// Checks this table after every write from now on.
     pub fn of(network: &Faulty) -> Self {
         let seen = Arc::<Mutex<Seen>>::default();
         let watching = Arc::clone(&seen);
@@ -31,21 +31,21 @@ impl Invariants {
         Self { network: network.clone(), seen }
     }
 
-    /// A claim that somebody was told of. From now on its service must cover it, as long as it is there.
+    /// Notes a claim that was returned to a caller. From now on its service must cover it, as long as the claim exists.
     pub fn told(&self, secret: String, service: &str, port: u16) {
         let mut seen = self.seen.lock().unwrap();
         seen.told.push((secret, service.to_owned(), port));
         seen.look_at_services(&self.network.database());
     }
 
-    /// What no table may ever look like, and did.
+    /// Returns the violations so far.
     pub fn violations(&self) -> Vec<String> {
         self.seen.lock().unwrap().violations.clone()
     }
 }
 
 impl Seen {
-    /// After every write: what no table may look like, at no moment and by nobody's clock.
+    /// Checks the table after a write, independently of any clock.
     fn look(&mut self, database: &Database, body: &[u8]) {
         let written = keys(body);
         if written.iter().any(|(pk, _)| pk.ends_with("#PORT")) {
@@ -54,7 +54,8 @@ impl Seen {
                 let holder = (item["service"]["S"].to_string(), item["name"]["S"].to_string());
                 let port = item["sk"]["S"].to_string();
                 if let Some(other) = names.insert(holder.clone(), port.clone()) {
-                    // Who takes a name over removes or overwrites its last claim in the same transaction.
+                    // A claim that takes a name over removes or overwrites the name's last claim in the same
+                    // transaction.
                     self.violations.push(format!("P2: {holder:?} has the Port items {other} and {port} at once"));
                 }
             }
@@ -64,7 +65,8 @@ impl Seen {
         }
     }
 
-    /// P3 and P4: ranges do not overlap, and what somebody was told of, and is there still, lies in its service's range.
+    /// P3 and P4: ranges do not overlap, and a claim that was returned to a caller, and still exists, lies in its
+    /// service's range.
     fn look_at_services(&mut self, database: &Database) {
         let mut ranges: HashMap<String, (u16, u16)> = HashMap::new();
         for item in partition(database, "N#default") {

@@ -1,14 +1,15 @@
-//! Whether a history is linearizable: whether its operations can be put into one order that each caller could have seen,
-//! in which every answer is the one that the object would have given.
+//! Whether a history is linearizable: whether its operations can be put into one order that each caller could have
+//! seen, in which the object would have given every answer.
 //!
 //! This is the search of Wing and Gong (1993) with Lowe's memory (*Testing for linearizability*, 2017): put first any
 //! operation that began before every unplaced one ended, see whether the object could have answered so, go on from
 //! there; and never go on twice from the same set of placed operations and the same state. With at most 128 operations
-//! the set is a number. It is exact: it gives up only where every order has been tried.
+//! the set is a number. The search is exact: it gives up only after every order has been tried.
 //!
-//! The testers that exist (stateright's, todc's) want the object to give *the* answer to an operation. Ours may do one of
-//! several things (an expiry, a caller that was never answered), and an operation without an answer may have any effect
-//! it could have had, at any time after it began, or none. So here the object says what may follow, which is a list.
+//! The testers that exist (stateright's, todc's) want the object to give *the* answer to an operation. Ours may do one
+//! of several things (an expiry, a caller that was never answered), and an operation without an answer may have any
+//! effect it could have had, at any time after it began, or none. So here the object returns a list of the states that
+//! may follow.
 
 use std::collections::HashSet;
 use std::fmt::Debug;
@@ -33,7 +34,7 @@ pub struct Stamp {
     pub millis: i64,
 }
 
-/// What the search knows of the moment at which an operation took effect.
+/// The search's knowledge of the moment at which an operation took effect.
 #[derive(Clone, Copy, Debug)]
 pub struct Window {
     pub earliest: i64,
@@ -51,7 +52,7 @@ pub trait Object {
     fn after(&self, state: &Self::State, entry: &Entry<Self::Op>, window: Window) -> Vec<Self::State>;
 }
 
-/// The longest beginning of an order that was found, where there is no whole one, and the states it could have led to.
+/// If there is no whole order: the longest beginning of one that was found, and the states it could have led to.
 pub type Stuck<State> = (Vec<usize>, State);
 
 struct Search<'a, O: Object> {
@@ -72,7 +73,7 @@ pub fn linearize<O: Object>(object: &O, entries: &[Entry<O::Op>]) -> Result<(), 
 }
 
 impl<O: Object> Search<'_, O> {
-    /// From these placed operations and this state; `latest` is the latest beginning among the placed.
+    /// Searches on from these placed operations and this state; `latest` is the latest beginning among the placed.
     fn go_on(&mut self, placed: u128, state: &O::State, latest: Stamp) -> bool {
         let left = || (0..self.entries.len()).filter(|i| placed & (1 << i) == 0);
         let Some(first_end) = left().filter(|i| self.entries[*i].certain).filter_map(|i| self.entries[i].ended).min()
@@ -85,7 +86,7 @@ impl<O: Object> Search<'_, O> {
         for i in left().collect::<Vec<_>>() {
             let entry = &self.entries[i];
             let end = entry.ended.map_or(first_end, |end| end.min(first_end));
-            // Another has ended before it began; or, if it need not have happened, it is too late for that.
+            // Another has ended before it began; or it need not have happened, and it is too late for that.
             if entry.began > first_end || entry.ended.is_some_and(|end| end < latest) {
                 continue;
             }

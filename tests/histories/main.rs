@@ -1,8 +1,8 @@
-//! Random histories of many callers under faults, each held against a registry that does one thing at a time; and
-//! tables damaged at random, which the reconciler must repair without touching what is live.
+//! Random histories of many callers under faults, each compared with a registry that does one thing at a time; and
+//! tables damaged at random, which the reconciler must repair without touching live items.
 //!
-//! `PORTMASTER_HISTORIES=20000` plays so many; `PORTMASTER_SEED=7` plays that one alone, which is how a failure is
-//! repeated; both, so many from there.
+//! `PORTMASTER_HISTORIES=20000` plays so many; `PORTMASTER_SEED=7` plays that one alone, to repeat a failure; with
+//! both, so many are played from that seed on.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub)]
 
@@ -26,7 +26,7 @@ use portmaster_registry::{Error, NewService, PortOrName};
 use portmaster_testkit::{Fault, Faulty};
 use run::Figures;
 
-/// How many histories are played where nothing is said.
+/// How many histories are played by default.
 const HISTORIES: u64 = 2_000;
 
 fn call() -> Call {
@@ -38,8 +38,8 @@ fn number(variable: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{variable} must be a number, and is {text:?}")))
 }
 
-/// P1, P2, P5, P6, P7, P8, P9, P11, P16: whatever goes wrong on the way, each port, name and key answers as if one thing
-/// happened at a time; and afterwards nothing is held that nobody was told of.
+/// P1, P2, P5, P6, P7, P8, P9, P11, P16: whatever goes wrong on the way, each port, name and key answers as if one
+/// thing happened at a time; and afterwards no claim is held that was not returned to a caller.
 #[test]
 fn every_history_is_one_that_a_plain_registry_could_have() {
     let (mut figures, started) = (Figures::default(), Instant::now());
@@ -48,7 +48,7 @@ fn every_history_is_one_that_a_plain_registry_could_have() {
     println!("{figures:?}, {:.1} s", started.elapsed().as_secs_f64());
 }
 
-/// P16: whatever is damaged, the reconciler repairs what it says it repairs, and touches nothing live.
+/// P16: whatever is damaged, the reconciler repairs what it should repair, and touches nothing live.
 #[test]
 fn every_damaged_table_is_repaired_and_nothing_live_is_touched() {
     let tables = number("PORTMASTER_HISTORIES").unwrap_or(HISTORIES) / 20;
@@ -91,7 +91,8 @@ fn play<T: Send>(test: &str, count: u64, one: impl Fn(u64) -> Result<T, String> 
     played
 }
 
-/// A seed is a history: played again, it is the same to the last request. Otherwise a failure could not be looked at.
+/// A seed determines a history: played again, it is the same to the last request. Otherwise a failure could not be
+/// examined.
 #[test]
 fn a_seed_repeats_its_history() {
     for seed in 0..20 {
@@ -100,9 +101,9 @@ fn a_seed_repeats_its_history() {
     }
 }
 
-/// P7: a release that arrives late hits nothing that began since. By name, found by a history: sent again because its
-/// first copy was answered with an error, it finds an offer and says "no such port"; the offer is accepted, and only then
-/// does the first copy arrive.
+/// P7: a release that arrives late affects nothing that began since. By name, found by a history: sent again because
+/// its first copy was answered with an error, it finds an offer and answers "no such port"; the offer is accepted, and
+/// only then does the first copy arrive.
 #[test]
 fn a_late_release_does_not_hit_what_was_accepted_since() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
@@ -125,7 +126,7 @@ fn a_late_release_does_not_hit_what_was_accepted_since() {
         let found = slow.get_port(&call(), &service, &name).await;
         assert_eq!(found.unwrap().port, holding.claim.port);
         slow.release(&call(), &service, &name).await.unwrap();
-        // By port, one that arrives late does not hit the next holder's.
+        // By port, one that arrives late does not affect the next holder's allocation.
         let port = PortOrName::Port(holding.claim.port);
         let holding = slow.offer(&call(), &service, &instance, None).await.unwrap().holding;
         slow.accept(&call(), &service, holding.secret).await.unwrap();
@@ -139,7 +140,7 @@ fn a_late_release_does_not_hit_what_was_accepted_since() {
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert_eq!(slow.find_port(&call(), &service.namespace, holding.claim.port).await.unwrap().name, next);
         slow.release(&call(), &service, &port).await.unwrap();
-        // One that a faster clock accepted, a minute from now, is released all the same.
+        // An allocation that a faster clock accepted, a minute from now, is released nevertheless.
         let holding = slow.offer(&call(), &service, &instance, None).await.unwrap().holding;
         fast.accept(&call(), &service, holding.secret).await.unwrap();
         slow.release(&call(), &service, &name).await.unwrap();

@@ -1,4 +1,4 @@
-//! What differs from history to history, drawn from its seed.
+//! The parameters that differ from history to history, drawn from its seed.
 
 use std::ops::Range;
 
@@ -6,14 +6,14 @@ use portmaster_domain::Strategy;
 use rand::RngExt as _;
 use rand::rngs::SmallRng;
 
-/// When a history begins, in milliseconds since the epoch; of no importance.
+/// When a history begins, in milliseconds since the epoch; the value does not matter.
 pub const EPOCH: i64 = 1_800_000_000_000;
 
 /// The service that never changes, and those that do. Their ranges may meet.
 pub const STILL: &str = "still";
 pub const MOVING: [&str; 2] = ["moving", "rival"];
 
-/// What differs from history to history.
+/// The parameters that differ from history to history.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub processes: Vec<i64>,
@@ -27,7 +27,7 @@ pub struct Plan {
     pub stops: u32,
     /// How long a call may take, in milliseconds.
     pub deadline: u64,
-    /// How often in a hundred a caller waits for a while, and not for an instant, before what it does next.
+    /// How often in a hundred a caller waits for a while, and not for an instant, before its next action.
     pub leisure: usize,
     pub strategy: Strategy,
     pub moving: bool,

@@ -1,4 +1,4 @@
-//! A history, projected on every port, name and key: for each there must be an order that explains its answers.
+//! Projects a history on every port, name and key: for each there must be an order that explains its answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -13,7 +13,7 @@ use super::slot::{Asked, Claim, Ghost, Op, Slot};
 
 type Slots = BTreeMap<Place, Vec<Entry<Asked>>>;
 
-/// What was played, and its claims with the time from which each may have been accepted.
+/// The history, and its claims with the time from which each may have been accepted.
 pub struct Projection<'a> {
     plan: &'a Plan,
     events: &'a [Event],
@@ -35,7 +35,7 @@ impl<'a> Projection<'a> {
         Self { plan, events, claims }
     }
 
-    /// Looks for an order for each place; gives how many there are.
+    /// Looks for an order for each place; returns how many places there are.
     pub fn orders(&self) -> Result<usize, String> {
         let (ghosts, slots) = (self.ghosts(), self.slots());
         for (place, entries) in &slots {
@@ -66,14 +66,14 @@ impl<'a> Projection<'a> {
         Ok(slots.len())
     }
 
-    /// What every place has seen.
+    /// Returns what was asked of every place, and answered.
     fn slots(&self) -> Slots {
         let mut slots = Slots::new();
         for (of, event) in self.events.iter().enumerate() {
             let skew = self.plan.processes[event.process];
             for Says { about, op, certain } in says(event, skew, self.plan.still()) {
                 let op = Asked { of, op, skew, doubt: event.doubt, sent: event.sent.map(|(first, _)| first) };
-                // What need not have happened may, where it was never answered, at any time afterwards.
+                // An operation that need not have happened, and was never answered, may happen at any time afterwards.
                 let ended = (certain || !event.is_open()).then_some(event.ended);
                 let entry = Entry { began: event.began, ended, certain, op };
                 for place in self.about(about) {
@@ -93,14 +93,14 @@ impl<'a> Projection<'a> {
         }
     }
 
-    /// A claim is on three places at once. Its key is that of whoever was shown it.
+    /// A claim is in three places at once. Its key is that of the request that it was returned to.
     fn places(&self, claim: usize) -> Vec<Place> {
         let Claim { service, name, port, .. } = &self.claims[claim];
         let key = self.key_of(claim).map(Place::Key);
         [Place::Port(*port), Place::Name(service, name.clone())].into_iter().chain(key).collect()
     }
 
-    /// All places of the claims that a release may have ended, but the one that it asked for.
+    /// Returns all places of the claims that a release may have ended, except the one that it asked for.
     fn others(&self, service: &'static str, wanted: &Wanted) -> Vec<Place> {
         let is_meant = |claim: &Claim| match wanted {
             Wanted::Port(port) => claim.port == *port,
@@ -112,7 +112,7 @@ impl<'a> Projection<'a> {
         places.into_iter().collect()
     }
 
-    /// Offers that may have made a claim that nobody was told of.
+    /// Returns the offers that may have made a claim that was not returned to any caller.
     fn ghosts(&self) -> Vec<(Ghost, Option<String>)> {
         let offers = self.events.iter().enumerate().filter_map(|(of, event)| match &event.act {
             Act::Offer { service, name, key } => Some((of, event, *service, name, key)),
@@ -120,9 +120,9 @@ impl<'a> Projection<'a> {
         });
         offers
             .map(|(of, event, service, name, key)| {
-                // Answered, nothing of it is left, unless a copy of its claim is still on its way. But where a range
-                // changes, a claim may be made and taken back on the way to any answer, and a withdrawal under an answer
-                // of 404 is not waited for.
+                // If it was answered, nothing of it is left, unless a copy of its claim is still in flight. But where a
+                // range changes, a claim may be made and withdrawn on the way to any answer, and an answer of 404 does
+                // not wait for the withdrawal.
                 let leaves = event.is_open()
                     || event.doubt
                     || (service != STILL && matches!(event.answer, Answer::Refused(Error::ServiceNotFound { .. })));
@@ -141,7 +141,7 @@ impl<'a> Projection<'a> {
             .collect()
     }
 
-    /// The key under which somebody was shown a claim.
+    /// Returns the key of a request that a claim was returned to.
     fn key_of(&self, claim: usize) -> Option<String> {
         self.events.iter().find_map(|event| match (&event.act, &event.answer) {
             (Act::Offer { key, .. }, Answer::Offered { claim: shown, .. }) if *shown == claim => key.clone(),
@@ -149,8 +149,8 @@ impl<'a> Projection<'a> {
         })
     }
 
-    /// Each claim was made once: by the one that was told of it first-hand, or, where that one was never answered, by
-    /// any that was sent with its key; and before anybody was shown it.
+    /// Each claim was made once: by the request whose first-hand answer it was, or, if that one was never answered, by
+    /// any that was sent with its key; and before any request was answered with it.
     fn project_claims(&self, slots: &mut Slots) {
         let events = self.events;
         for (number, claim) in self.claims.iter().enumerate() {

@@ -1,5 +1,6 @@
-//! One random history: some processes with memories and clocks of their own, over one table, and many callers who want
-//! ports of them, while everything goes wrong that may. In one thread and in virtual time, so that a seed repeats it.
+//! One random history: some processes with memories and clocks of their own, over one table, and many callers that want
+//! ports of them, while everything goes wrong that may. It runs in one thread and in virtual time, so a seed repeats
+//! it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
@@ -55,9 +56,9 @@ impl Figures {
     }
 }
 
-/// One history; an error in words where something is wrong with it.
+/// Runs one history; the error describes what is wrong with it.
 pub fn run(seed: u64) -> Result<Figures, String> {
-    // What the backoff draws from.
+    // The generator of the backoff.
     fastrand::seed(seed);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
@@ -114,7 +115,7 @@ impl History {
         Rc::new(history)
     }
 
-    /// A process that remembers nothing.
+    /// Starts a process that remembers nothing.
     fn process(&self, number: usize) -> Registry {
         let (skew, started) = (self.plan.processes[number], self.started);
         let now = move || Timestamp::from_millis(EPOCH + skew + millis_since(started));
@@ -156,7 +157,7 @@ impl History {
             }
         }))
         .await;
-        // What is late arrives; then everybody looks at everything.
+        // Late requests arrive; then every caller reads everything.
         self.network.set_percent(0);
         sleep(Duration::from_secs(20)).await;
         for process in 0..self.plan.processes.len() {
@@ -201,9 +202,10 @@ impl History {
         match self.draw(100) {
             0..24 => offer(None),
             24..36 => {
-                // One key for several names, where the clocks agree: else what is dead for who takes the key over may be
-                // live for its holder, and the key has two for a while. And none for a service whose range changes: the
-                // design names the history in which its maker takes a keyed claim back that somebody was told of.
+                // One key for several names, if the clocks agree: otherwise a claim that is dead for the request that
+                // takes the key over may be live for its holder, and the key has two for a while. And none for a
+                // service whose range changes: the design names the history in which its maker withdraws a keyed claim
+                // that was returned to another caller.
                 let shared = self.draw(4) == 0 && !self.plan.is_skewed();
                 let key = if shared { "all".to_owned() } else { name.clone() };
                 offer((service == STILL).then_some(key))
@@ -255,7 +257,7 @@ impl History {
         }
         let ended = self.stamp();
         if let Answer::Reconciled(found) = &answer {
-            // A mark counts as left behind for a clock that is minutes ahead; nothing else may be there.
+            // A mark is abandoned for a clock that is minutes ahead; nothing else may be found.
             let found = Findings { abandoned_marks: 0, ..*found };
             if !found.is_healthy() {
                 self.wrong.borrow_mut().push(format!("P16: the reconciler found {found:?}"));
@@ -362,7 +364,7 @@ impl History {
         }
     }
 
-    /// A claim whose secret somebody was told; the same secret is the same claim in every particular (P8).
+    /// Registers a claim whose secret was returned; the same secret is the same claim in every particular (P8).
     fn know(&self, service: &'static str, name: &str, holding: &portmaster_domain::Holding) -> usize {
         let claim = Claim {
             secret: holding.secret.expose(),
@@ -399,7 +401,7 @@ impl History {
         Ok(Answer::List(items))
     }
 
-    /// What DynamoDB's TTL does, by its own clock, at some time or other.
+    /// Deletes expired items as DynamoDB's TTL does, by its own clock, at some time or other.
     fn expire(&self) {
         let now = (EPOCH + millis_since(self.started)) / 1000;
         for item in self.network.items(TABLE) {
@@ -434,8 +436,8 @@ impl History {
         })
     }
 
-    /// When every offer is over by every clock: nothing is held but what was accepted, and the reconciler finds nothing
-    /// but what expired, and leaves nothing but what is live (P6, P7, P16).
+    /// Checks the table when every offer is over by every clock: only accepted claims are held, and the reconciler
+    /// finds only what expired, and leaves only what is live (P6, P7, P16).
     async fn afterwards(self: &Rc<Self>) {
         let fail = |what: String| self.wrong.borrow_mut().push(what);
         sleep(Duration::from_secs(3 * 3600)).await;
@@ -448,7 +450,7 @@ impl History {
                 Err(error) => fail(format!("{name}: {error}")),
             }
         }
-        // Who stopped under a mark has left it.
+        // A caller that stopped under a mark has left the mark behind.
         let is_change =
             |event: &&Event| matches!(event.act, Act::Put(..) | Act::Delete(_) | Act::Describe(_)) && event.is_open();
         let marks = self.events.borrow().iter().filter(is_change).count() as u64;
@@ -496,7 +498,7 @@ fn instance(number: u8) -> String {
     format!("web-{number}")
 }
 
-/// A process of its own, with a clock so far ahead, on a table that a network leads to.
+/// Starts a process of its own, with a clock so far ahead, on the table that a network leads to.
 pub async fn registry(network: &Faulty, skew: i64) -> Registry {
     let started = Instant::now();
     let now = move || Timestamp::from_millis(EPOCH + skew + millis_since(started));

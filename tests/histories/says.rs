@@ -1,5 +1,5 @@
-//! What an answer says of a port, a name or a key: a table, which knows nothing of the history that the operation is part
-//! of. (Where an offer made its claim follows from who was told of it, and is in `project.rs`.)
+//! The meaning of an answer for a port, a name or a key: a table, independent of the history that the operation is part
+//! of. (When an offer made its claim follows from the requests that were answered with it, and is in `project.rs`.)
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -10,7 +10,7 @@ use super::event::{Act, Answer, Event};
 use super::plan::STILL;
 use super::slot::{Accepted, Op, Rejected, Released};
 
-/// What at most one live claim can have.
+/// A thing that at most one live claim can have.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
     Port(u16),
@@ -18,17 +18,17 @@ pub enum Place {
     Key(String),
 }
 
-/// Of which places something is said.
+/// The places that a statement is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum About {
     Place(Place),
-    /// Its port, its name, and the key of whoever was shown it.
+    /// Its port, its name, and the key of the request that it was returned to.
     Claim(usize),
-    /// The other places of what a release may have ended: of this service's claims at a port, or of a name.
+    /// The other places of the claims that a release may have ended: of this service's claims at a port, or of a name.
     Released(&'static str, Wanted),
 }
 
-/// What a release asked for.
+/// The argument of a release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wanted {
     Port(u16),
@@ -45,7 +45,7 @@ impl Wanted {
     }
 }
 
-/// Something that is said.
+/// A statement about some places.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Says {
     pub about: About,
@@ -62,8 +62,8 @@ fn perhaps(about: About, op: Op) -> Says {
     Says { about, op, certain: false }
 }
 
-/// What an operation says, by its answer and by what is in doubt. `skew` is how far ahead its clock was, `still` the ports
-/// of the service that never changes.
+/// Returns the statements of an operation, by its answer and by which outcomes are ambiguous. `skew` is how far ahead
+/// its clock was, `still` the ports of the service that never changes.
 pub fn says(event: &Event, skew: i64, still: Range<u16>) -> Vec<Says> {
     match &event.act {
         Act::Accept(claim) => accept(*claim, event),
@@ -87,7 +87,7 @@ pub fn says(event: &Event, skew: i64, still: Range<u16>) -> Vec<Says> {
             Op::Allocation(Some(service), name.map(|name| (name.to_owned(), port)))
         }),
         Act::Offer { service, name, key } => offer(service, name, key.as_deref(), still, &event.answer),
-        // Services are looked at by the invariants.
+        // The invariants check services.
         Act::Create(..) | Act::Put(..) | Act::Describe(_) | Act::Delete(_) | Act::Look(_) => Vec::new(),
         Act::Reconcile | Act::Expire => Vec::new(),
     }
@@ -124,7 +124,8 @@ fn reject(claim: usize, event: &Event) -> Vec<Says> {
     said
 }
 
-/// It is answered for its own place. On the other places of what it may have released, it may have happened.
+/// The answer is about the release's own place. On the other places of the claims that it may have released, it may
+/// have happened.
 fn release(service: &'static str, wanted: Wanted, event: &Event, skew: i64) -> Vec<Says> {
     let answer = match &event.answer {
         Answer::Done => Some(Released::Done),
@@ -160,7 +161,7 @@ fn allocation(place: Place, service: Option<&'static str>, answer: &Answer) -> V
     vec![certainly(About::Place(place), Op::Allocation(service, found))]
 }
 
-/// A list is a look at each port. Of a service whose range changes, it says nothing of what is not in it.
+/// A list is a read of each port. If the service's range changes, it states nothing about ports that are not in it.
 fn list(service: &str, still: Range<u16>, answer: &Answer, op: impl Fn(u16, Option<&str>) -> Op) -> Vec<Says> {
     let Answer::List(items) = answer else { return Vec::new() };
     let range = if service == STILL { still } else { 0..0 };
@@ -202,7 +203,8 @@ mod tests {
         Event { act, process: 0, began: Stamp::default(), ended: Stamp::default(), answer, doubt, sent }
     }
 
-    /// What an operation says, in short: the places, what happened, and a question mark where it need not have.
+    /// The statements of an operation, in short: the places, what happened, and a question mark if it need not have
+    /// happened.
     fn said(act: Act, answer: Answer, doubt: bool, sent: Option<(i64, i64)>) -> Vec<String> {
         let said = says(&event(act, answer, doubt, sent), AHEAD, 5000..5002);
         said.iter()
@@ -237,7 +239,7 @@ mod tests {
         let port = Port::new(5000).unwrap();
         for (answer, doubt, expected) in [
             (Answer::Accepted { first: true }, false, &["Claim(3): Accept(3, First)"][..]),
-            // It is done, and once: whatever was in doubt on the way was this.
+            // It is done, and once: the write whose outcome was ambiguous was this one.
             (Answer::Accepted { first: true }, true, &["Claim(3): Accept(3, First)"]),
             (Answer::Accepted { first: false }, false, &["Claim(3): Accept(3, Again)"]),
             (Answer::Accepted { first: false }, true, &["Claim(3): Accept(3, Again)", "Claim(3): Accept(3, Perhaps)?"]),

@@ -1,20 +1,20 @@
-//! The reference: what a registry that does one thing at a time would have answered.
+//! The reference: the answers of a registry that does one thing at a time.
 //!
-//! A *slot* is what at most one live claim can have: a port, an instance's name, or an idempotency key. It is free, or
-//! somebody's claim has it, offered or accepted. Every operation of a history is projected on the slots that it is
-//! about, and the answers that each slot has seen must be linearizable. (Linearizability is local: what holds for each
-//! object holds for all of them together. The operations that look at many ports, lists and `range-exhausted`, promise
-//! nothing of one moment for all, so they are one look at each port.)
+//! A *slot* is a thing that at most one live claim can have: a port, an instance's name, or an idempotency key. It is
+//! free, or a claim has it, offered or accepted. Every operation of a history is projected on the slots that it is
+//! about, and the answers of each slot must be linearizable. (Linearizability is local: what holds for each object
+//! holds for all of them together. The operations that look at many ports, lists and `range-exhausted`, promise nothing
+//! of one moment for all, so they are one look at each port.)
 //!
-//! What it leaves open, because the registry does:
-//! - An offer that is past its expiry by *some* clock may be gone; by the clock of whoever asks, it must look so.
-//! - An operation without an answer, or whose write was in doubt and that was refused in the end, may have had its
-//!   effect. An offer without an answer may have made a claim that nobody was told of (a *ghost*), which may be in the
+//! The reference leaves open whatever the registry leaves open:
+//! - An offer that is past its expiry by *some* clock may be gone; by the clock of the caller, it must look so.
+//! - An operation without an answer, or one that was refused after an ambiguous write, may have had its effect. An
+//!   offer without an answer may have made a claim that was not returned to any caller (a *ghost*), which may be in the
 //!   way, but no longer than an offer lives.
 
 use super::linearize::{Entry, Object, Window};
 
-/// A claim whose secret somebody was told.
+/// A claim whose secret was returned to a caller.
 #[derive(Clone, Debug)]
 pub struct Claim {
     pub secret: String,
@@ -23,11 +23,11 @@ pub struct Claim {
     pub port: u16,
     /// In seconds.
     pub expires_at: i64,
-    /// When the first accept was sent that may have done it: the milliseconds, and what its clock showed.
+    /// When the first accept was sent that may have done it: the milliseconds, and the time of its clock.
     pub accepted_from: Option<(i64, i64)>,
 }
 
-/// An offer that may have made a claim of which nobody was told.
+/// An offer that may have made a claim that was not returned to any caller.
 #[derive(Clone, Debug)]
 pub struct Ghost {
     /// The operation's number.
@@ -35,34 +35,34 @@ pub struct Ghost {
     pub service: &'static str,
     pub name: String,
     pub from: i64,
-    /// Until when it may be there by which clock's time: the expiry of the last claim that it may have made.
+    /// Until when the claim may exist, by its clock's time: the expiry of the last claim that the offer may have made.
     pub until_clock: i64,
-    /// When it is certainly over, whatever its clock: where the operation was answered so that nothing is left.
+    /// When it is certainly over, whatever its clock: if the operation's answer implies that nothing is left.
     pub until: Option<i64>,
 }
 
-/// What was asked of a slot, and answered.
+/// An operation on a slot, and its answer.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Op {
     /// A claim was made.
     Claim(usize),
-    /// A claim was shown to who has its key.
+    /// A claim was returned to a request with its key.
     Shown(usize),
     Accept(usize, Accepted),
     Reject(usize, Rejected),
-    /// By port or by name: of this service, and where it goes by name, of this instance.
+    /// By port or by name: of this service, and if it goes by name, of this instance.
     Release(&'static str, Option<String>, Released),
     /// Of this service if one was asked for: the name that has it, as an allocation.
     Allocation(Option<&'static str>, Option<(String, u16)>),
     /// In a list of the service's offers: the name, if there is one.
     Offer(&'static str, Option<String>),
-    /// The offer of this secret is there, or is not.
+    /// The offer of this secret exists, or does not.
     Read(usize, bool),
-    /// It has no room: `range-exhausted`, as far as this port goes.
+    /// It has no room: `range-exhausted`, as far as this port is concerned.
     Taken(&'static str),
     /// `name-taken`: by a claim on that port.
     NameTaken(u16),
-    /// `idempotency-key-reused`, by who asked for this name.
+    /// `idempotency-key-reused`, for a request for this name.
     KeyReused(String),
 }
 
@@ -72,7 +72,7 @@ pub enum Accepted {
     Again,
     NotFound,
     Expired,
-    /// Not an answer: what an accept may have done that was not answered, or was in doubt.
+    /// Not an answer: the possible effect of an accept that was not answered, or whose outcome was ambiguous.
     Perhaps,
 }
 
@@ -92,7 +92,7 @@ pub enum Released {
     Perhaps(i64, i64),
 }
 
-/// What is projected: the operation, who did it, and whether a write of it was in doubt.
+/// The projected operation, its number, and whether the outcome of one of its writes was ambiguous.
 #[derive(Clone, Debug)]
 pub struct Asked {
     pub of: usize,
@@ -107,13 +107,13 @@ pub struct Asked {
 /// A port, a name, or a key.
 pub struct Slot<'a> {
     pub claims: &'a [Claim],
-    /// Those that can be here.
+    /// The ghosts that can be here.
     pub ghosts: Vec<&'a Ghost>,
     /// How far ahead the fastest clock is.
     pub fastest: i64,
 }
 
-/// Free, or whose it is and whether it was accepted.
+/// Free, or the claim that has it and whether that was accepted.
 type State = Option<(usize, bool)>;
 
 impl Slot<'_> {
@@ -121,8 +121,8 @@ impl Slot<'_> {
         self.claims[claim].expires_at <= clock.div_euclid(1000)
     }
 
-    /// Whether a claim that nobody was told of may be here, by the clock of who asks: of this service and name, where they
-    /// are known, and not of the operation that asks.
+    /// Whether a claim that was not returned to any caller may be here, by the clock of the request: of this service
+    /// and name, if they are known, and not of the operation that asks.
     fn haunted(&self, asked: &Asked, service: Option<&str>, name: Option<&str>, window: Window) -> bool {
         self.ghosts.iter().any(|ghost| {
             ghost.of != asked.of
@@ -137,9 +137,9 @@ impl Slot<'_> {
     fn follows(&self, state: State, entry: &Entry<Asked>, window: Window) -> Vec<State> {
         let asked = &entry.op;
         let same = |holds: bool| if holds { vec![state] } else { vec![] };
-        // Its clock is read whenever it is sent, so it is one of these times, or a later one.
+        // Its clock is read whenever it is sent, so it shows one of these times, or a later one.
         let in_time = |claim| asked.sent.is_some_and(|sent| !self.expired(claim, sent + asked.skew));
-        // By its own clock a claim has surely expired, or has perhaps.
+        // By the request's own clock a claim has certainly expired, or may have.
         let surely = |claim| self.expired(claim, window.earliest + asked.skew);
         let perhaps = |claim| self.expired(claim, window.latest + asked.skew);
         match &asked.op {
@@ -156,7 +156,7 @@ impl Slot<'_> {
                 let can = is(false) && in_time(*claim);
                 match answer {
                     Accepted::First | Accepted::Perhaps if can => vec![Some((*claim, true))],
-                    // It has been sent before, and finds that it is done: by itself, in all likelihood.
+                    // It has been sent before, and finds the claim accepted: by itself, in all likelihood.
                     Accepted::First => same(asked.doubt && is(true)),
                     Accepted::Perhaps => vec![],
                     Accepted::Again => same(is(true)),
@@ -187,7 +187,7 @@ impl Slot<'_> {
                     (Released::Done, Some(_)) => vec![None],
                     (Released::Done, None) => same(asked.doubt),
                     (Released::NotFound, held) => same(held.is_none()),
-                    // One that arrives late must not hit an allocation whose accept was sent after it.
+                    // One that arrives late must not affect an allocation whose accept was sent after it.
                     (Released::Perhaps(sent_until, clock), Some(claim)) => {
                         let from = self.claims[claim].accepted_from;
                         let meant = from.is_some_and(|(millis, shown)| millis <= *sent_until || shown <= *clock);
@@ -245,7 +245,7 @@ impl Object for Slot<'_> {
 
     fn after(&self, state: &State, entry: &Entry<Asked>, window: Window) -> Vec<State> {
         let mut next = self.follows(*state, entry, window);
-        // An offer that is over by some clock may have been removed, or written over, before this.
+        // An offer that is over by some clock may have been removed, or overwritten, before this.
         if let Some((claim, false)) = state
             && self.expired(*claim, window.latest + self.fastest)
         {

@@ -8,7 +8,7 @@ use crate::process::Process;
 use crate::wire::{exchange, status};
 use portmaster_testkit::{Caller, embedded_or_skip};
 
-/// Sends a request as it stands; gives status and body.
+/// Sends a request as it stands; returns status and body.
 async fn send(api: &Caller, head: &str, body: &str) -> (u16, Value) {
     let address = api.url.strip_prefix("http://").unwrap();
     let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
@@ -29,14 +29,14 @@ async fn another_sites_page_can_do_nothing() {
     let process = Process::start(&["--in-memory", "--allow-host", "ports.example.com"]).await;
     let api = &process.api;
     for (headers, expected, kind) in [
-        // The forms that a page may send without asking first.
+        // The content types that a page may send without a preflight.
         ("Host: ADDRESS\r\nOrigin: http://evil.example", 403, "cross-origin"),
         ("Host: ADDRESS\r\nOrigin: http://evil.example\r\nContent-Type: text/plain", 403, "cross-origin"),
         ("Host: ADDRESS\r\nOrigin: http://evil.example\r\nContent-Type: application/json", 403, "cross-origin"),
         ("Host: ADDRESS\r\nOrigin: null", 403, "cross-origin"),
         ("Host: ADDRESS\r\nOrigin: http://localhost:1", 403, "cross-origin"),
         ("Host: ADDRESS\r\nSec-Fetch-Site: cross-site", 403, "cross-origin"),
-        // A name of its own that leads here.
+        // A host name of the page's own that resolves to this server.
         ("Host: evil.example", 421, "misdirected-request"),
         (
             "Host: evil.example\r\nOrigin: http://evil.example\r\nContent-Type: application/json",
@@ -84,8 +84,8 @@ async fn other_programs_call_as_before() {
         ("/v1/services", "Host: [::1]:8080"),
         ("http://localhost/v1/services", "Host: localhost"),
         ("/v1/services", "Host: Ports.Example.com"),
-        // Its own page, and one of a host that is allowed: behind a proxy that asks by another name than the browser
-        // did.
+        // Its own page, and one of a host that is allowed: behind a proxy whose requests have another host name than
+        // the browser's.
         ("/v1/services", "Host: ADDRESS\r\nOrigin: http://ADDRESS\r\nContent-Type: application/json"),
         ("/v1/services", "Host: ADDRESS\r\nOrigin: https://ports.example.com\r\nContent-Type: application/json"),
     ]
@@ -98,7 +98,7 @@ async fn other_programs_call_as_before() {
         assert_eq!(status, 201, "{target} {headers}: {answer}");
     }
     assert_eq!(send(&process.api, "GET /health HTTP/1.0", "").await.0, 200);
-    // A link in somebody's page.
+    // A link in a page of another site.
     let link = "GET /problems/name-taken HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: cross-site";
     assert_eq!(send(&process.api, link, "").await.0, 200);
 }
@@ -147,7 +147,7 @@ async fn paths_that_can_be_read_in_two_ways_are_not_found() {
     assert!(well && refused == 16, "{refused} {log}");
 }
 
-/// Who has which port is in the line, as far as it is known on one machine.
+/// The line names the holder of a port, as far as it is known on one machine.
 #[tokio::test]
 async fn a_line_says_which_port_and_which_instance() {
     if !embedded_or_skip("a_line_says_which_port_and_which_instance") {

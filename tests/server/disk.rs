@@ -1,4 +1,5 @@
-//! A disk that cannot be written: the server says so at once, keeps what it has told, and goes on when there is room.
+//! A disk that cannot be written: the server reports it at once, keeps what it has acknowledged, and goes on when there
+//! is room.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -10,14 +11,14 @@ use tokio::time::sleep;
 use crate::process::Process;
 use portmaster_testkit::{Answer, Caller};
 
-/// The local server, started by a shell that prepares something first: `$0` is the server, `$@` its arguments.
+/// Starts the local server from a shell that prepares something first: `$0` is the server, `$@` its arguments.
 fn prepared(mut shell: Command, preparation: &str, data: &Path) -> Command {
     shell.args(["-c", &format!("{preparation} && exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_portmasterd")]);
     shell.args(["--listen", "127.0.0.1:0", "--data", data.to_str().unwrap()]);
     shell
 }
 
-/// Asks for offers until one is refused: how many were made, and the refusal, which comes at once.
+/// Asks for offers until one is refused. Returns how many were made, and the refusal, which comes at once.
 async fn offers_until_refused(api: &Caller, first: usize) -> (usize, Answer) {
     for number in first..first + 2_000 {
         let began = Instant::now();
@@ -30,7 +31,7 @@ async fn offers_until_refused(api: &Caller, first: usize) -> (usize, Answer) {
     panic!("the disk never was full");
 }
 
-/// Health, once it has this status; each look at it is answered at once.
+/// Polls health until it has this status; each poll is answered at once.
 async fn until(api: &Caller, status: u16) -> Answer {
     let began = Instant::now();
     loop {
@@ -45,16 +46,16 @@ async fn until(api: &Caller, status: u16) -> Answer {
     }
 }
 
-/// What follows once the disk cannot be written, for the reason that SQLite gives, and then can be again.
+/// Checks the behaviour while the disk cannot be written, for the reason that SQLite reports, and once it can be again.
 async fn is_told_and_survived(process: &Process, reason: &str, make_room: impl AsyncFnOnce()) {
     let api = &process.api;
     let (made, refused) = offers_until_refused(api, 0).await;
     let detail = refused.body["detail"].as_str().unwrap();
     assert!(detail.contains("disk") && detail.contains(reason), "{detail}");
-    // What health wrote a moment ago it remembers, for two seconds.
+    // Health remembers what it wrote a moment ago, for two seconds.
     let health = until(api, 503).await.expect_problem(503, "unavailable");
     assert!(health.body["detail"].as_str().unwrap().contains(reason), "{health:?}");
-    // Reading goes on, and shows what was told and nothing else.
+    // Reads still work, and show exactly what was acknowledged.
     assert_eq!(api.pages("/v1/services/django/offers").await.0.len(), made);
 
     make_room().await;
@@ -63,14 +64,14 @@ async fn is_told_and_survived(process: &Process, reason: &str, make_room: impl A
     assert_eq!(api.pages("/v1/services/django/offers").await.0.len(), made + 1);
 }
 
-/// The real thing, where this machine lets anybody mount a small file system of their own.
+/// A disk that is really full, on machines that let any user mount a small file system of their own.
 #[tokio::test]
 async fn a_full_disk_is_told_at_once_and_survived() {
     let folder = tempfile::tempdir().unwrap();
     let mount = format!("mount -t tmpfs -o size=2m none {}", folder.path().display());
     let allowed = std::process::Command::new("unshare").args(["-Urm", "sh", "-c", &mount]).output();
     if !allowed.is_ok_and(|output| output.status.success()) {
-        // Not `eprintln!`: the test harness would keep it to itself.
+        // Not `eprintln!`, which the test harness captures.
         let _ = writeln!(std::io::stderr(), "\nSKIPPED a_full_disk_is_told_at_once_and_survived: no tmpfs to be had");
         return;
     }
@@ -79,7 +80,7 @@ async fn a_full_disk_is_told_at_once_and_survived() {
     let process = Process::started_by(prepared(shell, &mount, folder.path())).await;
     process.api.service("django", 2000, 9999).await;
     process.api.get("/health").await.expect(200);
-    // Its file system as it sees it.
+    // Its file system as the process sees it.
     let ballast = format!("/proc/{}/root{}/ballast", process.id(), folder.path().display());
     let mut file = std::fs::File::create(&ballast).unwrap();
     while file.write_all(&[0; 4096]).is_ok() {}
@@ -88,11 +89,12 @@ async fn a_full_disk_is_told_at_once_and_survived() {
     assert!(process.stop("-TERM").await.0);
 }
 
-/// Another reason not to be able to write, which needs no privilege anywhere: files may only be so large (`ulimit -f`).
+/// Another reason why a disk cannot be written, which needs no privilege anywhere: a limit on the size of files
+/// (`ulimit -f`).
 #[tokio::test]
 async fn a_disk_that_takes_no_more_is_told_at_once_and_survived() {
     let folder = tempfile::tempdir().unwrap();
-    // A megabyte, in blocks of 512 bytes; and an error in place of a signal.
+    // A megabyte, in blocks of 512 bytes; writing beyond it is an error instead of a signal.
     let process =
         Process::started_by(prepared(Command::new("sh"), "ulimit -S -f 2048; trap '' XFSZ", folder.path())).await;
     process.api.service("django", 2000, 9999).await;

@@ -20,7 +20,7 @@ fn portmaster() -> Command {
     alone(Command::new(env!("CARGO_BIN_EXE_portmasterd")))
 }
 
-/// Nothing of this machine's settings gets into the command.
+/// Keeps this machine's settings out of the command.
 fn alone(mut command: Command) -> Command {
     for variable in
         ["LISTEN", "DATA", "IN_MEMORY", "OFFER_SECONDS", "DYNAMODB_ENDPOINT", "DATABASE_LISTEN", "TABLE", "LOG_LEVEL"]
@@ -31,12 +31,12 @@ fn alone(mut command: Command) -> Command {
     command
 }
 
-/// A server that has said where it listens.
+/// A server that has printed where it listens.
 pub struct Process {
     child: Child,
     pub api: Caller,
     greeting: Vec<String>,
-    /// Read all the time, for what it says. (A server whose log nobody reads drops lines.)
+    /// Read all the time. (A server whose log is not read drops lines.)
     log: tokio::task::JoinHandle<String>,
 }
 
@@ -47,7 +47,7 @@ impl Process {
         Self::started_by(command).await
     }
 
-    /// The server that a command becomes.
+    /// Starts the server that a command becomes.
     pub async fn started_by(command: Command) -> Self {
         let mut child = alone(command).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -74,19 +74,19 @@ impl Process {
     }
 
     fn signal(&self, signal: &str) {
-        // The shell's own `kill`: a program of that name need not be there.
+        // The shell's own `kill`, since a program of that name may be missing.
         let command = format!("kill {signal} {}", self.child.id().unwrap());
         assert!(std::process::Command::new("sh").args(["-c", &command]).status().unwrap().success());
     }
 
-    /// Stops it; gives whether it ended well, and its log.
+    /// Stops it; returns whether it ended well, and its log.
     pub async fn stop(mut self, signal: &str) -> (bool, String) {
         self.signal(signal);
         (self.child.wait().await.unwrap().success(), self.log.await.unwrap())
     }
 }
 
-/// What a start that fails says.
+/// Returns the output of a start that fails.
 async fn refusal(command: &mut Command) -> String {
     let output = tokio::time::timeout(Duration::from_secs(60), command.output()).await.unwrap().unwrap();
     assert!(!output.status.success());
@@ -118,7 +118,7 @@ async fn it_keeps_its_data_across_restarts() {
     assert!(second.stop("-INT").await.0);
 }
 
-/// P7: whatever was acknowledged is there after kill -9, and no port twice.
+/// P7: everything that was acknowledged is there after kill -9, and no port is allocated twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kill_9_in_the_middle_of_a_load_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
@@ -183,7 +183,7 @@ async fn kill_9_in_the_middle_of_a_load_loses_nothing() {
         }
         let names: std::collections::BTreeSet<_> = seen.values().collect();
         assert_eq!(names.len(), seen.len(), "a name twice");
-        // An offer whose acceptance was cut off was accepted, or can be; either way it is its holder's.
+        // An offer whose acceptance was cut off was accepted, or can be; either way it belongs to its holder.
         let offers: Vec<_> = offered.lock().unwrap().clone().into_iter().collect();
         for (name, (port, secret)) in offers {
             let answer = process.api.accept("django", &secret).await;
@@ -230,7 +230,7 @@ async fn it_says_in_one_line_why_it_cannot_start() {
     let missing = refusal(command.args(["--table", "elsewhere"])).await;
     assert!(missing.contains("\"elsewhere\"") && missing.contains("create-table"), "{missing}");
     let mut command = portmaster();
-    // Port 1 of the loopback interface: nobody listens there.
+    // Port 1 of the loopback interface, on which no process listens.
     aws(&mut command, "http://127.0.0.1:1");
     let unreachable = refusal(&mut command).await;
     assert!(unreachable.contains("127.0.0.1:1") && unreachable.contains("--dynamodb-endpoint"), "{unreachable}");
@@ -256,7 +256,7 @@ async fn it_serves_another_dynamodb() {
     assert_eq!(world.api.accept("django", &secret).await.expect(201).port(), port);
 }
 
-/// The sockets that a process listens on: local address and port in hexadecimal, as the kernel shows them.
+/// Returns the sockets that a process listens on: local address and port in hexadecimal, as the kernel shows them.
 fn listening_sockets(pid: u32) -> Vec<String> {
     let inode = |link: &Path| Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned());
     let own: Vec<_> = std::fs::read_dir(format!("/proc/{pid}/fd"))
@@ -279,8 +279,8 @@ fn listening_sockets(pid: u32) -> Vec<String> {
     listening
 }
 
-/// The embedded database has no socket: whatever runs on this machine, a page in a browser for instance, reaches the
-/// registry through its API or not at all.
+/// The embedded database has no socket: other programs on this machine, such as a page in a browser, reach the registry
+/// through its API or not at all.
 #[tokio::test]
 async fn nothing_listens_but_the_api() {
     let process = Process::start(&["--in-memory"]).await;
@@ -292,8 +292,8 @@ async fn nothing_listens_but_the_api() {
     assert!(process.stop("-TERM").await.0);
 }
 
-/// Where it does listen, it answers no page: not one of another origin, and not one that has its address under a name of
-/// its own.
+/// With a socket, it still refuses pages: those of another origin, and those that have its address under a host name of
+/// their own.
 #[tokio::test]
 async fn its_database_answers_no_browser() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
@@ -317,7 +317,7 @@ async fn its_database_answers_no_browser() {
             assert!(!answer.text().await.unwrap().contains("Items"));
         }
     }
-    // Without an origin, what is no call of DynamoDB's is none, and what it does not know is refused.
+    // Without an origin, a request that is not DynamoDB's is not found, and an unknown operation is refused.
     assert_eq!(client.get(format!("http://{free}/")).send().await.unwrap().status(), 404);
     let plain = client.post(format!("http://{free}/")).header("content-type", "text/plain").body("{}");
     assert_eq!(plain.send().await.unwrap().status(), 404);
@@ -340,7 +340,7 @@ async fn its_database_listens_where_it_is_told_to() {
     other.get_service(&call(), &service_id("django")).await.unwrap();
 }
 
-/// What a client sends byte by byte, and what it gets back until the connection ends.
+/// Sends these bytes as they are; returns what comes back until the connection ends.
 async fn raw(api: &Caller, bytes: &[u8], half_close: bool) -> String {
     let address = api.url.strip_prefix("http://").unwrap();
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
@@ -365,7 +365,7 @@ async fn a_client_that_hangs_up_is_served_and_logged() {
             "PUT /v1/services/{service} HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: {id}\r\nContent-Length: {length}\r\n\r\n{body}"
         )
     };
-    // It has sent everything and says so; that is no reason not to answer.
+    // The client has sent everything and closes its side; that is no reason not to answer.
     assert!(raw(&process.api, put("half", "half", 6000).as_bytes(), true).await.starts_with("HTTP/1.1 201"));
     let mut stream = tokio::net::TcpStream::connect(process.api.url.strip_prefix("http://").unwrap()).await.unwrap();
     stream.write_all(put("gone", "gone", 7000).as_bytes()).await.unwrap();
@@ -376,9 +376,9 @@ async fn a_client_that_hangs_up_is_served_and_logged() {
         assert!(looks < 500, "it was not done");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    // The line comes after the deed.
+    // The line is written after the answer.
     tokio::time::sleep(Duration::from_millis(500)).await;
-    // A head that never ends does not keep it from stopping.
+    // A head that never ends does not keep the server from stopping.
     let mut stuck = tokio::net::TcpStream::connect(process.api.url.strip_prefix("http://").unwrap()).await.unwrap();
     stuck.write_all(b"GET /heal").await.unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -386,7 +386,7 @@ async fn a_client_that_hangs_up_is_served_and_logged() {
     assert!(well && log.contains("\"half\"") && log.contains("\"gone\""), "{log}");
 }
 
-/// Standard error is a pipe, and nobody empties it.
+/// Standard error is a pipe that is never read.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_that_nobody_reads_stops_neither_requests_nor_the_end() {
     let mut command = portmaster();
@@ -416,7 +416,8 @@ async fn a_log_that_nobody_reads_stops_neither_requests_nor_the_end() {
     drop(child.stderr);
 }
 
-/// A client that is idle, or sends half a head, or asks for much and reads none of it, does not keep it from stopping.
+/// A client that is idle, sends half a head, or asks for much and reads none of it does not keep the server from
+/// stopping.
 #[tokio::test]
 async fn clients_that_wait_or_do_not_read_do_not_hold_its_end() {
     let process = Process::start(&["--in-memory"]).await;
@@ -431,7 +432,7 @@ async fn clients_that_wait_or_do_not_read_do_not_hold_its_end() {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
         let mut stream = socket.connect(address).await.unwrap();
-        // Some 70 KB each: more in all than any socket holds.
+        // Some 70 KB each: more in total than any socket buffers.
         let asked = "GET /v1/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(500);
         stream.write_all(asked.as_bytes()).await.unwrap();
         streams.push(stream);
@@ -442,7 +443,7 @@ async fn clients_that_wait_or_do_not_read_do_not_hold_its_end() {
     assert!(well && began.elapsed() < Duration::from_secs(5), "{:?} {log}", began.elapsed());
 }
 
-/// Clients keep connections and use them again; Python's `http.client` does not expect one to be gone.
+/// Clients keep connections and reuse them; Python's `http.client` does not expect one to be closed.
 #[tokio::test]
 async fn a_connection_is_kept_between_requests() {
     let process = Process::start(&["--in-memory"]).await;
@@ -530,7 +531,7 @@ async fn the_log_has_a_line_per_request_and_no_secrets() {
 
     let tail = secret.split_once('-').unwrap().1;
     let service_in_path = log.lines().filter(|line| line.contains(&secret)).collect::<Vec<_>>();
-    // As a service's name in the path it is a name like any other, and the only place where it may stand.
+    // As a service's name in the path it is a name like any other. It may appear nowhere else.
     assert!(
         service_in_path
             .iter()

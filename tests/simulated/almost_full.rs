@@ -1,7 +1,7 @@
 //! Crowds in a large range that is almost full (promises P1, P11, P17).
 //!
-//! These take the longest by far, and the test harness begins with what comes first in the alphabet: from the first
-//! moment on, each processor has one of them, and the others fill up the rest. So the file is not called `last_ports.rs`.
+//! These take the longest by far, and the test harness begins in alphabetical order: each processor has one of them
+//! from the first moment on, and the others fill up the rest. So the file is not called `last_ports.rs`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,15 +13,15 @@ use tokio::time::sleep;
 
 use crate::crowds::{SERVICE, all_served, serving};
 
-/// The last 1,024 free ports of a large range, and as many callers at the same moment: the last of them has one port left.
-/// Somebody read the range a second ago, took two ports and left a hint; without it every one of them would read tens of
-/// thousands of items.
+/// The last 1,024 free ports of a large range, and as many callers at the same moment: the last of them has one port
+/// left. A process read the range a second ago, took two ports and left a hint; without it every caller would read tens
+/// of thousands of items.
 async fn the_last_free_ports(strategy: Strategy, free: &BTreeSet<u16>) {
     assert_eq!(free.len(), 1026);
     let distant = serving(Network::USUAL, 1, 1024, 41_023, strategy).await;
     distant.fill(SERVICE, (1024..=41_023).filter(|port| !free.contains(port)));
     let reader = distant.process(&distant.client().await);
-    // Its second offer, at the latest, comes with a reading of everything.
+    // At the latest its second offer comes with a read of everything.
     for name in ["first", "second"] {
         offer(&reader, SERVICE, name).await.port.unwrap();
     }
@@ -36,7 +36,7 @@ async fn the_last_free_ports(strategy: Strategy, free: &BTreeSet<u16>) {
         strategy.as_str()
     );
     assert!(readings < tries.len() as u64 / 2, "as many bytes as {readings} readings of the whole range");
-    // Now it is full, and says so after one reading of the range and without a try.
+    // Now the range is full, and the answer comes after one read of it and without a try.
     let full = offer(&distant.process(&distant.client().await), SERVICE, "one-more").await;
     assert!(matches!(full.port, Err(Error::RangeExhausted { .. })), "{full:?}");
     assert_eq!(full.meter.tries, 0);

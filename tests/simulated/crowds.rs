@@ -1,7 +1,8 @@
-//! Crowds in simulated time: how many tries an offer takes where its callers share no memory, 15 ms away from the table
+//! Crowds in simulated time: how many tries an offer takes if its callers share no memory, 15 ms away from the table
 //! and with conflicts (promises P1, P17). A *try* is a claim transaction that was sent.
 //!
-//! Counts and never times, so that they hold on any machine. More seeds than the usual few: `CROWD_SEEDS=50`.
+//! They compare counts and never times, so that they hold on any machine. `CROWD_SEEDS=50` runs more seeds than the
+//! usual few.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -24,8 +25,8 @@ pub async fn serving(network: Network, seed: u64, start: u16, end: u16, strategy
     distant
 }
 
-/// The tries of so many callers who arrive over so long, each in a process of its own that knows nothing. They all
-/// succeed, and no two get the same port.
+/// Returns the tries of so many callers that arrive over so long, each in a process of its own without any memory. They
+/// all succeed, and no two get the same port.
 pub async fn all_served(distant: &Distant, callers: usize, over: Duration, seed: u64) -> Vec<u32> {
     let offers = crowd(distant, callers, &[SERVICE], over, seed).await;
     let ports: BTreeSet<_> = offers.iter().map(|offered| *offered.port.as_ref().unwrap()).collect();
@@ -33,7 +34,7 @@ pub async fn all_served(distant: &Distant, callers: usize, over: Duration, seed:
     offers.iter().map(|offered| offered.meter.tries).collect()
 }
 
-/// Tries in a service of 5,000 ports, over some seeds: their mean and the worst.
+/// Returns the tries in a service of 5,000 ports, over some seeds: their mean and the worst.
 async fn tries(strategy: Strategy, callers: usize, over: Duration, usual_seeds: u64) -> (f64, u32) {
     let mut all = Vec::new();
     for seed in seeds(usual_seeds) {
@@ -58,7 +59,7 @@ async fn random_choices_hardly_ever_meet() {
     assert!(mean <= 1.1 && worst <= 3, "mean {mean:.3}, worst {worst}");
 }
 
-/// Nothing can be seen yet: everybody tries the same port, and what follows is how fast they spread.
+/// Nothing is visible yet: every caller tries the same port, and the tries show how fast they spread.
 #[tokio::test(start_paused = true)]
 async fn lowest_spreads_a_crowd_that_begins_at_the_same_moment() {
     let (mean, worst) = tries(Strategy::Lowest, 256, Duration::ZERO, 3).await;
@@ -71,8 +72,9 @@ async fn lowest_sees_a_crowd_that_arrives_over_a_second() {
     assert!(mean <= 1.2, "mean {mean:.3}");
 }
 
-/// Rounds are requests one after another; side by side they are one. Cold: the service, a window, perhaps everything (or,
-/// where somebody left a hint, another window), the claim; and then the look that follows each claim.
+/// Rounds are requests one after another; parallel requests are one round. Cold: the service, a window, perhaps
+/// everything (or, if another process left a hint, another window), the claim; and then the look that follows each
+/// claim.
 #[tokio::test(start_paused = true)]
 async fn a_cold_offer_takes_four_round_trips_and_the_look_however_full_the_range_is() {
     let round_trip = Duration::from_millis(12);

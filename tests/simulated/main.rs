@@ -1,6 +1,6 @@
-//! What is counted in simulated time: the tries of crowds, and what the reconciler costs on a large table.
+//! Counts in simulated time: the tries of crowds, and what the reconciler costs on a large table.
 //!
-//! A program of its own, since it keeps a processor busy, and the other tests have deadlines in real time.
+//! They are a program of their own, since they keep a processor busy, and the other tests have deadlines in real time.
 
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
@@ -8,6 +8,7 @@ mod almost_full;
 mod crowds;
 mod sweeps;
 
-/// Readings of tens of thousands of items are made of small allocations: a quarter of the time went to the system's.
+/// Reads of tens of thousands of items consist of small allocations: with the system's allocator, they took a quarter
+/// of the time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -1,8 +1,8 @@
-//! The reconciler on a large table, in simulated time: what a sweep costs, and what a run finds that cannot finish one
+//! The reconciler on a large table, in simulated time: what a sweep costs, and what a run that cannot finish one finds
 //! (promise P16).
 //!
-//! Counts requests and units, and time as it passes 6 ms away from the table. `SWEEP_NAMES=100000` sweeps a table of so
-//! many names and 0.48 times as many ports; with `-- --nocapture` the figures are told.
+//! These count requests and units, and the time that passes 6 ms away from the table. `SWEEP_NAMES=100000` sweeps a
+//! table of so many names and 0.48 times as many ports; `-- --nocapture` prints the figures.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 
 const SERVICE: &str = "django";
 
-/// What the function and the local server give a run.
+/// The time that the function and the local server allow a run.
 const RUN: Duration = Duration::from_secs(110);
 
 /// A table of so many names and ports: each port is allocated to a name, the claims of the other names are gone.
@@ -45,8 +45,8 @@ async fn run(what: &str, registry: &Registry, within: Duration) -> (Findings, Me
     (found, meter, took)
 }
 
-/// P16: a name costs its share of the scan; the first time that its claim is found gone, a hundredth of a request, and a
-/// write. One run is enough for 100,000 names and 48,000 ports.
+/// P16: a name costs its share of the scan and, the first time that its claim is found gone, a hundredth of a request
+/// and a write. One run is enough for 100,000 names and 48,000 ports.
 #[tokio::test(start_paused = true)]
 async fn a_sweep_takes_a_request_for_hundreds_of_names() {
     let names = std::env::var("SWEEP_NAMES").map_or(4_000, |names| names.parse::<usize>().unwrap());
@@ -54,11 +54,11 @@ async fn a_sweep_takes_a_request_for_hundreds_of_names() {
     let (_distant, registry) = table(Network::exact(Duration::from_millis(6)), names, ports).await;
     let gone = (names - usize::from(ports)) as u32;
     let items = (names + usize::from(ports)) as u64 + 2;
-    // A page of the scan and one of the ports at most begin anew at a partition's end.
+    // At most one page of the scan and one of the ports restart at a partition's end.
     let pages = u32::try_from(items / 500).unwrap() + 12;
     let read = items as f64 * 0.5 / 10.0;
 
-    // Each name that is gone is noted, after its port has been read in a transaction, a hundred at a time.
+    // Each name whose claim is gone is noted, after its port has been read in a transaction, a hundred at a time.
     let (found, meter, took) = run("the first sweep", &registry, RUN).await;
     assert!(found.finished && found.items == items, "{found:?}");
     assert!(meter.requests <= pages + gone + gone / 100 + pages, "{meter:?}");
@@ -71,7 +71,7 @@ async fn a_sweep_takes_a_request_for_hundreds_of_names() {
     assert!(meter.requests <= pages, "{meter:?}");
     assert!(meter.write_units == 0.0 && meter.read_units <= read, "{meter:?}");
 
-    // A week later they are forgotten, by the note alone.
+    // A week later they are removed, on the evidence of the note alone.
     sleep(Duration::from_secs(7 * 24 * 3600)).await;
     let (found, meter, took) = run("a week later", &registry, RUN).await;
     assert_eq!((found.stale_pointers, found.finished), (u64::from(gone), true));
@@ -81,7 +81,7 @@ async fn a_sweep_takes_a_request_for_hundreds_of_names() {
     assert_eq!((found.items, found.stale_pointers), (2 * u64::from(ports) + 2, 0));
 }
 
-/// P16: a mark that was left behind is found by the next run, though a sweep takes many.
+/// P16: the next run finds a mark that was left behind, though a sweep takes many runs.
 #[tokio::test(start_paused = true)]
 async fn a_mark_is_found_in_the_middle_of_a_sweep() {
     let (distant, registry) = table(Network::exact(Duration::from_millis(6)), 3_000, 2_000).await;
@@ -100,7 +100,7 @@ async fn a_mark_is_found_in_the_middle_of_a_sweep() {
     update.expression_attribute_values(":mark", mark).send().await.unwrap();
     let (found, ..) = run("the next one", &registry, short).await;
     assert_eq!((found.abandoned_marks, found.finished), (1, false));
-    // The sweep goes on from where it stopped, and comes to its end.
+    // The sweep goes on from where it stopped, and ends.
     let mut runs = 2;
     while !run("another", &registry, short).await.0.finished {
         runs += 1;

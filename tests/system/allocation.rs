@@ -1,11 +1,11 @@
-//! Which port an offer gets, and when there is none for it; whatever other processes did before.
+//! Which port an offer gets, and when there is none for it, whatever other processes did before.
 
 use std::time::Duration;
 
 use portmaster_testkit::{Answer, Fault, Plan, Setup, World, fill, serve};
 use serde_json::json;
 
-/// Seconds of the day; the tests do not run for that long.
+/// The seconds of a time of day; the tests do not run for that long.
 fn chrono_seconds(text: &str) -> i64 {
     let time = text.split('T').nth(1).unwrap();
     let parts: Vec<i64> = time[..8].split(':').map(|part| part.parse().unwrap()).collect();
@@ -42,12 +42,12 @@ async fn a_name_comes_back_to_its_port() {
     for name in ["web-1", "web-3"] {
         world.api.delete(&format!("/v1/services/django/ports/{name}")).await.expect(204);
     }
-    // Its own, although a lower one is free; for a new name it is the lowest.
+    // It gets its own port, although a lower one is free; a new name gets the lowest.
     assert_eq!(world.api.offer("django", "web-3").await.0, 5003);
     assert_eq!(world.api.offer("django", "new").await.0, 5001);
-    // Its own is somebody else's: then any other.
+    // Another instance has its port now, so it gets any other.
     assert_eq!(world.api.offer("django", "web-1").await.0, 5005);
-    // Outside the range by now: then any other.
+    // Its port is outside the range now, so it gets any other.
     for name in ["web-4", "web-0"] {
         world.api.delete(&format!("/v1/services/django/ports/{name}")).await.expect(204);
     }
@@ -56,7 +56,7 @@ async fn a_name_comes_back_to_its_port() {
     world.assert_healthy().await;
 }
 
-/// P11: exhaustion is told with the counts, and ends with the first port that comes back.
+/// P11: exhaustion is reported with the counts, and ends with the first port that is freed.
 #[tokio::test]
 async fn a_full_range_says_so() {
     let world = World::new().await;
@@ -71,7 +71,7 @@ async fn a_full_range_says_so() {
         assert_eq!(counts, [4, 1, 3]);
         let seconds: u64 = full.header("retry-after").parse().unwrap();
         assert!((1700..=1801).contains(&seconds), "{seconds}");
-        // A name that has one of the ports is told that, and not that the range is full.
+        // A name that has one of the ports gets that answer, and not that the range is full.
         world.api.ask(strategy, "web-0").await.expect_problem(409, "name-taken");
         world.api.accept(strategy, &secret).await.expect(201);
         let full = world.api.ask(strategy, "web-4").await.expect_problem(409, "range-exhausted");
@@ -90,14 +90,14 @@ async fn an_offer_of_no_service_is_refused() {
     let world = World::new().await;
     world.api.ask("nobody", "web-01").await.expect_problem(404, "service-not-found");
     world.api.ask("-", "web-01").await.expect_problem(404, "service-not-found");
-    // Also where this process remembers the service, and another one deleted it.
+    // The same where this process remembers the service, and another one deleted it.
     world.api.service("django", 5000, 5099).await;
     let (_, secret) = world.api.offer("django", "web-01").await;
     world.api.reject("django", &secret).await.expect(204);
     let elsewhere = portmaster_testkit::serve(world.another(0).await).await;
     elsewhere.delete("/v1/services/django").await.expect(204);
     world.api.ask("django", "web-02").await.expect_problem(404, "service-not-found");
-    // And where it was made anew somewhere else: the memory is of no consequence.
+    // The same where it was created again somewhere else: the memory is of no consequence.
     elsewhere.service("django", 7000, 7099).await;
     assert_eq!(world.api.offer("django", "web-03").await.0, 7000);
     world.assert_healthy().await;
@@ -116,13 +116,13 @@ async fn an_offer_lies_in_the_present_range() {
         assert_eq!(world.api.offer("django", name).await.0, port);
     }
     world.api.ask("django", "web-04").await.expect_problem(409, "range-exhausted");
-    // Extended elsewhere: not exhausted any more.
+    // Extended elsewhere: no longer exhausted.
     elsewhere.patch("/v1/services/django", json!({ "end": 5053 })).await.expect(200);
     assert_eq!(world.api.offer("django", "web-04").await.0, 5053);
     world.assert_healthy().await;
 }
 
-/// P9: what one process has answered, any other sees.
+/// P9: every process sees the changes that another one has acknowledged.
 #[tokio::test]
 async fn every_process_sees_what_was_answered() {
     let world = World::new().await;
@@ -150,13 +150,14 @@ async fn the_announced_lifetime_is_the_configured_one() {
     world.api.service("django", 5000, 5099).await;
     let offer = world.api.ask("django", "web-01").await.expect(201);
     let time = |member: &str| chrono_seconds(offer.body[member].as_str().unwrap());
-    // At least that; a whole second, since that is what DynamoDB's TTL counts in.
+    // At least that; rounded to a whole second, the unit of DynamoDB's TTL.
     assert!((90..=91).contains(&(time("expires_at") - time("created"))), "{offer:?}");
     world.pass(Duration::from_secs(60));
     world.api.accept("django", &offer.secret()).await.expect(201);
 }
 
-/// P11: a large range that was read and full is taken for full for a second, but never against what this process knows.
+/// P11: a large range that was read and full is considered full for a second, but never against what this process
+/// knows.
 #[tokio::test]
 async fn a_large_range_is_not_read_again_at_once() {
     let world = World::new().await;
@@ -166,7 +167,7 @@ async fn a_large_range_is_not_read_again_at_once() {
     let keyed = world.api.ask_with_key("django", "keyed", "key").await.expect(201);
     let elsewhere = portmaster_testkit::serve(world.forgetful().await).await;
     let full = || async { world.api.ask("django", "one-more").await.expect_problem(409, "range-exhausted") };
-    // On a machine with much else to do, a second may pass between any two of them.
+    // On a busy machine, a second may pass between any two of them.
     let says = |answer: &Answer, what: &str| answer.body["detail"].as_str().unwrap().contains(what);
 
     let read = full().await;
@@ -183,12 +184,12 @@ async fn a_large_range_is_not_read_again_at_once() {
         assert_eq!(remembered.body[member], read.body[member]);
     }
     assert!(!remembered.header("retry-after").is_empty());
-    // The key and the name come first.
+    // The key and the name are checked first.
     assert_eq!(world.api.ask_with_key("django", "keyed", "key").await.expect(201).body, keyed.body);
     world.api.ask("django", "mine").await.expect_problem(409, "name-taken");
     world.api.ask_with_key("django", "other", "key").await.expect_problem(422, "idempotency-key-reused");
 
-    // What this process frees it hands out at once: rejected, and released.
+    // The ports that this process frees are offered again at once: rejected, and released.
     full().await;
     world.api.reject("django", &first).await.expect(204);
     let (port, _) = world.api.offer("django", "more").await;
@@ -197,12 +198,12 @@ async fn a_large_range_is_not_read_again_at_once() {
     world.api.delete("/v1/services/django/ports/5100").await.expect(204);
     assert_eq!(world.api.offer("django", "even-more").await.0, 5100);
 
-    // A service that was changed elsewhere is seen at once.
+    // A change of the service elsewhere is seen at once.
     full().await;
     elsewhere.patch("/v1/services/django", json!({ "end": 5200 })).await.expect(200);
     assert_eq!(world.api.offer("django", "extended").await.0, 5200);
 
-    // What another process frees is seen within a second.
+    // A port that another process frees is seen within a second.
     full().await;
     elsewhere.delete("/v1/services/django/ports/5000").await.expect(204);
     tokio::time::sleep(Duration::from_millis(1_100)).await;
@@ -215,7 +216,8 @@ async fn a_large_range_is_not_read_again_at_once() {
     world.assert_healthy().await;
 }
 
-/// P11: a small range costs little to read, so it is read each time, and what another process freed is seen at once.
+/// P11: a small range costs little to read, so it is read each time, and a port freed by another process is seen at
+/// once.
 #[tokio::test]
 async fn a_small_range_is_read_each_time() {
     let world = World::new().await;
@@ -242,7 +244,7 @@ async fn a_released_port_is_free() {
             world.api.get(path).await.expect_problem(404, "port-not-found");
         }
         world.api.delete(&format!("/v1/services/django/ports/{by}")).await.expect_problem(404, "port-not-found");
-        // The secret died with the allocation.
+        // The secret ended with the allocation.
         world.api.accept("django", &secret).await.expect_problem(404, "offer-not-found");
     }
     assert_eq!(world.api.allocate("django", "web-02").await, 5000);
@@ -252,8 +254,8 @@ async fn a_released_port_is_free() {
     world.assert_healthy().await;
 }
 
-/// P11: a read that shows a range full says nothing of what this process has freed since it began, however late its answer
-/// comes.
+/// P11: a read that shows a range full is no evidence about ports that this process has freed since it began, however
+/// late its response comes.
 #[tokio::test]
 async fn a_port_that_is_freed_while_the_range_is_read_is_given_next() {
     let world = World::new().await;
@@ -283,8 +285,8 @@ async fn a_port_that_is_freed_while_the_range_is_read_is_given_next() {
     world.assert_healthy().await;
 }
 
-/// P11: a range that was full is not full any more once one of its offers expires, also where that port is being tried by
-/// another call of the process.
+/// P11: a range that was full is no longer full once one of its offers expires, even while another call of the process
+/// is trying that port.
 #[tokio::test]
 async fn a_port_that_expires_while_the_range_is_remembered_as_full_is_given() {
     // It expires before this process would look again.
@@ -319,7 +321,7 @@ async fn a_range_that_was_extended_elsewhere_is_not_exhausted() {
     fill(&world, "django", 5000, 1_000).await;
     let elsewhere = serve(world.forgetful().await).await;
     elsewhere.patch("/v1/services/django", json!({ "end": 6001 })).await.expect(200);
-    // By then it has forgotten what was free, and still remembers the range.
+    // By now it has forgotten which ports were free, and still remembers the range.
     world.pass(Duration::from_secs(61));
     assert_eq!(world.api.offer("django", "web-02").await.0, 6000);
     world.assert_healthy().await;

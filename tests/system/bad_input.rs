@@ -1,4 +1,5 @@
-//! Bad input, invented: whatever the body is, the answer says what is wrong with it, and nothing changes (promise P13).
+//! Generated bad input: whatever the body is, the answer describes what is wrong with it, and nothing changes (promise
+//! P13).
 
 use proptest::prelude::*;
 use reqwest::Method;
@@ -43,7 +44,7 @@ fn near_miss() -> impl Strategy<Value = Value> {
         .prop_map(|fields| Value::from(serde_json::Map::from_iter(fields)))
 }
 
-/// P13: all mistakes at once, each with its place.
+/// P13: all mistakes are reported at once, each with its place.
 #[tokio::test]
 async fn every_mistake_in_a_body_is_named() {
     let world = World::new().await;
@@ -104,8 +105,8 @@ async fn every_mistake_in_a_body_is_named() {
     world.assert_healthy().await;
 }
 
-/// P13: a URL resolves segments that are dots before it is sent, so what is asked for is another path than the one that was
-/// written. It is the one that was sent whose answer the document announces.
+/// P13: a URL resolves dot segments before it is sent, so the path that is requested is not the one that was written.
+/// The document announces the answers of the path that was sent.
 #[tokio::test]
 async fn a_path_with_dots_is_answered_as_what_it_is_sent_as() {
     let world = World::new().await;
@@ -124,7 +125,7 @@ async fn a_path_with_dots_is_answered_as_what_it_is_sent_as() {
     world.assert_healthy().await;
 }
 
-/// P13: no input whatever makes a 500. The client checks that every answer is one the OpenAPI document announces.
+/// P13: no input whatever causes a 500. The client checks that the OpenAPI document announces every answer.
 #[test]
 fn no_input_makes_a_500() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -166,7 +167,7 @@ fn no_input_makes_a_500() {
     runtime.block_on(world.assert_healthy());
 }
 
-/// P13: a body that does not arrive is not called bad JSON, and is not waited for beyond the request's time.
+/// P13: a body that does not arrive is not reported as bad JSON, and is not waited for beyond the request's time.
 #[tokio::test]
 async fn a_body_that_does_not_arrive_is_a_timeout() {
     use std::time::Duration;

@@ -8,7 +8,7 @@ use portmaster_testkit::{Setup, World, embedded_or_skip, serve};
 
 const AN_OFFER: Duration = Duration::from_secs(1800);
 
-/// P6: what is expired is as if it had never been, though its item is still there.
+/// P6: an expired offer is as if it had never been, though its item still exists.
 #[tokio::test]
 async fn an_expired_offer_is_as_if_it_had_never_been() {
     let world = World::new().await;
@@ -27,12 +27,12 @@ async fn an_expired_offer_is_as_if_it_had_never_been() {
         world.api.get(&format!("/v1/services/{strategy}/offers/{secret}")).await.expect_problem(404, "offer-not-found");
         world.api.reject(strategy, &secret).await.expect_problem(404, "offer-not-found");
         assert_eq!(world.api.get(&format!("/v1/services/{strategy}/offers")).await.expect(200).body, json!([]));
-        // Another name gets the port, then this one another; or the same, if the other did not.
+        // Another name gets the port and this name another one, or the other way round.
         let (next, next_secret) = world.api.offer(strategy, "web-04").await;
         let (own, own_secret) = world.api.offer(strategy, "web-01").await;
         assert_ne!(next, own);
         assert_ne!(own_secret, secret);
-        // The old secret opens nothing, whoever has the port now.
+        // The old secret opens nothing, whichever name has the port now.
         world.api.accept(strategy, &secret).await.expect_problem(404, "offer-not-found");
         world.api.accept(strategy, &next_secret).await.expect(201);
         world.api.accept(strategy, &own_secret).await.expect(201);
@@ -41,7 +41,7 @@ async fn an_expired_offer_is_as_if_it_had_never_been() {
     world.assert_healthy().await;
 }
 
-/// P6: the same with the sweep on: what is deleted is not found, and nothing else changes.
+/// P6: the same with the sweep on: a deleted offer is not found, and nothing else changes.
 #[tokio::test]
 async fn the_sweep_changes_nothing_but_a_410_into_a_404() {
     if !embedded_or_skip("the_sweep_changes_nothing_but_a_410_into_a_404") {
@@ -51,7 +51,7 @@ async fn the_sweep_changes_nothing_but_a_410_into_a_404() {
     world.api.service("django", 5000, 5001).await;
     let (_, secret) = world.api.offer("django", "web-01").await;
     let kept = world.api.allocate("django", "web-02").await;
-    // It expires, and then it is swept, whenever that is.
+    // It expires, and then it is swept, at some time.
     let mut seen = Vec::new();
     while seen.last() != Some(&404) {
         tokio::time::sleep(Duration::from_millis(if seen.is_empty() { 2000 } else { 50 })).await;
@@ -82,7 +82,7 @@ async fn expired_offers_do_not_keep_a_service() {
     world.assert_healthy().await;
 }
 
-/// P1, P2, P5: an offer that one clock finds expired and another alive has one holder all the same.
+/// P1, P2, P5: an offer that is expired for one clock and alive for another still has one holder.
 #[tokio::test]
 async fn clocks_that_disagree_cost_an_error_and_never_a_second_holder() {
     let world = World::new().await;
@@ -90,14 +90,14 @@ async fn clocks_that_disagree_cost_an_error_and_never_a_second_holder() {
     let ahead = serve(world.another(3_600_000).await).await;
     let behind = &world.api;
 
-    // For `ahead` the offer is long expired: it gives the port away. For `behind` it was alive, until then.
+    // For `ahead` the offer expired long ago, so it gives the port away. For `behind` it was alive until then.
     let (port, secret) = behind.offer("django", "web-01").await;
     let (same, others) = ahead.offer("django", "web-02").await;
     assert_eq!(same, port);
     behind.accept("django", &secret).await.expect_problem(404, "offer-not-found");
     behind.accept("django", &others).await.expect(201);
 
-    // The other way round: accepted by the clock that is behind, so it is taken for everybody.
+    // The other way round: the clock that is behind accepts it, so it is taken for everybody.
     let (port, secret) = behind.offer("django", "web-03").await;
     behind.accept("django", &secret).await.expect(201);
     ahead.ask("django", "web-04").await.expect_problem(409, "range-exhausted");
@@ -106,14 +106,14 @@ async fn clocks_that_disagree_cost_an_error_and_never_a_second_holder() {
     world.assert_healthy().await;
 }
 
-/// P2: a name whose offer one clock finds dead moves to another port; the slower clock can then no longer accept it.
+/// P2: a name whose offer is dead for one clock moves to another port; the slower clock can then no longer accept it.
 #[tokio::test]
 async fn a_name_that_moves_takes_its_dead_claim_along() {
     let world = World::new().await;
     world.api.service("django", 5000, 5009).await;
     let ahead = serve(world.another(3_600_000).await).await;
     let (_, secret) = world.api.offer("django", "web-01").await;
-    // Shrunk by the clock that finds the offer dead, so that the name cannot have its old port.
+    // Shrunk by the clock for which the offer is dead, so that the name cannot have its old port.
     ahead.put("/v1/services/django", json!({ "start": 5005, "end": 5009 })).await.expect(200);
     let (port, _) = ahead.offer("django", "web-01").await;
     assert_eq!(port, 5005);
@@ -123,7 +123,7 @@ async fn a_name_that_moves_takes_its_dead_claim_along() {
     world.assert_healthy().await;
 }
 
-/// P4: nor can it accept one whose service is gone.
+/// P4: the slower clock cannot accept an offer whose service is gone either.
 #[tokio::test]
 async fn a_service_takes_its_dead_claims_along() {
     let world = World::new().await;
@@ -136,8 +136,8 @@ async fn a_service_takes_its_dead_claims_along() {
     world.assert_healthy().await;
 }
 
-/// P2: the same where nobody has removed the dead claim before: an offer whose maker died on a port that had just left
-/// the range. The name moves, and the claim goes with it.
+/// P2: the same where the dead claim has not been removed before: an offer whose maker died on a port that had just
+/// left the range. The name moves, and the claim is removed with it.
 #[tokio::test]
 async fn a_dead_claim_outside_the_range_goes_when_its_name_moves() {
     use aws_sdk_dynamodb::types::AttributeValue;

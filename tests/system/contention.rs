@@ -9,7 +9,7 @@ use portmaster_testkit::{World, call, serve, service_id};
 
 const CROWD: usize = 64;
 
-/// P1: every caller gets a port, and no two the same, whoever remembers what.
+/// P1: every caller gets a port, and no two the same, whatever each process remembers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_range_with_exactly_as_many_ports_as_callers_serves_them_all() {
     let world = World::new().await;
@@ -44,7 +44,8 @@ async fn a_range_with_exactly_as_many_ports_as_callers_serves_them_all() {
     world.assert_healthy().await;
 }
 
-/// P1: more callers than ports. Exactly as many succeed as there are ports; the others are told that it is full.
+/// P1: more callers than ports. Exactly as many succeed as there are ports; the others are refused since the range is
+/// full.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crowd_at_a_range_too_small_gets_what_there_is() {
     let world = World::new().await;
@@ -95,7 +96,7 @@ async fn of_many_callers_for_one_name_one_gets_it() {
     world.assert_healthy().await;
 }
 
-/// In one process nobody loses a race: candidates are reserved until their claims are answered.
+/// Within one process no request loses a race: candidates are reserved until their claims are answered.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn callers_in_one_process_do_not_meet() {
     let world = World::new().await;

@@ -1,4 +1,4 @@
-//! What each operation costs, counted on the wire: requests, and the capacity that DynamoDB says they consumed (promise
+//! What each operation costs, counted on the wire: requests, and the capacity that DynamoDB reports for them (promise
 //! P17). None of it may depend on the size of the range or on how many of its ports are taken.
 
 use std::collections::BTreeMap;
@@ -19,10 +19,10 @@ fn content(start: u16, end: u16, strategy: Strategy) -> Content {
     Content { description: Description::default(), range, strategy }
 }
 
-/// What was sent since the last look, as `Operation:count`, with read and write units.
+/// Returns what was sent since the last call, as `Operation:count`, with read and write units.
 fn cost(meter: &Meter, call: &Call) -> (String, f64, f64) {
     let counts = meter.take();
-    // The registry's own meter, which is what the log shows, says the same.
+    // The registry's own meter, which the log shows, agrees.
     let own = call.meter();
     assert_eq!(own.requests, counts.requests.values().sum::<u32>());
     assert_eq!((own.read_units, own.write_units), (counts.read_units, counts.write_units));
@@ -57,7 +57,7 @@ fn is(requests: &str, read_units: f64, write_units: f64) -> (String, f64, f64) {
 /// P17: at 10, 1,000 and 40,000 taken ports, with each strategy.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_cost_depends_on_how_many_ports_are_taken() {
-    // The units are those that the embedded one reports, as AWS does.
+    // It compares the units that the embedded DynamoDB reports, as AWS does.
     if !embedded_or_skip("no_cost_depends_on_how_many_ports_are_taken") {
         return;
     }
@@ -80,8 +80,8 @@ async fn no_cost_depends_on_how_many_ports_are_taken() {
                 let warm = name(&format!("{}-warm-{i}", strategy.as_str()));
                 let offered = registry.offer(&call, service, &warm, None).await.unwrap();
                 let counts = meter.take();
-                // Cold, at any occupancy, four round trips and the look: the service, one or two windows and the hint at
-                // once, perhaps the whole range (16 Queries at once) or another window, the claim.
+                // Cold, at any occupancy, four round trips and the look: the service, one or two windows and the hint
+                // in parallel, perhaps the whole range (16 Queries in parallel) or another window, the claim.
                 assert!(counts.requests["GetItem"] <= 3, "{about}: {counts:?}");
                 assert!(counts.requests.get("Query").is_none_or(|queries| *queries <= 18), "{about}: {counts:?}");
                 assert_eq!(counts.requests["TransactWriteItems"], 1, "{about}: {counts:?}");
@@ -140,7 +140,7 @@ async fn no_cost_depends_on_how_many_ports_are_taken() {
 /// P17: services, keys, and names that come back.
 #[tokio::test]
 async fn the_other_operations_cost_what_the_design_says() {
-    // The units are those that the embedded one reports, as AWS does.
+    // It compares the units that the embedded DynamoDB reports, as AWS does.
     if !embedded_or_skip("the_other_operations_cost_what_the_design_says") {
         return;
     }
@@ -177,7 +177,7 @@ async fn the_other_operations_cost_what_the_design_says() {
     registry.delete_service(&delete, &other.id, &IfMatch::Always).await.unwrap();
     costs.insert("delete", cost(meter, &delete));
 
-    // Warm by now, but that nothing was seen of the ports.
+    // Warm, except that nothing is known of the ports.
     let (_, secret, cold) = metered.offer("web-01").await;
     costs.insert("offer, the first", cold);
     registry.reject(&call(), service, secret).await.unwrap();
@@ -188,7 +188,7 @@ async fn the_other_operations_cost_what_the_design_says() {
         registry.offer(&offer, service, &name("web-02"), Some(&key)).await.unwrap();
         costs.insert(what, cost(meter, &offer));
     }
-    // Its port is somebody else's by now.
+    // Another name has its port now.
     let again = call();
     registry.offer(&again, service, &name("web-01"), None).await.unwrap();
     costs.insert("offer, a name whose port is taken", cost(meter, &again));
@@ -206,7 +206,7 @@ async fn the_other_operations_cost_what_the_design_says() {
     costs.insert("offer, a name that comes back", cost(meter, &again));
 
     let expected = BTreeMap::from([
-        // Ranges has 6 KB: 2 units to read once it is there, 12 to write in a transaction.
+        // Ranges has 6 KB: 2 units to read once it exists, 12 to write in a transaction.
         ("create, the first", is("GetItem:1 TransactWriteItems:1", 1.0, 14.0)),
         ("create", is("GetItem:1 TransactWriteItems:1", 2.0, 14.0)),
         ("get service", is("GetItem:1", 1.0, 0.0)),
@@ -216,14 +216,14 @@ async fn the_other_operations_cost_what_the_design_says() {
         // Service and Ranges, the mark, the look, Ranges again and both.
         ("put, a smaller range", is("GetItem:3 PutItem:1 Query:1 TransactWriteItems:1", 6.0, 15.0)),
         ("delete", is("GetItem:2 PutItem:1 Query:1 TransactWriteItems:1", 4.0, 15.0)),
-        // Its ports, the hint that is not there, the claim, the look.
+        // Its ports, the hint, which does not exist yet, the claim, the look.
         ("offer, the first", is("GetItem:2 Query:1 TransactWriteItems:1", 2.0, 4.0)),
         ("offer with a key", is("GetItem:1 TransactWriteItems:1", 1.0, 6.0)),
         // The failed transaction, the claim it points to (settled: 2 units), the look.
         ("offer with a key, again", is("GetItem:1 TransactGetItems:1 TransactWriteItems:1", 3.0, 0.0)),
         ("offer, a name that comes back", is("GetItem:1 TransactWriteItems:2", 1.0, 4.0)),
         ("offer, a name that is taken", is("TransactWriteItems:2", 0.0, 0.0)),
-        // Where it points to, its own port, that the old claim is gone (settled), another port.
+        // The Instance item, its own port, that the old claim is gone (settled), another port.
         ("offer, a name whose port is taken", is("GetItem:1 TransactGetItems:1 TransactWriteItems:3", 3.0, 4.0)),
     ]);
     for (what, cost) in &costs {
@@ -232,10 +232,10 @@ async fn the_other_operations_cost_what_the_design_says() {
     assert_eq!(costs.len(), expected.len());
 }
 
-/// P17: whoever asks for a thousand of what is not there does not make the registry read everything.
+/// P17: a request for a thousand items that do not exist does not make the registry read everything.
 #[tokio::test]
 async fn a_list_looks_at_no_more_than_it_may() {
-    // The units are those that the embedded one reports, as AWS does.
+    // It compares the units that the embedded DynamoDB reports, as AWS does.
     if !embedded_or_skip("a_list_looks_at_no_more_than_it_may") {
         return;
     }
@@ -254,7 +254,7 @@ async fn a_list_looks_at_no_more_than_it_may() {
         let (requests, units, _) = cost(meter, &list);
         assert!(units < 100.0, "{limit}: {requests}, {units} units");
     }
-    // What is there fills its page as before.
+    // Items that exist fill its page as before.
     let listed = registry.list_claims(&call(), service, StateKind::Allocated, None, 1_000).await.unwrap();
     assert_eq!((listed.items.len(), listed.next.map(Port::get)), (1_000, Some(3_000)));
 }

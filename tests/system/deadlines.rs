@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use portmaster_testkit::{Fault, Plan, World, service_id};
 
-/// Where a call should have ended long ago, so that a test whose call does not end fails.
+/// When a call should have ended long ago, so that a test whose call does not end fails.
 const BOUND: Duration = Duration::from_secs(30);
 
 const ANY: &str = "GetItem|PutItem|UpdateItem|DeleteItem|Query|Scan|TransactGetItems|TransactWriteItems";
@@ -42,7 +42,7 @@ impl Asked {
 
 type Operation = for<'a> fn(&'a Registry, &'a Call, &'a Asked) -> BoxFuture<'a, Result<(), Error>>;
 
-/// Every operation of the registry, and how it fails.
+/// Every operation of the registry, and the error with which it fails.
 fn operations() -> Vec<(&'static str, Operation)> {
     macro_rules! operations {
         ($($name:literal: |$registry:ident, $call:ident, $asked:ident| $operation:expr;)+) => {
@@ -89,8 +89,8 @@ fn operations() -> Vec<(&'static str, Operation)> {
     }
 }
 
-/// Whatever the table answers, and whether or not it does, a call is over by its deadline. Time is virtual here, and moves
-/// when nothing else can happen; a call that went on for ever would be over within the bound, and fail.
+/// A call ends by its deadline, whatever the table answers and whether or not it does. Time is virtual here, and
+/// advances when nothing else can happen, so a call that went on for ever would fail at the bound.
 #[tokio::test]
 async fn every_call_ends_by_its_deadline() {
     let world = World::new().await;
@@ -100,17 +100,17 @@ async fn every_call_ends_by_its_deadline() {
     tokio::time::pause();
     let asked = Asked::new();
     for (name, operation) in operations() {
-        // It waits a little between two sends, but not beyond its deadline.
+        // It waits a little between two attempts, but not beyond its deadline.
         throttling.add(&vec![(ANY, Fault::Throttle); 1_000]);
         let (sent, call) = (throttling.met(), Call::within(Duration::from_secs(4)));
         let ended = tokio::time::timeout(BOUND, operation(&throttled, &call, &asked)).await;
         let failed = ended.unwrap_or_else(|_| panic!("{name} is sent for ever")).unwrap_err();
         assert!(matches!(&failed, Error::Store(StoreError::Unavailable { .. })), "{name}: {failed:?}");
-        // A timer is exact to a millisecond.
+        // A timer is accurate to a millisecond.
         assert!(Instant::now() < call.deadline() + Duration::from_millis(2), "{name} waited beyond its deadline");
         assert!(throttling.met() - sent > 5, "{name} was hardly sent again");
 
-        // An answer that does not come is not waited for.
+        // A response that does not come is not waited for.
         let call = Call::within(Duration::from_secs(4));
         let ended = tokio::time::timeout(BOUND, operation(&silent, &call, &asked)).await;
         let failed = ended.unwrap_or_else(|_| panic!("{name} waits for ever")).unwrap_err();
@@ -118,7 +118,7 @@ async fn every_call_ends_by_its_deadline() {
         assert!(unsaid, "{name}: {failed:?}");
         assert!(Instant::now() <= call.deadline() + Duration::from_secs(1), "{name} ended late");
 
-        // Where no time is left, nothing is sent.
+        // If no time is left, nothing is sent.
         let (sent, call) = (throttling.met(), Call::within(Duration::ZERO));
         let ended = tokio::time::timeout(BOUND, operation(&throttled, &call, &asked)).await;
         let failed = ended.unwrap_or_else(|_| panic!("{name} begins after its deadline")).unwrap_err();
@@ -127,12 +127,12 @@ async fn every_call_ends_by_its_deadline() {
     }
 }
 
-/// P7: a claim whose reply was lost until the deadline is taken back in the time that is left for cleaning up: without a key
-/// nobody could find it, and it would hold its port and its name until it expires.
+/// P7: a claim whose response was lost until the deadline is withdrawn in the time that is left for cleaning up:
+/// without a key no caller could find it, and it would hold its port and its name until it expires.
 #[tokio::test]
 async fn a_claim_that_was_never_answered_is_withdrawn() {
     let errors = vec![("TransactWriteItems", Fault::DoneButError); 1_000];
-    // Here no time at all is left when it is given up.
+    // Here no time at all is left when the call gives up.
     let silence = vec![("TransactWriteItems", Fault::DoneButError), ("TransactWriteItems", Fault::Wait)];
     for script in [errors, silence] {
         let world = World::new().await;

@@ -1,4 +1,4 @@
-//! Faults: what was lost on the way is done once, and told rightly (promises P5, P7, P8).
+//! Faults: a request whose response was lost is executed once, and answered correctly (promises P5, P7, P8).
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,7 +15,7 @@ fn all() -> impl Iterator<Item = Fault> {
     IN_DOUBT.into_iter().chain(REFUSED)
 }
 
-/// P7: whatever happens to one request of an operation, its answer is the one it should have had.
+/// P7: whatever happens to one request of an operation, its answer is the one that it should have had.
 #[tokio::test]
 async fn every_operation_survives_every_fault() {
     for fault in all() {
@@ -53,7 +53,7 @@ async fn every_operation_survives_every_fault() {
             assert_eq!(offers.body.as_array().unwrap().len(), 3, "{about}: one each, and none left behind: {offers:?}");
 
             let (api, _) = with("UpdateItem").await;
-            // First, although an earlier send may have done it: this caller has been told nothing yet.
+            // A first acceptance, although an earlier send may have done it: this caller has had no answer yet.
             let accepted = api.accept("django", &secrets[0]).await.expect(201);
             assert_eq!(world.api.accept("django", &secrets[0]).await.expect(200).body, accepted.body, "{about}");
             let (api, _) = with("DeleteItem").await;
@@ -67,7 +67,8 @@ async fn every_operation_survives_every_fault() {
             let path = format!("/v1/services/django/ports/{port}");
             let released = api.delete(&path).await;
             if fault == Fault::InternalError {
-                // It names nothing unique, so it is not sent twice; and the port is there still: then it is not known.
+                // It names nothing unique, so it is not sent twice; and the port still exists, so the outcome is
+                // ambiguous.
                 let told = released.expect_problem(503, "unavailable");
                 assert_eq!(told.header("retry-after"), "1");
                 world.api.delete(&path).await.expect(204);
@@ -85,7 +86,7 @@ async fn every_operation_survives_every_fault() {
     }
 }
 
-/// P8: with a key, an offer whose reply was lost on every send is found again by the next request.
+/// P8: with a key, an offer whose response was lost on every send is found again by the next request.
 #[tokio::test]
 async fn a_key_finds_the_offer_whose_look_was_never_answered() {
     let world = World::new().await;
@@ -103,7 +104,7 @@ async fn a_key_finds_the_offer_whose_look_was_never_answered() {
     world.api.accept("django", &again.secret()).await.expect(201);
 }
 
-/// P7: without a key, nobody can find it again, so it is withdrawn and the name is free.
+/// P7: without a key, no later request can find it, so it is withdrawn and the name is free.
 #[tokio::test]
 async fn an_offer_that_nobody_was_told_of_is_withdrawn() {
     let world = World::new().await;
@@ -116,7 +117,7 @@ async fn an_offer_that_nobody_was_told_of_is_withdrawn() {
     world.api.ask("django", "web-01").await.expect(201);
 }
 
-/// P1, P2, P7: crowds under faults. Everybody is served, nothing is held twice, and nothing is left behind.
+/// P1, P2, P7: crowds under faults. Every caller is served, nothing is held twice, and nothing is left behind.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crowd_under_faults_is_served() {
     for seed in 0..3 {
@@ -157,9 +158,10 @@ async fn a_crowd_under_faults_is_served() {
     }
 }
 
-/// A claim's first copy is long on its way, the second is refused because another has the port, and when that one has given
-/// it back the first arrives after all. The range is full then, by this very claim, and the name's pointer names it: that
-/// is the offer, and not `name-taken`. (The model found it: `releases` without `OwnAnswered`.)
+/// The first copy of a claim is in flight for long, the second is refused because another name has the port, and when
+/// that one has freed it the first arrives after all. The range is then full because of this very claim, and the name's
+/// Instance item names it: the answer is this offer, and not `name-taken`. (The model found it: `releases` without
+/// `OwnAnswered`.)
 #[tokio::test]
 async fn a_full_range_may_be_full_by_the_calls_own_claim() {
     // A token would keep the late copy from arriving.
@@ -190,8 +192,8 @@ async fn a_full_range_may_be_full_by_the_calls_own_claim() {
     world.assert_healthy().await;
 }
 
-/// P7: an accept is throttled while a release of the same name, or port, comes to its end: a copy of that release is on its
-/// way for long. What is accepted afterwards began after it, whenever the accept's call began, and stays.
+/// P7: an accept is throttled while a release of the same name, or port, completes: a copy of that release is in flight
+/// for long. The acceptance that follows began after it, whenever the accept's call began, and stays.
 #[tokio::test]
 async fn a_late_release_does_not_hit_an_accept_that_was_throttled_before_it() {
     for by in ["web-0", "5000"] {
@@ -210,7 +212,7 @@ async fn a_late_release_does_not_hit_an_accept_that_was_throttled_before_it() {
         let releaser = serve(world.faulty(&late).await).await;
         let released = releaser.delete(&format!("/v1/services/django/ports/{by}")).await;
         match by {
-            // By its secret it was sent again, and found an offer.
+            // It was sent again, by the secret, and found an offer.
             "web-0" => released.expect_problem(404, "port-not-found"),
             // It was sent once; the port was not allocated then.
             _ => released.expect(204),

@@ -1,5 +1,5 @@
-//! Requests that nobody would write: arbitrary bytes, and near misses of good ones, at every endpoint (promise P13). No
-//! answer is a 500, and each is one that the OpenAPI document announces, which the caller checks.
+//! Requests that no client would write: arbitrary bytes, and near misses of good ones, at every endpoint (promise P13).
+//! No answer is a 500, and the OpenAPI document announces each one, which the caller checks.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -29,7 +29,7 @@ const TEMPLATES: [&str; 16] = [
     "/v1/services/{service}/offers/{secret}/accept/{name}",
 ];
 
-/// A request as it is drawn. `SECRET` in it stands for the secret of an offer that is there.
+/// A request as it is drawn. `SECRET` in it stands for the secret of an existing offer.
 #[derive(Clone, Debug)]
 struct Wild {
     method: Method,
@@ -38,7 +38,7 @@ struct Wild {
     body: Option<Vec<u8>>,
 }
 
-/// A part of a path or query: percent-encoded wherever it has to be, and elsewhere as well.
+/// Percent-encodes a part of a path or query: wherever that is necessary, and elsewhere as well.
 fn encoded(bytes: &[u8]) -> String {
     bytes
         .iter()
@@ -111,7 +111,7 @@ fn json_value() -> BoxedStrategy<Value> {
     .boxed()
 }
 
-/// A body that would be good, but for a member or two; or text that is not quite JSON; or anything.
+/// A body that would be good except for a member or two; or text that is not quite JSON; or anything.
 fn body() -> impl Strategy<Value = Option<Vec<u8>>> {
     let good = select(vec![
         json!({ "name": "web-01" }),
@@ -198,7 +198,7 @@ fn wild() -> impl Strategy<Value = Wild> {
     })
 }
 
-/// P13: no input makes a 500, none an answer that is not announced, and what is there stays as it is or becomes what
+/// P13: no input causes a 500 or an answer that is not announced, and existing items stay as they are or become what
 /// was asked for.
 #[test]
 fn no_request_is_too_wild() {
@@ -214,7 +214,7 @@ fn no_request_is_too_wild() {
     let config = ProptestConfig { failure_persistence: None, cases, ..ProptestConfig::default() };
     proptest::test_runner::TestRunner::new(config)
         .run(&wild(), |Wild { method, path, headers, body }| {
-            // What no client can send, and no server sees.
+            // Headers that no client can send, and no server receives.
             let mut all = HeaderMap::new();
             for (name, value) in headers {
                 let value = String::from_utf8(value.clone())

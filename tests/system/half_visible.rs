@@ -1,4 +1,4 @@
-//! Reads that show the past: of a transaction whose items become visible one by one, and of a replica that is behind.
+//! Reads of past state: of a transaction whose items become visible one by one, and of a replica that is behind.
 //! DynamoDB has both, and the embedded one has neither (promises P2, P3, P4, P8, P12 and P16).
 
 use std::time::Duration;
@@ -10,15 +10,16 @@ use portmaster_testkit::{Fault, Plan, World, call, serve};
 
 const DJANGO: &str = "/v1/services/django";
 
-/// P2: the Port item that a name's pointer points to is read settled. Here the pointer is visible already and the Port item
-/// not yet, and to conclude that the claim is gone would give the name a second port. (The model's `JudgeSettled`.)
+/// P2: the Port item that a name's Instance item points to is read settled. Here the Instance item is visible already
+/// and the Port item not yet, and to conclude that the claim is gone would give the name a second port. (The model's
+/// `JudgeSettled`.)
 #[tokio::test]
 async fn a_claim_that_is_half_visible_has_its_name() {
     let world = World::new().await;
     world.api.service("django", 5000, 5004).await;
     let plan = Plan::default();
     let onlooker = serve(world.faulty(&plan).await).await;
-    // It remembers 5000–5004, so it asks what the name's claim is instead of trying its port.
+    // It remembers 5000–5004, so it looks up the name's claim instead of trying its port.
     let (_, secret) = onlooker.offer("django", "warm").await;
     onlooker.reject("django", &secret).await.expect(204);
     world.api.put(DJANGO, json!({ "start": 5005, "end": 5009 })).await.expect(200);
@@ -32,7 +33,7 @@ async fn a_claim_that_is_half_visible_has_its_name() {
     world.assert_healthy().await;
 }
 
-/// P8: the claim that a key made is read settled. A key whose first claim is only half visible would otherwise make a
+/// P8: the claim that a key made is read settled. A key whose first claim is only partly visible would otherwise make a
 /// second one. (The model's `KeySettled`.)
 #[tokio::test]
 async fn a_claim_that_is_half_visible_has_its_key() {
@@ -49,8 +50,8 @@ async fn a_claim_that_is_half_visible_has_its_key() {
     world.assert_healthy().await;
 }
 
-/// P4: the look after the claim is consistent, so a service that is gone is not offered from, whatever a replica still
-/// shows. (The model's `LookConsistent`.)
+/// P4: the look after the claim is consistent, so no port of a service that is gone is offered, whatever a replica
+/// still shows. (The model's `LookConsistent`.)
 #[tokio::test]
 async fn a_replica_that_shows_a_service_that_is_gone_deceives_no_offer() {
     let world = World::new().await;
@@ -90,8 +91,8 @@ async fn a_replica_that_shows_no_claims_gives_no_ports_up() {
     }
 }
 
-/// P3: the bitmap says which ports belong to a service. Here the bitmap with another service's ports is visible already,
-/// and that service not yet. (The model's `RangesFree`.)
+/// P3: the bitmap decides which ports belong to a service. Here the bitmap with another service's ports is visible
+/// already, and that service not yet. (The model's `RangesFree`.)
 #[tokio::test]
 async fn the_range_of_a_service_that_is_half_visible_is_taken() {
     let world = World::new().await;
@@ -112,8 +113,8 @@ async fn the_range_of_a_service_that_is_half_visible_is_taken() {
     world.assert_healthy().await;
 }
 
-/// P3, P16: the reconciler rebuilds the bitmap only where it disagrees with the services twice, a second apart. Here the
-/// creation of a service is half visible at the first comparison, and its ports would be lost. (The model's
+/// P3, P16: the reconciler rebuilds the bitmap only if it disagrees with the services twice, a second apart. Here the
+/// creation of a service is partly visible at the first comparison, and its ports would be lost. (The model's
 /// `RebuildTwice`.)
 #[tokio::test]
 async fn a_service_that_is_half_visible_keeps_its_range() {
@@ -131,8 +132,9 @@ async fn a_service_that_is_half_visible_keeps_its_range() {
     world.assert_healthy().await;
 }
 
-/// P2, P16: the reconciler reads settled, too, before it notes that a claim is gone. Here the pointer is visible already and
-/// its Port item not yet; a claim that is noted as gone loses its name a week later. (The model's `SweepSettled`.)
+/// P2, P16: the reconciler, too, reads settled before it notes that a claim is gone. Here the Instance item is visible
+/// already and its Port item not yet; a claim that is noted as gone loses its name a week later. (The model's
+/// `SweepSettled`.)
 #[tokio::test]
 async fn a_claim_that_is_half_visible_is_not_noted_as_gone() {
     let world = World::new().await;

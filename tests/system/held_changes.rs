@@ -42,7 +42,7 @@ impl Change {
         }
     }
 
-    /// How it is refused.
+    /// The problem with which it is refused.
     pub fn refusal(self) -> &'static str {
         match self {
             Self::Delete => "service-in-use",
@@ -51,8 +51,8 @@ impl Change {
     }
 }
 
-/// P4, P12: the mark is set before the look for live claims, so an offer that was told before the mark stands is seen by
-/// that look. (The model's `MarkFirst`.)
+/// P4, P12: the mark is set before the look for live claims, so that look sees an offer that was returned before the
+/// mark was set. (The model's `MarkFirst`.)
 #[tokio::test]
 async fn an_offer_that_comes_before_the_mark_refuses_the_change() {
     for change in Change::ALL {
@@ -70,7 +70,7 @@ async fn an_offer_that_comes_before_the_mark_refuses_the_change() {
     }
 }
 
-/// A deletion of `django` that has set its mark and found nothing live, and whose last step is held back.
+/// Begins a deletion of `django` that has set its mark and found nothing live, and whose last step is held back.
 async fn deletion_at_its_last_step(world: &World) -> (Plan, JoinHandle<Answer>) {
     let plan = Plan::script(&[("TransactWriteItems SERVICE#django", Fault::Wait)]);
     let deletion = Change::Delete.begin(world, &plan).await;
@@ -78,8 +78,8 @@ async fn deletion_at_its_last_step(world: &World) -> (Plan, JoinHandle<Answer>) 
     (plan, deletion)
 }
 
-/// P4, P12: a deletion that somebody has overtaken deletes nothing, since its last step asks for its own mark: here
-/// another change of the service has taken the mark off. (The model's `DeleteAsRead`.)
+/// P4, P12: a deletion that was overtaken deletes nothing, since its last step requires its own mark: here another
+/// change of the service has taken the mark off. (The model's `DeleteAsRead`.)
 #[tokio::test]
 async fn a_deletion_that_a_change_has_overtaken_deletes_nothing() {
     let world = world().await;
@@ -93,7 +93,7 @@ async fn a_deletion_that_a_change_has_overtaken_deletes_nothing() {
     world.assert_healthy().await;
 }
 
-/// P4, P12: here a shrinking has set its own mark, under which the ports that it keeps are on offer. (The model's
+/// P4, P12: here a shrinking has set its own mark, under which the ports that it keeps are still offered. (The model's
 /// `MarkRevises`.)
 #[tokio::test]
 async fn a_deletion_that_a_shrinking_has_overtaken_deletes_nothing() {
@@ -115,7 +115,8 @@ async fn a_deletion_that_a_shrinking_has_overtaken_deletes_nothing() {
     world.assert_healthy().await;
 }
 
-/// P4, P12, P16: here the reconciler, whose clock is an hour ahead, has taken the mark off. (The model's `UnmarkRevises`.)
+/// P4, P12, P16: here the reconciler, whose clock is an hour ahead, has taken the mark off. (The model's
+/// `UnmarkRevises`.)
 #[tokio::test]
 async fn a_deletion_that_the_reconciler_has_overtaken_deletes_nothing() {
     let world = world().await;
@@ -129,7 +130,7 @@ async fn a_deletion_that_the_reconciler_has_overtaken_deletes_nothing() {
     world.assert_healthy().await;
 }
 
-/// P3, P12: taking a mark off late brings nothing back. A refused change is held back before it takes its mark off; then
+/// P3, P12: taking a mark off late restores nothing. A refused change is held back before it takes its mark off; then
 /// the service is deleted, and another has its range. (The model's `UnmarkAsRead`.)
 #[tokio::test]
 async fn a_mark_that_is_taken_off_late_brings_no_service_back() {
@@ -149,7 +150,8 @@ async fn a_mark_that_is_taken_off_late_brings_no_service_back() {
     }
 }
 
-/// P3, P9: a change of the content undoes no other, and least of all a move of the range. (The model's `ContentAsRead`.)
+/// P3, P9: a change of the content undoes no other change, least of all a move of the range. (The model's
+/// `ContentAsRead`.)
 #[tokio::test]
 async fn a_change_that_comes_late_undoes_no_other() {
     let world = world().await;
@@ -169,8 +171,8 @@ async fn a_change_that_comes_late_undoes_no_other() {
     world.assert_healthy().await;
 }
 
-/// P4, P12: an offer that the change's clock finds dead is accepted by a slower one before it can be removed. It is in use,
-/// so the change is refused. (The model's `RevivedRefuses`.)
+/// P4, P12: an offer that is dead for the change's clock is accepted by a slower one before it can be removed. It is in
+/// use, so the change is refused. (The model's `RevivedRefuses`.)
 #[tokio::test]
 async fn a_dead_claim_that_is_accepted_before_it_is_removed_refuses_the_change() {
     for change in Change::ALL {
@@ -190,7 +192,7 @@ async fn a_dead_claim_that_is_accepted_before_it_is_removed_refuses_the_change()
     }
 }
 
-/// P12: a refusal changes nothing, so the service is open again as soon as it is told.
+/// P12: a refusal changes nothing, so the service is open again as soon as the refusal is answered.
 #[tokio::test]
 async fn a_refused_change_leaves_no_mark() {
     for change in Change::ALL {
@@ -198,7 +200,7 @@ async fn a_refused_change_leaves_no_mark() {
         let before = world.api.get(DJANGO).await.expect(200);
         world.api.allocate("django", "web-01").await;
         change.send(&world.api).await.expect_problem(409, change.refusal());
-        // Under a mark it would be 503, and only after two seconds.
+        // Under a mark the answer would be 503, and only after two seconds.
         assert_eq!(world.api.offer("django", "web-02").await.0, 5001);
         let after = world.api.get(DJANGO).await.expect(200);
         assert_eq!((after.header("etag"), &after.body), (before.header("etag"), &before.body));
@@ -206,7 +208,8 @@ async fn a_refused_change_leaves_no_mark() {
     }
 }
 
-/// P12: a Port item that cannot be read may be somebody's, so its port is not given up, and the service stays open.
+/// P12: a Port item that cannot be read may belong to a holder, so its port is not given up, and the service stays
+/// open.
 #[tokio::test]
 async fn an_unreadable_port_is_not_given_up() {
     use aws_sdk_dynamodb::types::AttributeValue;
@@ -221,7 +224,7 @@ async fn an_unreadable_port_is_not_given_up() {
         let (port, secret) = world.api.offer("django", "web-01").await;
         assert_eq!(port, 5000);
         world.api.reject("django", &secret).await.expect(204);
-        // A change that keeps the port does not ask whose it is.
+        // A change that keeps the port does not check its holder.
         world.api.put(DJANGO, json!({ "start": 5001, "end": 5009 })).await.expect(200);
     }
 }

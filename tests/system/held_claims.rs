@@ -1,5 +1,5 @@
-//! Offers that are held back at one request while others take the name, the key, the port or the service. When they go on,
-//! their conditions must see that (promises P1, P2, P4 and P8).
+//! Offers that are held back at one request while others take the name, the key, the port or the service. When they go
+//! on, their conditions must see that (promises P1, P2, P4 and P8).
 
 use std::time::Duration;
 
@@ -27,8 +27,8 @@ async fn held(world: &World) -> (usize, usize) {
     (count("offers").await, count("ports").await)
 }
 
-/// P1, P2: a name that moves removes its dead claim only if that is dead still. It was accepted meanwhile, by a slower
-/// clock, so the name is taken. (The model's `DeadStill`.)
+/// P2: a name that moves removes its dead claim only if that is still dead. Meanwhile a slower clock accepted it, so
+/// the name is taken. (The model's `DeadStill`.)
 #[tokio::test]
 async fn a_dead_claim_that_is_accepted_before_its_name_moves_stays() {
     let world = World::new().await;
@@ -55,8 +55,8 @@ async fn a_dead_claim_that_is_accepted_before_its_name_moves_stays() {
     world.assert_healthy().await;
 }
 
-/// P2: a name whose last claim is gone is free only while its pointer still says so. It was used anew meanwhile, so it is
-/// taken. (The model's `NameAsJudged`.)
+/// P2: a name whose last claim is gone is free only while its Instance item still says so. Meanwhile it was used again,
+/// so it is taken. (The model's `NameAsJudged`.)
 #[tokio::test]
 async fn a_name_that_is_used_anew_first_is_taken() {
     let world = World::new().await;
@@ -81,8 +81,8 @@ async fn a_name_that_is_used_anew_first_is_taken() {
     world.assert_healthy().await;
 }
 
-/// P8: a key whose claim is dead is as good as new, but only once. It is used for another name first, so it is that one's.
-/// (The model's `KeyAsJudged`.)
+/// P8: a key whose claim is dead can be used again, but only once. It is used for another name first, so it belongs to
+/// that one. (The model's `KeyAsJudged`.)
 #[tokio::test]
 async fn a_key_that_is_used_anew_first_is_reused_by_the_second() {
     let world = World::new().await;
@@ -103,8 +103,8 @@ async fn a_key_that_is_used_anew_first_is_reused_by_the_second() {
     world.assert_healthy().await;
 }
 
-/// A claim with the key `k` on port 5000, by a process that is held back before it looks at the service; and a change that
-/// gave the port up meanwhile, since the claim came too late for the look of that.
+/// Begins a claim with the key `k` on port 5000, held back before it looks at the service; meanwhile a change gave the
+/// port up, since the claim came too late for the change's look.
 async fn claim_that_came_too_late(world: &World, maker: &Plan, change: Change) -> JoinHandle<Answer> {
     let api = warm(world, maker).await;
     let last_step = Plan::script(&[("TransactWriteItems SERVICE#django", Fault::Wait)]);
@@ -119,9 +119,9 @@ async fn claim_that_came_too_late(world: &World, maker: &Plan, change: Change) -
     ask
 }
 
-/// P4: a replay is told only where its service is and covers it, and it takes nothing back that its maker may have told.
-/// Here the service is gone for the replay, and there again when the maker looks. (The model's `LookAtReplay` and
-/// `ReplayStays`.)
+/// P4: a replay returns an offer only if its service exists and covers it, and it withdraws nothing that its maker may
+/// have returned. Here the service is gone for the replay, and exists again when the maker looks. (The model's
+/// `LookAtReplay` and `ReplayStays`.)
 #[tokio::test]
 async fn a_replay_is_told_of_no_service_that_is_gone_and_takes_nothing_back() {
     let world = World::new().await;
@@ -138,7 +138,7 @@ async fn a_replay_is_told_of_no_service_that_is_gone_and_takes_nothing_back() {
     world.assert_healthy().await;
 }
 
-/// P4, P8: the same where the port has left the range, and comes back. (The model's `LookAtReplay` and `ReplayStays`.)
+/// P4, P8: the same where the port leaves the range, and comes back. (The model's `LookAtReplay` and `ReplayStays`.)
 #[tokio::test]
 async fn a_replay_is_told_of_no_port_outside_the_range_and_takes_nothing_back() {
     let world = World::new().await;
@@ -157,7 +157,7 @@ async fn a_replay_is_told_of_no_port_outside_the_range_and_takes_nothing_back() 
     world.assert_healthy().await;
 }
 
-/// P2: a claim that its maker could not take back, because it was replayed and accepted meanwhile, is not gone: its name
+/// P2: a claim that its maker could not withdraw, because it was replayed and accepted meanwhile, is not gone: its name
 /// has a port. (The model's `WithdrawnIsGone`.)
 #[tokio::test]
 async fn a_claim_that_is_accepted_before_it_is_withdrawn_keeps_its_name() {

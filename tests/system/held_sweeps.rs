@@ -1,5 +1,5 @@
-//! A reconciler that is held back at a removal while what it was to remove comes into use. Every removal repeats its
-//! evidence as a condition, so it removes nothing then (promise P16, and P2, P3 and P8 for what would be lost).
+//! A reconciler that is held back at a removal while the item to be removed comes into use. Every removal repeats its
+//! evidence as a condition, so it then removes nothing (promise P16, and P2, P3 and P8 for what would be lost).
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use portmaster_testkit::{Fault, Plan, TABLE, World, call, fill};
 
 const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A run of the reconciler, held back at the first request of this name.
+/// Begins a run of the reconciler, held back at the first request of this name.
 async fn held(world: &World, request: &'static str) -> (Plan, JoinHandle<Findings>) {
     let plan = Plan::script(&[(request, Fault::Wait)]);
     let reconciler = world.faulty(&plan).await;
@@ -20,7 +20,7 @@ async fn held(world: &World, request: &'static str) -> (Plan, JoinHandle<Finding
     (plan, run)
 }
 
-/// P16: an allocation whose service is created again before it is removed is that service's. (The model's
+/// P16: an allocation whose service is created again before its removal belongs to that service. (The model's
 /// `OrphanService`.)
 #[tokio::test]
 async fn an_orphan_whose_service_is_created_again_stays() {
@@ -34,7 +34,7 @@ async fn an_orphan_whose_service_is_created_again_stays() {
     world.assert_healthy().await;
 }
 
-/// P16: an orphan that is released before it is removed leaves its port to others, and what they have there stays. (The
+/// P16: an orphan that is released before its removal leaves its port to others, and their claims on it stay. (The
 /// model's `OrphanSecret`.)
 #[tokio::test]
 async fn an_orphan_whose_port_is_allocated_anew_stays() {
@@ -50,8 +50,8 @@ async fn an_orphan_whose_port_is_allocated_anew_stays() {
     world.assert_healthy().await;
 }
 
-/// P2, P16: a name that is used anew before its old pointer is removed keeps the new one; without it, the name could have
-/// a second port. (The model's `PointerSecret`.)
+/// P2, P16: a name that is used again before its old Instance item is removed keeps the new one; without it, the name
+/// could have a second port. (The model's `PointerSecret`.)
 #[tokio::test]
 async fn a_name_that_is_used_anew_keeps_its_pointer() {
     let world = World::new().await;
@@ -68,8 +68,8 @@ async fn a_name_that_is_used_anew_keeps_its_pointer() {
     world.assert_healthy().await;
 }
 
-/// P2, P16: that a claim is gone is noted only on the pointer that was read. A note on a newer pointer would be believed a
-/// week later, although that pointer's claim lives. (The model's `NoteSecret`.)
+/// P2, P16: that a claim is gone is noted only on the Instance item that was read. A note on a newer Instance item
+/// would be believed a week later, although that item's claim lives. (The model's `NoteSecret`.)
 #[tokio::test]
 async fn a_name_that_is_used_anew_is_not_noted_as_gone() {
     let world = World::new().await;
@@ -86,7 +86,7 @@ async fn a_name_that_is_used_anew_is_not_noted_as_gone() {
     world.assert_healthy().await;
 }
 
-/// P8, P16: a key that is used anew before what it made is forgotten stands for what it makes now. (The model's
+/// P8, P16: a key that is used again before its old claim is forgotten stands for its new claim. (The model's
 /// `RequestOver`.)
 #[tokio::test]
 async fn a_key_that_is_used_anew_is_remembered() {
@@ -104,7 +104,7 @@ async fn a_key_that_is_used_anew_is_remembered() {
     world.assert_healthy().await;
 }
 
-/// P3, P16: a bitmap that is made anew forgets no service that was created meanwhile. (The model's `RebuildVersion`.)
+/// P3, P16: a bitmap that is rebuilt forgets no service that was created meanwhile. (The model's `RebuildVersion`.)
 #[tokio::test]
 async fn a_service_that_is_created_while_the_bitmap_is_made_anew_keeps_its_range() {
     let world = World::new().await;
@@ -121,7 +121,7 @@ async fn a_service_that_is_created_while_the_bitmap_is_made_anew_keeps_its_range
     assert_eq!(run.await.unwrap().rebuilt_ranges, 0);
     let overlapping = json!({ "name": "new", "start": 6005, "end": 6014 });
     world.api.post("/v1/services", overlapping).await.expect_problem(409, "range-overlap");
-    // The next run makes it whole.
+    // The next run repairs it.
     assert_eq!(world.registry.reconcile(&call()).await.unwrap().rebuilt_ranges, 1);
     for start in [5005, 6005] {
         let overlapping = json!({ "name": "new", "start": start, "end": start + 9 });

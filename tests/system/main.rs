@@ -1,5 +1,5 @@
-//! The registry seen from outside: over HTTP, and over the SDK. What the tests check are the numbered
-//! promises of `docs/semantics.md`; each names its own.
+//! The registry seen from outside: over HTTP, and over the SDK. The tests check the numbered promises of
+//! `docs/semantics.md`; each names its own.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub)]
 

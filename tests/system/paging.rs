@@ -1,10 +1,10 @@
-//! Lists, where there is much to go through.
+//! Lists with many items to go through.
 
 use serde_json::Value;
 
 use portmaster_testkit::{World, fill};
 
-/// P10: a page that DynamoDB's filter emptied still leads on.
+/// P10: a page that DynamoDB's filter emptied still has a link to the next one.
 #[tokio::test]
 async fn few_among_many_are_found() {
     let world = World::new().await;
@@ -18,7 +18,7 @@ async fn few_among_many_are_found() {
     let (ports, pages) = world.api.pages("/v1/services/django/ports?limit=1000").await;
     assert_eq!(ports.len(), 2600);
     assert!(pages >= 3);
-    // What was there all along is listed, whatever comes and goes meanwhile.
+    // Items that exist throughout are listed, whatever else comes and goes meanwhile.
     let first = world.api.get("/v1/services/django/ports?limit=100").await.expect(200);
     world.api.delete("/v1/services/django/ports/2100").await.expect(204);
     let second = world.api.get(&first.next().unwrap()).await.expect(200);

@@ -1,4 +1,4 @@
-//! Races: each pair of operations that want opposite things, at the same moment, over and over.
+//! Races: each pair of operations with opposite aims, at the same moment, over and over.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +18,7 @@ async fn processes(world: &World, count: usize) -> Vec<Caller> {
     callers
 }
 
-/// P5: of accept and reject one wins, and the loser is told which.
+/// P5: one of accept and reject wins, and the loser's answer says which.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn accept_against_reject() {
     let world = World::new().await;
@@ -66,7 +66,8 @@ async fn accept_against_accept() {
     }
 }
 
-/// P4: an offer that a caller was told of outlives no service, and lies in its range, whoever deletes and shrinks.
+/// P4: an offer that was returned to a caller outlives no service, and lies in its range, whatever is deleted or
+/// shrunk.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn offer_against_delete_and_shrink() {
     let world = World::new().await;
@@ -82,7 +83,7 @@ async fn offer_against_delete_and_shrink() {
                 api.put("/v1/services/django", json!({ "start": 5008, "end": 5009 })).await
             }
         };
-        // Now the one begins earlier, now the other.
+        // The order in which they begin alternates.
         let asks = join_all((0..3).map(|i| {
             let api = &callers[i];
             async move {
@@ -96,7 +97,7 @@ async fn offer_against_delete_and_shrink() {
             match offer.status.as_u16() {
                 201 => {
                     held += 1;
-                    // Told of, so it can be accepted, and the service is there and covers it.
+                    // It was returned, so it can be accepted, and the service exists and covers it.
                     let port = world.api.accept("django", &offer.secret()).await.expect(201).port();
                     assert_eq!(service.status, 200, "{change:?} {offers:?}");
                     let covers = |member: &str| service.body[member].as_u64().unwrap();
@@ -115,7 +116,7 @@ async fn offer_against_delete_and_shrink() {
             409 => assert!(["service-in-use", "range-in-use"].contains(&change.kind()), "{change:?}"),
             other => panic!("{other}: {change:?}"),
         }
-        // What was not told of is not there either: nothing leaks.
+        // Offers that were not returned do not exist either: nothing leaks.
         if change.status.is_success() && round % 2 == 0 {
             world.api.get("/v1/services/django").await.expect_problem(404, "service-not-found");
         } else {
@@ -128,7 +129,7 @@ async fn offer_against_delete_and_shrink() {
     world.assert_healthy().await;
 }
 
-/// Deleted by many at once, a service is deleted; created and deleted at once, it is there or not, and never half.
+/// Deleted by many at once, a service is deleted; created and deleted at once, it exists or not, and never in part.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn delete_against_delete_and_create() {
     let world = World::new().await;
@@ -151,7 +152,7 @@ async fn delete_against_delete_and_create() {
     }
 }
 
-/// Changes of one service at the same moment follow each other; none is told of an overlap with itself.
+/// Changes of one service at the same moment follow each other; none is refused for an overlap with itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn change_against_change() {
     let world = World::new().await;
@@ -214,7 +215,7 @@ async fn names_that_come_and_go() {
                     let port = api.accept(strategy, &answer.secret()).await.expect(201).port();
                     let path = format!("/v1/services/{strategy}/ports/{port}");
                     let by_name = format!("/v1/services/{strategy}/ports/{name}");
-                    // Nobody else has it, and this name nothing else.
+                    // No other name has it, and this name has no other.
                     assert_eq!(api.get(&path).await.expect(200).body["name"], name);
                     assert_eq!(api.get(&by_name).await.expect(200).port(), port);
                     api.ask(strategy, &name).await.expect_problem(409, "name-taken");
@@ -258,8 +259,8 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// P1, P2, P5, P6, P11: any history of one caller, in a range of four ports with six names, answers as a registry of a
-/// few lines does. `Forget` goes on in another process, which remembers nothing.
+/// P1, P2, P5, P6, P11: any history of one caller, in a range of four ports with six names, has the answers of a
+/// reference of a few lines. `Forget` continues in another process, which remembers nothing.
 #[test]
 fn any_history_answers_as_a_plain_registry_does() {
     #[derive(Clone)]

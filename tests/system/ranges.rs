@@ -1,4 +1,4 @@
-//! The ranges of services: they never overlap, and what is in use is not cut off.
+//! The ranges of services: they never overlap, and ports in use are not cut off.
 
 use serde_json::{Value, json};
 
@@ -54,7 +54,7 @@ async fn of_many_overlapping_services_created_at_once_one_stands() {
         assert_eq!(created, 1, "{answers:?}");
         assert!(answers.iter().all(|answer| answer.status == 201 || answer.kind() == "range-overlap"), "{answers:?}");
     }
-    // Disjoint ones all stand, though each writes the same bitmap.
+    // Disjoint ones all succeed, though each writes the same bitmap.
     let creations = (0..24u16).map(|i| {
         let api = &world.api;
         async move { api.post("/v1/services", body(&format!("d{i}"), 20_000 + i * 10, 20_009 + i * 10)).await }
@@ -80,11 +80,11 @@ async fn put_makes_it_so() {
     assert_eq!((&grown.body["start"], &grown.body["strategy"]), (&json!(4000), &json!("random")));
     assert_eq!(grown.body["created"], created.body["created"]);
 
-    // What a GET gave can be put back as it is.
+    // The body of a GET can be put back as it is.
     let put_back = put(world.api.get("/v1/services/django").await.expect(200).body).await.expect(200);
     assert_eq!((put_back.header("etag"), &put_back.body), (grown.header("etag"), &grown.body));
 
-    // What is not given is back at its default.
+    // A member that is not given is back at its default.
     let plain = put(json!({ "start": 4000, "end": 6999 })).await.expect(200);
     assert_eq!(plain.body["strategy"], "lowest");
 
@@ -102,7 +102,7 @@ async fn put_makes_it_so() {
     put("/v1/services/django").await.expect_problem(412, "precondition-failed");
     put("/v1/services/new").await.expect(201);
     put("/v1/services/new").await.expect_problem(412, "precondition-failed");
-    // Both conditions count, so it is neither created nor replaced.
+    // Both conditions must hold, so it is neither created nor replaced.
     for (name, tag) in [("django", "*"), ("newer", "*"), ("newer", "\"x\"")] {
         let both = [("if-none-match", "*"), ("if-match", tag)];
         let path = format!("/v1/services/{name}");
@@ -115,7 +115,7 @@ async fn put_makes_it_so() {
     world.assert_healthy().await;
 }
 
-/// P12: what is in use is neither deleted nor cut off, and a refusal changes nothing.
+/// P12: ports in use are neither deleted nor cut off, and a refusal changes nothing.
 #[tokio::test]
 async fn what_is_in_use_stays() {
     let world = World::new().await;
@@ -127,7 +127,7 @@ async fn what_is_in_use_stays() {
 
     let refused = world.api.delete("/v1/services/django").await.expect_problem(409, "service-in-use");
     assert_eq!((&refused.body["offers"], &refused.body["ports"]), (&json!(1), &json!(1)));
-    // Nobody can list the secret that a reject needs; the end of the offer is what can be waited for.
+    // The secret that a reject needs is in no list; the caller can wait until the offer ends.
     let until = world.api.get("/v1/ports/5001").await.expect_problem(404, "port-not-found").body["expires_at"].clone();
     let detail = refused.body["detail"].as_str().unwrap();
     assert!(until.is_string() && detail.contains(until.as_str().unwrap()) && detail.contains("Release"), "{detail}");
@@ -148,7 +148,7 @@ async fn what_is_in_use_stays() {
     let after = world.api.get("/v1/services/django").await;
     assert_eq!((after.header("etag"), &after.body), (before.header("etag"), &before.body));
 
-    // Still open for business, with the offer intact.
+    // It still takes requests, with the offer intact.
     world.api.accept("django", &secret).await.expect(201);
     assert_eq!(world.api.offer("django", "web-03").await.0, 5002);
     world.api.patch("/v1/services/django", json!({ "end": 5002 })).await.expect(200);
@@ -156,12 +156,12 @@ async fn what_is_in_use_stays() {
         world.api.delete(&format!("/v1/services/django/ports/{name}")).await.expect(204);
     }
     world.api.put("/v1/services/django", json!({ "start": 5002, "end": 5003 })).await.expect(200);
-    // The ports that were given up are free for others.
+    // The ports that were given up are free for other services.
     world.api.service("flask", 5000, 5001).await;
     world.assert_healthy().await;
 }
 
-/// Namespaces are separate port spaces: the same names and the same ports, and neither knows of the other.
+/// Namespaces are separate port spaces: the same names and the same ports, and neither sees the other.
 #[tokio::test]
 async fn namespaces_do_not_meet() {
     use portmaster_domain::{Description, InstanceName, Namespace, Port, PortRange, ServiceId, Strategy};
@@ -183,7 +183,7 @@ async fn namespaces_do_not_meet() {
         assert_eq!(offered.holding.claim.port, port(5000));
         secrets.push(offered.holding.secret);
     }
-    // A secret of the one opens nothing in the other, though it is for the same port.
+    // A secret of one opens nothing in the other, though it is for the same port.
     registry.accept(&call, &both[0], secrets[1]).await.unwrap_err();
     registry.accept(&call, &both[0], secrets[0]).await.unwrap();
     registry.find_port(&call, &both[1].namespace, port(5000)).await.unwrap_err();

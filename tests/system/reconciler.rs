@@ -1,4 +1,4 @@
-//! The reconciler: it repairs what is damaged and touches nothing that is live (promise P16).
+//! The reconciler: it repairs damage and touches nothing that is live (promise P16).
 
 use std::time::Duration;
 
@@ -35,14 +35,14 @@ async fn what_has_expired_is_swept_and_what_is_live_stays() {
     let (_, secret) = world.api.offer("django", "web-02").await;
 
     let found = world.registry.reconcile(&call()).await.unwrap();
-    // One of the dead had its port overwritten by the new offer, or not, as the lowest free port has it.
+    // The new offer overwrote one of the four dead claims, since that had the lowest free port.
     assert_eq!(found.expired_offers, 3, "{found:?}");
     assert_eq!(found.expired_requests, 1);
     assert!(found.is_healthy() && found.finished);
     world.api.accept("django", &secret).await.expect(201);
     assert_eq!(world.api.get("/v1/services/django/ports").await.expect(200).body.as_array().unwrap().len(), 2);
 
-    // Pointers of names that are gone stay for a week, so that names come back to their ports.
+    // Instance items whose claims are gone stay for a week, so that names come back to their ports.
     let pointers = |keys: Vec<String>| keys.iter().filter(|key| key.contains("#INSTANCE#")).count();
     assert_eq!(pointers(keys(&world).await), 6);
     world.registry.reconcile(&call()).await.unwrap();
@@ -54,19 +54,20 @@ async fn what_has_expired_is_swept_and_what_is_live_stays() {
     world.assert_healthy().await;
 }
 
-/// P16, P2: a pointer whose claim is merely dead stays: a slower clock could still accept it, and the name would be free.
+/// P16, P2: an Instance item whose claim is merely dead stays: a slower clock could still accept the claim, and the
+/// name would be free.
 #[tokio::test]
 async fn a_pointer_to_a_dead_claim_stays() {
     let world = World::new().await;
     world.api.service("django", 5000, 5099).await;
     let (_, secret) = world.api.offer("django", "web-01").await;
-    // The reconciler's clock is a month ahead; but it removes the claim first, and only then, much later, the pointer.
+    // The reconciler's clock is a month ahead; but it removes the claim first, and the Instance item only much later.
     let ahead = world.another(30 * 24 * 3600 * 1000).await;
     let found = ahead.reconcile(&call()).await.unwrap();
     assert_eq!((found.expired_offers, found.stale_pointers), (1, 0));
     world.api.accept("django", &secret).await.expect_problem(404, "offer-not-found");
     assert_eq!(world.api.offer("django", "web-01").await.0, 5000);
-    // A pointer that was noted as gone, and used again since, is a new one.
+    // An Instance item that was noted as gone, and written again since, is a new one.
     let found = ahead.reconcile(&call()).await.unwrap();
     assert_eq!(found.stale_pointers, 0);
 }
@@ -85,7 +86,7 @@ async fn a_damaged_table_is_repaired() {
         attributes.into_iter().fold(request, |request, (name, value)| request.item(name, value)).send()
     };
 
-    // Allocations of a service that never was, an allocation outside its service's range, nonsense, a bitmap of nothing.
+    // Allocations of a service that never existed, one outside its service's range, unreadable items, an empty bitmap.
     fill(&world, "nobody", 7000, 3).await;
     fill(&world, "django", 8000, 1).await;
     put(vec![("pk", text("N#default#PORT")), ("sk", text("09000")), ("state", text("confused"))]).await.unwrap();
@@ -112,7 +113,7 @@ async fn a_damaged_table_is_repaired() {
     assert_eq!(found, expected);
     assert!(!found.is_healthy());
 
-    // Repaired: the ranges are claimed again, the orphans gone; what is live was left alone.
+    // Repaired: the ranges are claimed again, the orphans removed; live items were left alone.
     let overlapping = json!({ "name": "c", "start": 5050, "end": 6050 });
     world.api.post("/v1/services", overlapping).await.expect_problem(409, "range-overlap");
     world.api.get("/v1/ports/7000").await.expect_problem(404, "port-not-found");
@@ -121,7 +122,7 @@ async fn a_damaged_table_is_repaired() {
     world.api.accept("flask", &secret).await.expect(201);
     let again = world.registry.reconcile(&call()).await.unwrap();
     assert_eq!((again.orphaned_allocations, again.rebuilt_ranges), (0, 0));
-    // What it cannot read it leaves, and works around: nobody is given that port.
+    // It leaves an item that it cannot read, and works around it: that port is not offered.
     world.api.service("wide", 8999, 9001).await;
     let ports = [world.api.offer("wide", "a").await.0, world.api.offer("wide", "b").await.0];
     assert_eq!(ports, [8999, 9001]);
@@ -150,7 +151,7 @@ async fn a_mark_that_was_left_behind_is_taken_off() {
             .send()
             .await
             .unwrap();
-        // While it stands, offers wait, and then are told to come again.
+        // While the mark is set, offers wait, and then are told to retry.
         let answer = world.api.ask(change, "web-01").await.expect_problem(503, "service-closing");
         assert_eq!(answer.header("retry-after"), "1");
     }
@@ -164,7 +165,7 @@ async fn a_mark_that_was_left_behind_is_taken_off() {
     world.assert_healthy().await;
 }
 
-/// A change of the service does not wait for the reconciler: it overtakes a mark that nobody is behind.
+/// A change of the service does not wait for the reconciler: it overtakes a mark whose change has died.
 #[tokio::test]
 async fn a_deletion_that_died_is_repeated() {
     let world = World::new().await;
@@ -183,7 +184,7 @@ async fn a_deletion_that_died_is_repeated() {
     world.assert_healthy().await;
 }
 
-/// P16: it may stop anywhere, and goes on where it stopped.
+/// P16: a run may stop anywhere, and the next one goes on where it stopped.
 #[tokio::test]
 async fn a_run_that_is_stopped_is_resumed() {
     let world = World::new().await;
@@ -191,7 +192,7 @@ async fn a_run_that_is_stopped_is_resumed() {
     fill(&world, "django", 2000, 1_000).await;
     let dynamodb = world.dynamodb().await;
     for i in 0..1_500 {
-        // Names that nobody has used, as far as the reconciler knows: noted as gone already, a moment ago.
+        // Instance items whose claims were noted as gone a moment ago, so that the reconciler leaves them.
         let name = dynamodb.put_item().table_name(TABLE).item("pk", text(&format!("N#default#INSTANCE#d-{}", i / 100)));
         let name = name.item("sk", text(&format!("web-{i}"))).item("port", AttributeValue::N("2000".to_owned()));
         let name = name.item("secret", text("07d0eeee-eeee-8eee-beee-eeeeeeeeeeee"));
@@ -213,16 +214,16 @@ async fn a_run_that_is_stopped_is_resumed() {
         assert!(runs < 100, "it makes no progress");
     }
     assert!(runs > 1, "it never stopped");
-    // The service, the bitmap, the names and the ports: nothing left out. The ports are looked at together, and again by
-    // a run that was stopped among them.
+    // The service, the bitmap, the names and the ports: nothing is left out. The ports are looked at together, and
+    // again after a run that was stopped among them.
     assert!(items >= 2_502, "{items}");
     // The next run starts from the beginning.
     let found = world.registry.reconcile(&call()).await.unwrap();
     assert_eq!((found.items, found.finished), (2_502, true));
 }
 
-/// P16: a port that somebody is writing to while names that had it are looked at keeps none of the others waiting: its
-/// own name is left to the next sweep.
+/// P16: a port that another caller is writing to while names that had it are looked at keeps none of the others
+/// waiting: its own name is left to the next sweep.
 #[tokio::test]
 async fn a_busy_port_keeps_no_name_waiting() {
     let world = World::new().await;
@@ -248,8 +249,8 @@ async fn a_busy_port_keeps_no_name_waiting() {
     world.assert_healthy().await;
 }
 
-/// P16: the next version's namespaces are swept as the first one is, and remembered; a checkpoint of an older function,
-/// which knows nothing of them, is one as well.
+/// P16: the next version's namespaces are swept like the first one, and remembered; a checkpoint of an older function,
+/// which lacks them, is valid as well.
 #[tokio::test]
 async fn namespaces_are_met_and_remembered() {
     let world = World::new().await;
@@ -267,7 +268,8 @@ async fn namespaces_are_met_and_remembered() {
     };
     assert!(world.registry.reconcile(&call()).await.unwrap().finished);
     assert_eq!(checkpoint().await["namespaces"].as_ss().unwrap(), &["other"]);
-    // An old function's checkpoint, at the very end of the table: this run meets nothing, and begins with `default` only.
+    // An old function's checkpoint, at the very end of the table: this run finds nothing, and begins with `default`
+    // only.
     let mark = AttributeValue::M(std::collections::HashMap::from([
         ("change".to_owned(), text("delete")),
         ("since".to_owned(), AttributeValue::N("1700000000000".to_owned())),
@@ -282,7 +284,7 @@ async fn namespaces_are_met_and_remembered() {
     assert!(world.registry.reconcile(&call()).await.unwrap().finished);
     assert!(world.registry.reconcile(&call()).await.unwrap().finished);
     assert_eq!(checkpoint().await["namespaces"].as_ss().unwrap(), &["other"]);
-    // Once nothing is there any more, it is forgotten.
+    // Once it is empty, the namespace is forgotten.
     world.registry.delete_service(&call(), &service, &IfMatch::Always).await.unwrap();
     let ranges = dynamodb.delete_item().table_name(TABLE).key("pk", text("N#other")).key("sk", text("RANGES"));
     ranges.send().await.unwrap();

@@ -1,4 +1,4 @@
-//! An `Idempotency-Key` and what becomes of its offer: replayed from any process, and new when that is gone (promise P8).
+//! An `Idempotency-Key` and the fate of its offer: replayed from any process, and new when that is gone (promise P8).
 
 use std::time::Duration;
 
@@ -14,13 +14,13 @@ async fn the_same_key_gives_the_same_offer() {
     let again = world.api.ask_with_key("django", "web-01", "build-1").await.expect(201);
     assert_eq!(again.header("idempotent-replayed"), "true");
     assert_eq!((&again.body, again.header("location")), (&first.body, first.header("location")));
-    // Quoted, as the draft has it, it is the same key.
+    // Quoted, as in the draft, it is the same key.
     let quoted = world.api.ask_with_key("django", "web-01", "\"build-1\"").await.expect(201);
     assert_eq!(quoted.body, first.body);
     // From another process, too.
     let elsewhere = portmaster_testkit::serve(world.another(0).await).await;
     assert_eq!(elsewhere.ask_with_key("django", "web-01", "build-1").await.expect(201).body, first.body);
-    // And after it was accepted, as a pipeline that is run again needs it.
+    // The same after it was accepted, as a pipeline that is run again needs it.
     world.api.accept("django", &first.secret()).await.expect(201);
     let after = world.api.ask_with_key("django", "web-01", "build-1").await.expect(201);
     assert_eq!((&after.body, after.header("idempotent-replayed")), (&first.body, "true"));
@@ -43,7 +43,7 @@ async fn a_key_outlives_its_offer_that_was_accepted() {
     world.assert_healthy().await;
 }
 
-/// P8: a key whose claim is dead is as good as new.
+/// P8: a key whose claim is dead can be used again.
 #[tokio::test]
 async fn a_key_can_be_used_again_once_its_offer_is_gone() {
     let world = World::new().await;
@@ -68,7 +68,7 @@ async fn a_key_can_be_used_again_once_its_offer_is_gone() {
     world.assert_healthy().await;
 }
 
-/// P8, P18: a key stands for its claim, and not for whatever claim its port has afterwards. (The model's `KeySecret`.)
+/// P8, P18: a key stands for its own claim, and not for a later claim on the same port. (The model's `KeySecret`.)
 #[tokio::test]
 async fn a_key_gives_nobody_elses_offer() {
     let world = World::new().await;
@@ -83,7 +83,7 @@ async fn a_key_gives_nobody_elses_offer() {
     world.assert_healthy().await;
 }
 
-/// P8: also in a full range, where there is nothing left to try.
+/// P8: also in a full range, where no port is left to try.
 #[tokio::test]
 async fn a_key_is_answered_when_the_range_is_full() {
     let world = World::new().await;
@@ -99,7 +99,7 @@ async fn a_key_is_answered_when_the_range_is_full() {
     }
 }
 
-/// P8: many at once with one key are one request.
+/// P8: many requests at once with one key are one request.
 #[tokio::test]
 async fn a_crowd_with_one_key_gets_one_offer() {
     let world = World::new().await;
