@@ -13,15 +13,15 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use dynoxide::{AttributeValue, Database};
-use portmaster_domain::{Clock, Given, Timestamp};
 use portmaster_local::{Request, perform, response, without_tokens};
 use portmaster_registry::Registry;
 use portmaster_registry::{Call, Table, in_process};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
+use crate::clock::clock;
 use crate::connector::{Answer, Profile, client};
 use crate::words::conflict_on;
 use crate::{Fault, TABLE, keys};
@@ -254,16 +254,4 @@ impl Profile for Distant {
 
 fn is_transaction(request: &Request) -> bool {
     request.operation() == "TransactWriteItems"
-}
-
-/// The simulated time as a clock.
-pub fn clock() -> Clock {
-    thread_local! {
-        /// Paused time belongs to one thread, and advances from when that thread's runtime was created.
-        static START: Instant = Instant::now();
-    }
-    Clock::Given(Given::new(|| {
-        let elapsed = START.with(|start| Instant::now().saturating_duration_since(*start));
-        Timestamp::from_millis(1_800_000_000_000 + i64::try_from(elapsed.as_millis()).unwrap())
-    }))
 }

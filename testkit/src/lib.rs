@@ -14,6 +14,7 @@
 )]
 
 mod caller;
+mod clock;
 mod connector;
 mod crowd;
 mod distant;
@@ -28,9 +29,10 @@ mod words;
 mod world;
 
 pub use caller::{Answer, Caller};
+pub use clock::{EPOCH, clock, clock_since, millis_since};
 pub use connector::Fault;
 pub use crowd::{Offered, create, crowd, offer};
-pub use distant::{Distant, Network, Traffic, clock, filler};
+pub use distant::{Distant, Network, Traffic, filler};
 pub use faults::Plan;
 pub use faulty::{Faulty, TRIP, Trip};
 pub use keys::keys;

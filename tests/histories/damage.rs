@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use portmaster_domain::{
-    Clock, Description, Given, InstanceName, Namespace, Port, PortRange, Service, ServiceId, Strategy, Timestamp,
-};
+use portmaster_domain::{Description, InstanceName, Namespace, Port, PortRange, Service, ServiceId, Strategy};
 use portmaster_registry::{Call, Table, in_process};
 use portmaster_registry::{Content, Error, Findings, IfMatch, NewService, PortOrName, Registry};
 use rand::rngs::SmallRng;
@@ -15,9 +13,8 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use portmaster_testkit::{Faulty, TABLE};
+use portmaster_testkit::{EPOCH, Faulty, TABLE, clock_since, millis_since};
 
-const EPOCH: i64 = 1_800_000_000_000;
 const OFFER_SECONDS: u32 = 3_600;
 
 /// A kind of damage to a table, and what the reconciler must do about it.
@@ -76,7 +73,7 @@ struct Ruin {
 
 impl Ruin {
     fn now(&self) -> i64 {
-        EPOCH + i64::try_from(self.started.elapsed().as_millis()).unwrap()
+        EPOCH + millis_since(self.started)
     }
 
     fn put(&self, item: &Value) {
@@ -217,8 +214,7 @@ async fn damage_and_repair(seed: u64) -> Result<usize, String> {
     let network = Faulty::new(seed, 0, false);
     let table = Table::new(Client::from_conf(in_process(network.client()).build()), TABLE);
     let started = Instant::now();
-    let now = move || Timestamp::from_millis(EPOCH + i64::try_from(started.elapsed().as_millis()).unwrap());
-    let registry = Registry::new(table, Clock::Given(Given::new(now)), OFFER_SECONDS).with_seed(seed);
+    let registry = Registry::new(table, clock_since(started, 0), OFFER_SECONDS).with_seed(seed);
     let call = || Call::within(Duration::from_secs(60));
     registry.table().create(&call()).await.unwrap();
 

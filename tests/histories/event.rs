@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use portmaster_registry::{Error, Findings};
 
 use super::linearize::Stamp;
-use super::plan::{EPOCH, Plan};
+use portmaster_testkit::EPOCH;
+
+use super::plan::Plan;
 use super::slot::Claim;
 
 /// An action of a caller.

@@ -6,9 +6,6 @@ use portmaster_domain::Strategy;
 use rand::RngExt as _;
 use rand::rngs::SmallRng;
 
-/// When a history begins, in milliseconds since the epoch; the value does not matter.
-pub const EPOCH: i64 = 1_800_000_000_000;
-
 /// The service that never changes, and those that do. Their ranges may meet.
 pub const STILL: &str = "still";
 pub const MOVING: [&str; 2] = ["moving", "rival"];

@@ -11,12 +11,11 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use futures::future::join_all;
 use portmaster_domain::{
-    Clock, Description, Given, IdempotencyKey, InstanceName, Namespace, Port, PortRange, Secret, ServiceId, StateKind,
-    Strategy, Timestamp,
+    Description, IdempotencyKey, InstanceName, Namespace, Port, PortRange, Secret, ServiceId, StateKind, Strategy,
 };
 use portmaster_registry::{Call, StoreError, Table, in_process};
 use portmaster_registry::{Content, Error, Findings, IfMatch, NewService, PortOrName, Registry, Written};
-use portmaster_testkit::{Fault, Faulty, TABLE, TRIP, Trip};
+use portmaster_testkit::{EPOCH, Fault, Faulty, TABLE, TRIP, Trip, clock_since, millis_since};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::Value;
@@ -25,7 +24,7 @@ use tokio::time::{Instant, sleep};
 use super::event::{Act, Answer, Event, tell};
 use super::invariants::Invariants;
 use super::linearize::Stamp;
-use super::plan::{EPOCH, MOVING, Plan, STILL};
+use super::plan::{MOVING, Plan, STILL};
 use super::project::Projection;
 use super::slot::Claim;
 
@@ -118,8 +117,7 @@ impl History {
     /// Starts a process that remembers nothing.
     fn process(&self, number: usize) -> Registry {
         let (skew, started) = (self.plan.processes[number], self.started);
-        let now = move || Timestamp::from_millis(EPOCH + skew + millis_since(started));
-        let clock = Clock::Given(Given::new(now));
+        let clock = clock_since(started, skew);
         self.restarts.set(self.restarts.get() + 1);
         Registry::new(self.table.clone(), clock, self.plan.offer_seconds).with_seed(self.seed ^ self.restarts.get())
     }
@@ -486,10 +484,6 @@ impl History {
     }
 }
 
-fn millis_since(started: Instant) -> i64 {
-    i64::try_from(started.elapsed().as_millis()).unwrap()
-}
-
 fn service(name: &str) -> ServiceId {
     ServiceId::new(Namespace::default(), name.try_into().unwrap())
 }
@@ -500,9 +494,7 @@ fn instance(number: u8) -> String {
 
 /// Starts a process of its own, with a clock so far ahead, on the table that a network leads to.
 pub async fn registry(network: &Faulty, skew: i64) -> Registry {
-    let started = Instant::now();
-    let now = move || Timestamp::from_millis(EPOCH + skew + millis_since(started));
-    Registry::new(table(network), Clock::Given(Given::new(now)), 1_800)
+    Registry::new(table(network), clock_since(Instant::now(), skew), 1_800)
 }
 
 fn table(network: &Faulty) -> Table {
