@@ -129,3 +129,26 @@ async fn a_service_that_is_created_while_the_bitmap_is_made_anew_keeps_its_range
     }
     world.assert_healthy().await;
 }
+
+/// P3, P16: the same where the bitmap is lost altogether, and the service that is created meanwhile writes the first one
+/// again. (The model's `RebuildVersion`; the rule `REBUILD_ABSENT`.)
+#[tokio::test]
+async fn a_service_that_is_created_while_a_lost_bitmap_is_made_anew_keeps_its_range() {
+    let world = World::new().await;
+    world.api.service("django", 5000, 5009).await;
+    let text = |text: &str| aws_sdk_dynamodb::types::AttributeValue::S(text.to_owned());
+    let damage = world.dynamodb().await.delete_item().table_name(TABLE);
+    damage.key("pk", text("N#default")).key("sk", text("RANGES")).send().await.unwrap();
+
+    let (plan, run) = held(&world, "PutItem RANGES").await;
+    world.api.service("flask", 6000, 6009).await;
+    plan.open();
+    assert_eq!(run.await.unwrap().rebuilt_ranges, 0);
+    let overlapping = json!({ "name": "new", "start": 6005, "end": 6014 });
+    world.api.post("/v1/services", overlapping).await.expect_problem(409, "range-overlap");
+    // The next run repairs it.
+    assert_eq!(world.registry.reconcile(&call()).await.unwrap().rebuilt_ranges, 1);
+    let overlapping = json!({ "name": "new", "start": 5005, "end": 5014 });
+    world.api.post("/v1/services", overlapping).await.expect_problem(409, "range-overlap");
+    world.assert_healthy().await;
+}
