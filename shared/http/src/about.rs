@@ -19,7 +19,7 @@ problems!(HealthProblems:);
 problems!(ProblemProblems: NotFound);
 problems!(DocumentProblems:);
 
-/// Whether the registry works: whether its table answers.
+/// Check that the registry works: that its table answers.
 #[utoipa::path(
     get, path = "/health", operation_id = "health", tag = "about",
     responses((status = 200, description = "It works.", body = wire::Health), HealthProblems)
@@ -29,11 +29,11 @@ pub(super) async fn health(State(api): State<Api>, call: Call) -> Result<Json<wi
     Ok(Json(wire::Health { status: "ok".into() }))
 }
 
-/// What a problem means, and what to do about it.
+/// Explain a kind of problem: its meaning, and the next step.
 #[utoipa::path(
     get, path = "/problems/{kind}", operation_id = "explainProblem", tag = "about",
     params(("kind" = String, Path, description = "The last segment of a problem's `type`.")),
-    responses((status = 200, description = "In words.", body = String, content_type = "text/plain"), ProblemProblems)
+    responses((status = 200, description = "The explanation, as plain text.", body = String, content_type = "text/plain"), ProblemProblems)
 )]
 pub(super) async fn problem(Segments(kind): Segments<String>) -> Result<String, Problem> {
     match Kind::named(&kind) {

@@ -1,6 +1,6 @@
-//! Request headers that the API evaluates.
+//! Request headers that the API evaluates, and the setting of response headers.
 
-use axum::http::{HeaderMap, HeaderName, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use sfv::{BareItem, Item, Parser};
 
 use super::Problem;
@@ -78,9 +78,16 @@ pub(super) fn only_if_new(headers: &HeaderMap) -> Result<bool, Problem> {
     }
 }
 
+/// Sets a header of a response. A text that a header cannot carry is left out; names, secrets and ids have no such
+/// characters.
+pub(super) fn set(headers: &mut HeaderMap, name: HeaderName, text: &str) {
+    if let Ok(value) = HeaderValue::from_str(text) {
+        headers.insert(name, value);
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
     use proptest::prelude::*;
 
     use super::*;

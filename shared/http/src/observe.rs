@@ -11,13 +11,13 @@ use http::request::Parts;
 use uuid::Uuid;
 
 use super::body::MAX_BYTES;
+use super::headers;
 use super::outcome::{self, About, Outcome};
 use super::path;
 use super::target::{Mount, Refused};
 use super::{Api, Kind, Problem};
 use portmaster_domain::{Port, Secret, ServiceName};
-use portmaster_registry::Call;
-use portmaster_registry::PortOrName;
+use portmaster_registry::{Call, PortOrName};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -83,9 +83,7 @@ async fn observed(api: Api, mut request: Request, next: Next) -> Response {
         }
     };
     let (mut response, problem) = with_problem(response, &id);
-    if let Ok(value) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert(REQUEST_ID, value);
-    }
+    headers::set(response.headers_mut(), REQUEST_ID, &id);
 
     if let Some(Mount(mount)) = mount.filter(|Mount(mount)| !mount.is_empty()) {
         mount_links(response.headers_mut(), &mount);
@@ -156,9 +154,8 @@ fn mount_links(headers: &mut HeaderMap, mount: &str) {
     for (name, before) in [(header::LOCATION, ""), (header::LINK, "<")] {
         let Some(value) = headers.get(&name).and_then(|value| value.to_str().ok()) else { continue };
         let Some(path) = value.strip_prefix(before).filter(|path| path.starts_with('/')) else { continue };
-        if let Ok(value) = HeaderValue::from_str(&format!("{before}{mount}{path}")) {
-            headers.insert(name, value);
-        }
+        let mounted = format!("{before}{mount}{path}");
+        headers::set(headers, name, &mounted);
     }
 }
 

@@ -9,7 +9,7 @@ use portmaster_registry::Call;
 use portmaster_wire::{self as wire, NewOffer, path};
 
 use super::body::Body;
-use super::headers::idempotency_key;
+use super::headers::{self, idempotency_key};
 use super::outcome::{About, Outcome};
 use super::paging::{self, Page};
 use super::path::{InService, OfOffer};
@@ -52,14 +52,11 @@ pub(super) async fn create(
     let offered = api.registry.offer(&call, &service, &name, key.as_ref()).await;
     let about = About { port: None, name: Some(name) };
     let offered = offered.map_err(|error| Problem::from(error).regarding(about))?;
-    let location = path::offer(&service, offered.holding.secret);
     let outcome = if offered.replayed { Outcome::Replayed } else { Outcome::Offered };
     let (answer, about) = (wire::Offer::from(&offered.holding), About::from(&offered.holding.claim));
     let mut response = (StatusCode::CREATED, Extension(outcome), Extension(about), Json(answer)).into_response();
     let headers = response.headers_mut();
-    if let Ok(location) = HeaderValue::from_str(&location) {
-        headers.insert(header::LOCATION, location);
-    }
+    headers::set(headers, header::LOCATION, &path::offer(&service, offered.holding.secret));
     if offered.replayed {
         headers.insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
     }
@@ -107,7 +104,7 @@ pub(super) async fn get(
     post, path = "/v1/services/{service}/offers/{secret}/accept", operation_id = "acceptOffer", tag = "offers",
     params(OfOffer),
     responses(
-        (status = 201, description = "The port is the instance's.", body = wire::Port, headers(
+        (status = 201, description = "The port, which is allocated to the instance.", body = wire::Port, headers(
             ("Location" = String, description = "Its path."))),
         (status = 200, description = "It was accepted before; the same answer.", body = wire::Port, headers(
             ("Location" = String, description = "Its path."))),
@@ -124,9 +121,7 @@ pub(super) async fn accept(
         if first { (StatusCode::CREATED, Outcome::Accepted) } else { (StatusCode::OK, Outcome::AcceptedAgain) };
     let about = About::from(&claim);
     let mut response = (status, Extension(outcome), Extension(about), Json(wire::Port::from(&claim))).into_response();
-    if let Ok(location) = HeaderValue::from_str(&path::port(&service, claim.port)) {
-        response.headers_mut().insert(header::LOCATION, location);
-    }
+    headers::set(response.headers_mut(), header::LOCATION, &path::port(&service, claim.port));
     Ok(response)
 }
 

@@ -84,16 +84,16 @@ fn problem_schema() -> Schema {
         .property("pointer", text("Where in the body: a JSON Pointer as a URI fragment."))
         .property("parameter", text("Or which parameter of the query or the path."))
         .property("header", text("Or which header."))
-        .property("detail", text("What it should be."))
+        .property("detail", text("The value that is expected there."))
         .required("detail")
         .build();
     let faults = ArrayBuilder::new().items(fault).description(Some("Every mistake in the request.")).build();
     let problem = ObjectBuilder::new()
-        .description(Some("What went wrong and what to do next (RFC 9457)."))
+        .description(Some("The problem, and the next step (RFC 9457)."))
         .property("type", kind)
         .property("title", text("The same few words for every problem of the kind."))
         .property("status", status)
-        .property("detail", text("What happened, with the numbers, and what to do next."))
+        .property("detail", text("This occurrence with its numbers, and the next step."))
         .property("instance", text("The id of the request."))
         .property("errors", faults)
         .additional_properties(Some(AdditionalProperties::FreeForm(true)));
@@ -104,6 +104,39 @@ fn problem_schema() -> Schema {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Each path that a `Location`, a `Link` or a `detail` names is a path of the API.
+    #[test]
+    fn the_paths_that_answers_name_are_routes() {
+        use portmaster_domain::{Namespace, Port, Secret, ServiceId, ServiceName};
+        use portmaster_wire::path;
+
+        let service = ServiceId::from(ServiceName::try_from("django").unwrap());
+        let secret = Secret::generate(Port::MIN);
+        let filled = |template: &str| {
+            let path = template.replace("{service}", "django").replace("{secret}", &secret.expose());
+            path.replace("{port_or_name}", "web-01").replace("{port}", "1024")
+        };
+        let document: serde_json::Value = serde_json::from_str(document()).unwrap();
+        let paths = document["paths"].as_object().unwrap();
+        let mut routes: Vec<_> =
+            paths.keys().filter(|path| path.starts_with("/v1/")).map(|path| filled(path)).collect();
+        routes.retain(|path| path != "/v1/openapi.json");
+        let mut built = vec![
+            path::services(&Namespace::default()),
+            path::service(&service),
+            path::offers(&service),
+            path::offer(&service, secret),
+            path::accept(&service, secret),
+            path::reject(&service, secret),
+            path::ports(&service),
+            path::port(&service, "web-01"),
+            path::any_port(&Namespace::default(), Port::MIN),
+        ];
+        routes.sort();
+        built.sort();
+        assert_eq!(built, routes);
+    }
 
     #[test]
     fn the_file_is_what_the_handlers_say() {

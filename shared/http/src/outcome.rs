@@ -2,8 +2,7 @@
 
 use super::Kind;
 use portmaster_domain::{Claim, InstanceName, Port, Secret};
-use portmaster_registry::Meter;
-use portmaster_registry::metrics;
+use portmaster_registry::{Meter, metrics};
 
 /// The outcome of a request, where its status does not show it. A handler puts it into the response's extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::num::IntErrorKind;
 
 use axum::Json;
 use axum::extract::{FromRequestParts, MatchedPath, Query, RawPathParams};
-use axum::http::{HeaderValue, header};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -20,6 +20,7 @@ use utoipa::openapi::{RefOr, Required, Schema};
 
 use portmaster_wire::Fault;
 
+use super::headers;
 use super::{Api, Problem};
 use portmaster_domain::{Claim, Port, ServiceId, ServiceName, StateKind};
 use portmaster_registry::Call;
@@ -144,7 +145,7 @@ impl<C> utoipa::IntoParams for Page<C> {
             query("limit", "How many items at most; more than 1,000 counts as 1,000.", limit),
             query(
                 "cursor",
-                "Where to go on, as the `Link` header of the page before gave it.",
+                "The start of the page, as in the `Link` header of the page before.",
                 ObjectBuilder::new().schema_type(Type::String),
             ),
         ]
@@ -157,9 +158,7 @@ pub(super) fn answer<T: Serialize, C: Cursor>(path: &str, limit: usize, items: V
     if let Some(cursor) = next {
         // In this order, because old versions of curl sign a query as it stands, and AWS requires it sorted.
         let link = format!("<{path}?cursor={}&limit={limit}>; rel=\"next\"", encode(path, &cursor));
-        if let Ok(link) = HeaderValue::from_str(&link) {
-            response.headers_mut().insert(header::LINK, link);
-        }
+        headers::set(response.headers_mut(), header::LINK, &link);
     }
     response
 }

@@ -67,7 +67,7 @@ pub(super) async fn release(
     Ok((StatusCode::NO_CONTENT, Extension(Outcome::Released)).into_response())
 }
 
-/// Find whose an allocated port is, across services.
+/// Find the holder of an allocated port, across services.
 #[utoipa::path(
     get, path = "/v1/ports/{port}", operation_id = "findPort", tag = "ports",
     params(AnyPort),

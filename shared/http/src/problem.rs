@@ -8,8 +8,7 @@ use serde_json::{Map, Value, json};
 use super::Kind;
 use super::outcome::About;
 use portmaster_domain::{Claim, ClaimState, Expiry, Port, PortRange, ServiceId, ServiceName, StateKind};
-use portmaster_registry::StoreError;
-use portmaster_registry::{Error, Occupancy};
+use portmaster_registry::{Error, Occupancy, StoreError};
 
 /// A problem document before it is written (RFC 9457). As a response it has no body yet: `observe`, the only place that
 /// knows the request's id, writes it.

@@ -2,30 +2,25 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use portmaster_domain::{Description, Namespace, Port, PortRange, Service, ServiceName, Strategy};
 use portmaster_wire::{self as wire, Fault, NewService, Patch, ServiceContent, ServicePatch, path};
 
 use super::body::Body;
-use super::headers::{if_match, only_if_new};
+use super::headers::{self, if_match, only_if_new};
 use super::paging::{self, Page};
 use super::path::{InService, ToBeService};
 use super::problem::{both, problems};
 use super::{Api, Problem};
-use portmaster_registry::Call;
-use portmaster_registry::{Content, Error, IfMatch, Written};
+use portmaster_registry::{Call, Content, Error, IfMatch, Written};
 
 fn answer(status: StatusCode, service: &Service) -> Response {
     let mut response = (status, Json(wire::Service::from(service))).into_response();
     let headers = response.headers_mut();
-    if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", service.version)) {
-        headers.insert(header::ETAG, tag);
-    }
-    if status == StatusCode::CREATED
-        && let Ok(location) = HeaderValue::from_str(&path::service(&service.id))
-    {
-        headers.insert(header::LOCATION, location);
+    headers::set(headers, header::ETAG, &format!("\"{}\"", service.version));
+    if status == StatusCode::CREATED {
+        headers::set(headers, header::LOCATION, &path::service(&service.id));
     }
     response
 }
@@ -116,7 +111,7 @@ fn check_name(path: &ServiceName, body: Option<&ServiceName>) -> Result<(), Prob
     }
 }
 
-/// Make a service so: create it, or replace what it says.
+/// Create a service, or replace its content.
 #[utoipa::path(
     put, path = "/v1/services/{service}", operation_id = "putService", tag = "services",
     params(
@@ -173,7 +168,7 @@ pub(super) async fn put(
     })
 }
 
-/// Change some of what a service says (JSON Merge Patch, RFC 7396).
+/// Change a part of a service's content (JSON Merge Patch, RFC 7396).
 #[utoipa::path(
     patch, path = "/v1/services/{service}", operation_id = "patchService", tag = "services",
     params(
@@ -210,7 +205,7 @@ pub(super) async fn patch(
     Ok(answer(StatusCode::OK, &service))
 }
 
-/// Delete a service that nobody uses.
+/// Delete a service that is not in use.
 #[utoipa::path(
     delete, path = "/v1/services/{service}", operation_id = "deleteService", tag = "services",
     params(

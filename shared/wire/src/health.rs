@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// How the registry is.
+/// The state of the registry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[schema(description = "How the registry is.")]
+#[schema(description = "The state of the registry.")]
 pub struct Health {
     /// Always `ok`; anything else is a problem.
     #[schema(value_type = String, example = "ok")]

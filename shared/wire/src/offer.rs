@@ -8,10 +8,10 @@ use utoipa::ToSchema;
 use crate::name::Name;
 use crate::parse::{Checked, Faults};
 
-/// Who wants a port.
+/// The instance that asks for a port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Deserr, ToSchema)]
 #[deserr(error = Faults, deny_unknown_fields)]
-#[schema(description = "Who wants a port.")]
+#[schema(description = "The instance that asks for a port.")]
 pub struct NewOffer {
     /// The instance's name, unique among the live ones of its service. Not digits alone.
     #[schema(value_type = Name, example = "web-01")]
@@ -20,27 +20,27 @@ pub struct NewOffer {
 
 impl Checked for NewOffer {}
 
-/// An offer, for its holder.
+/// An offer as its holder sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[schema(description = "An offer, for its holder.")]
+#[schema(description = "An offer as its holder sees it.")]
 pub struct Offer {
     #[allow(missing_docs, reason = "the document would show it beside the members, and there is no such member")]
     #[serde(flatten)]
     pub listed: ListedOffer,
-    /// What the holder accepts or rejects the offer with. Nobody else is ever shown it.
+    /// The holder's proof, with which the offer is accepted or rejected. Nobody else is ever shown it.
     #[serde(with = "portmaster_domain::exposed")]
     #[schema(value_type = String, format = Uuid, example = "138886c0-5d3e-8b2a-9f04-2a1b0c3d4e5f")]
     pub secret: Secret,
 }
 
-/// An offer, for everybody: without its secret.
+/// An offer as everybody may see it: without its secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[schema(description = "An offer, for everybody: without its secret.")]
+#[schema(description = "An offer as everybody may see it: without its secret.")]
 pub struct ListedOffer {
     /// The service.
     #[schema(value_type = String, example = "django")]
     pub service: ServiceName,
-    /// Who holds it.
+    /// The instance that holds it.
     #[schema(value_type = String, example = "web-01")]
     pub name: InstanceName,
     /// The port.

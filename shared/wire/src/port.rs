@@ -11,7 +11,7 @@ pub struct Port {
     /// The service.
     #[schema(value_type = String, example = "django")]
     pub service: ServiceName,
-    /// Who holds it.
+    /// The instance that holds it.
     #[schema(value_type = String, example = "web-01")]
     pub name: InstanceName,
     /// The port.
@@ -34,14 +34,14 @@ impl From<&Claim> for Port {
     }
 }
 
-/// An allocated port, and that it is one.
+/// An allocated port with its state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[schema(description = "An allocated port, and that it is one.")]
+#[schema(description = "An allocated port with its state.")]
 pub struct FoundPort {
     #[allow(missing_docs, reason = "the document would show it beside the members, and there is no such member")]
     #[serde(flatten)]
     pub port: Port,
-    /// What the port is. One that is only offered is a problem, whose `state` is `offered`.
+    /// The state of the port. A port that is only offered is answered by a problem, whose `state` is `offered`.
     #[schema(value_type = String, example = "allocated")]
     pub state: StateKind,
 }

@@ -18,7 +18,7 @@ pub struct NewService {
     /// Unique, case-sensitive.
     #[schema(value_type = Name)]
     pub name: ServiceName,
-    /// What it is for.
+    /// Its purpose.
     #[deserr(default)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, max_length = 1024, example = "Django service")]
@@ -39,14 +39,14 @@ pub struct NewService {
 /// What a service is to be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Deserr, ToSchema)]
 #[deserr(error = Faults, deny_unknown_fields)]
-#[schema(description = "What a service is to be. What is not given gets its default.")]
+#[schema(description = "The content of a service. A field that is not given gets its default.")]
 pub struct ServiceContent {
     /// If given, the name in the path.
     #[deserr(default)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Name>)]
     pub name: Option<ServiceName>,
-    /// What it is for.
+    /// Its purpose.
     #[deserr(default)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, max_length = 1024, example = "Django service")]
@@ -62,7 +62,7 @@ pub struct ServiceContent {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<StrategyWord>)]
     pub strategy: Option<Strategy>,
-    /// What a GET gave; it is not changed by a PUT.
+    /// As a GET returned it; a PUT does not change it.
     #[deserr(default)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, read_only)]
@@ -72,14 +72,14 @@ pub struct ServiceContent {
 /// What to change in a service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Deserr, ToSchema)]
 #[deserr(error = Faults, deny_unknown_fields)]
-#[schema(description = "What to change in a service (RFC 7396); null puts a default back.")]
+#[schema(description = "The changes to a service (RFC 7396); null restores a default.")]
 pub struct ServicePatch {
     /// If given, the name in the path: a service keeps its name.
     #[deserr(default)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Name>, required = false)]
     pub name: Option<ServiceName>,
-    /// What it is for.
+    /// Its purpose.
     #[deserr(default)]
     #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<String>, max_length = 1024, required = false, example = "Django service")]
@@ -146,7 +146,7 @@ pub struct Service {
     /// Its name.
     #[schema(value_type = String, example = "django")]
     pub name: ServiceName,
-    /// What it is for; empty if nobody said.
+    /// Its purpose; empty if none was given.
     #[schema(value_type = String, example = "Django service")]
     pub description: Description,
     /// The first port.
@@ -177,7 +177,7 @@ impl From<&portmaster_domain::Service> for Service {
     }
 }
 
-/// How a service chooses its ports; the allocator says when each is good.
+/// How a service chooses its ports.
 #[derive(ToSchema)]
 #[schema(as = Strategy, rename_all = "lowercase")]
 #[allow(dead_code, reason = "only its schema is used")]
