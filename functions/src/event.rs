@@ -36,7 +36,7 @@ pub struct Gateway {
 struct Route(String);
 
 /// The headers that the registry evaluates. Any other header that cannot be read counts as absent; these do not.
-const HEEDED: [&str; 4] = ["content-type", "idempotency-key", "if-match", "if-none-match"];
+const RECOGNIZED: [&str; 4] = ["content-type", "idempotency-key", "if-match", "if-none-match"];
 
 /// The event as a request. It carries [`Refused`] if it must not be served.
 pub(crate) fn request(event: &str, gateway: &Gateway) -> Request {
@@ -195,7 +195,7 @@ fn headers(given: Option<&Map<String, Value>>) -> (HeaderMap, Option<&'static st
         let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else { continue };
         match value.as_str().map(|value| HeaderValue::from_bytes(value.as_bytes())) {
             Some(Ok(value)) => drop(headers.insert(name, value)),
-            _ => unreadable = unreadable.or_else(|| HEEDED.into_iter().find(|heeded| name.as_str() == *heeded)),
+            _ => unreadable = unreadable.or_else(|| RECOGNIZED.into_iter().find(|known| name.as_str() == *known)),
         }
     }
     (headers, unreadable)

@@ -15,8 +15,7 @@ use axum::middleware::from_fn;
 use lambda_runtime::{Context, Error, LambdaEvent, Service as _, service_fn};
 use portmaster_domain::Clock;
 use portmaster_http::{Api, Origin, Routes, TIMEOUT};
-use portmaster_registry::{CLEAN_UP, Call, Table, connect_within_lambda};
-use portmaster_registry::{Findings, Registry};
+use portmaster_registry::{CLEAN_UP, Call, Findings, Registry, Table, connect_within_lambda};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -104,7 +103,7 @@ async fn run(router: Router, gateway: Gateway, metrics: Metrics) -> Result<(), E
         let (mut router, gateway) = (router.clone(), Arc::clone(&gateway));
         async move {
             let mut request = event::request(event.payload.get(), &gateway);
-            tell(&mut request, &event.context);
+            annotate(&mut request, &event.context);
             // Boxed, as above.
             let response = Box::pin(router.call(request)).await?;
             // Before the response, since Lambda freezes the process after it.
@@ -116,7 +115,7 @@ async fn run(router: Router, gateway: Gateway, metrics: Metrics) -> Result<(), E
 }
 
 /// Adds Lambda's information to a request: its deadline and its ids.
-fn tell(request: &mut Request, context: &Context) {
+fn annotate(request: &mut Request, context: &Context) {
     let origin = request.extensions_mut().get_or_insert_default::<Origin>();
     origin.invocation_id = Some(context.request_id.clone());
     origin.trace_id = context.xray_trace_id.clone();

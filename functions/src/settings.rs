@@ -2,8 +2,7 @@
 
 use portmaster_http::log::LEVELS;
 use portmaster_http::target::plain;
-use portmaster_registry::Registry;
-use portmaster_registry::is_url;
+use portmaster_registry::{Registry, is_url};
 
 use crate::Gateway;
 

@@ -185,7 +185,7 @@ conditions! {
     /// The reconciler, too, reads the Port item to which an Instance points settled.
     SweepSettled @ "operations/reconcile.rs: judge" => In("halves and sweeps");
     /// An Instance is removed only a week after its claim was first seen to be gone.
-    SweepGrace @ "operations/reconcile.rs: look_at" => Spare("a claim that is gone stays gone, so the Instance could be removed at once. Kept for P14: until then the name comes back to its port.");
+    SweepGrace @ "operations/reconcile.rs: examine" => Spare("a claim that is gone stays gone, so the Instance could be removed at once. Kept for P14: until then the name comes back to its port.");
     /// That a claim is gone is noted only on the Instance that was seen.
     NoteSecret @ "store/rules.rs: NOTE_SECRET" => In("two sweeps");
     /// An Instance is removed only while it carries the secret of the claim that is gone.

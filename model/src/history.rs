@@ -37,7 +37,7 @@ impl History {
     }
 
     /// Records that a caller was shown an offer, perhaps again.
-    pub(crate) fn tell(&mut self, told: Told) {
+    pub(crate) fn show(&mut self, told: Told) {
         if self.find(told.secret).is_none() {
             let ended = self.withdrawn & (1 << told.secret) != 0;
             let place = self.told.partition_point(|other| other.secret < told.secret);

@@ -147,7 +147,7 @@ impl Protocol {
             if claim.key {
                 table.request = Some(Request { port, secret, body: claim.name, expires: world.key_life });
             }
-            history.tell(Told {
+            history.show(Told {
                 secret,
                 port,
                 service: claim.service,

@@ -115,8 +115,8 @@ impl Property {
                 Self::Ports => one_holder_per_port(protocol, state),
                 Self::Names => one_holder_per_name(protocol, state),
                 Self::Ranges => ranges(protocol, state),
-                Self::Services => told_in_service(protocol, state),
-                Self::Survival => told_stands(protocol, state),
+                Self::Services => shown_in_service(protocol, state),
+                Self::Survival => shown_stands(protocol, state),
                 Self::Keys => one_claim_per_key(protocol, state),
                 Self::Secrets | Self::Reconciler | Self::Answers => true,
             }
@@ -171,14 +171,14 @@ fn ranges(protocol: &Protocol, state: &State) -> bool {
     protocol.world.damaged || all == state.table.ranges.bits
 }
 
-fn told_in_service(protocol: &Protocol, state: &State) -> bool {
+fn shown_in_service(protocol: &Protocol, state: &State) -> bool {
     state.history.told.iter().filter(|told| told.stands(protocol.fastest(state))).all(|told| {
         state.table.service(told.service).is_some_and(|service| contains(service.range, told.port))
             || protocol.world.damaged
     })
 }
 
-fn told_stands(protocol: &Protocol, state: &State) -> bool {
+fn shown_stands(protocol: &Protocol, state: &State) -> bool {
     let told = &state.history.told;
     let kept = told
         .iter()

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use portmaster_domain::{Description, InstanceName, Namespace, Port, PortRange, Service, ServiceId, Strategy};
-use portmaster_registry::{Call, Table, in_process};
-use portmaster_registry::{Content, Error, Findings, IfMatch, NewService, PortOrName, Registry};
+use portmaster_registry::{
+    Call, Content, Error, Findings, IfMatch, NewService, PortOrName, Registry, Table, in_process,
+};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};

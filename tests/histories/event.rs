@@ -86,7 +86,7 @@ impl Event {
 }
 
 /// Describes a history in words.
-pub fn tell(plan: &Plan, claims: &[Claim], events: &[Event]) -> String {
+pub fn describe(plan: &Plan, claims: &[Claim], events: &[Event]) -> String {
     let mut events = events.to_vec();
     events.sort_by_key(|event| event.began);
     let mut text = format!("{plan:?}\n");

@@ -27,15 +27,15 @@ impl Invariants {
     pub fn of(network: &Faulty) -> Self {
         let seen = Arc::<Mutex<Seen>>::default();
         let watching = Arc::clone(&seen);
-        network.watch(move |database, body| watching.lock().unwrap().look(database, body));
+        network.watch(move |database, body| watching.lock().unwrap().check(database, body));
         Self { network: network.clone(), seen }
     }
 
     /// Notes a claim that was returned to a caller. From now on its service must cover it, as long as the claim exists.
-    pub fn told(&self, secret: String, service: &str, port: u16) {
+    pub fn returned(&self, secret: String, service: &str, port: u16) {
         let mut seen = self.seen.lock().unwrap();
         seen.told.push((secret, service.to_owned(), port));
-        seen.look_at_services(&self.network.database());
+        seen.check_services(&self.network.database());
     }
 
     /// Returns the violations so far.
@@ -46,7 +46,7 @@ impl Invariants {
 
 impl Seen {
     /// Checks the table after a write, independently of any clock.
-    fn look(&mut self, database: &Database, body: &[u8]) {
+    fn check(&mut self, database: &Database, body: &[u8]) {
         let written = keys(body);
         if written.iter().any(|(pk, _)| pk.ends_with("#PORT")) {
             let mut names = HashMap::new();
@@ -61,13 +61,13 @@ impl Seen {
             }
         }
         if written.iter().any(|(_, sk)| sk.starts_with("SERVICE#")) {
-            self.look_at_services(database);
+            self.check_services(database);
         }
     }
 
     /// P3 and P4: ranges do not overlap, and a claim that was returned to a caller, and still exists, lies in its
     /// service's range.
-    fn look_at_services(&mut self, database: &Database) {
+    fn check_services(&mut self, database: &Database) {
         let mut ranges: HashMap<String, (u16, u16)> = HashMap::new();
         for item in partition(database, "N#default") {
             let Some(name) = item["name"]["S"].as_str() else { continue };

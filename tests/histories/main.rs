@@ -21,8 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use portmaster_domain::{InstanceName, ServiceId, ServiceName, Strategy};
-use portmaster_registry::{Call, StoreError};
-use portmaster_registry::{Error, NewService, PortOrName};
+use portmaster_registry::{Call, Error, NewService, PortOrName, StoreError};
 use portmaster_testkit::{Fault, Faulty};
 use run::Figures;
 

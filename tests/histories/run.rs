@@ -13,15 +13,16 @@ use futures::future::join_all;
 use portmaster_domain::{
     Description, IdempotencyKey, InstanceName, Namespace, Port, PortRange, Secret, ServiceId, StateKind, Strategy,
 };
-use portmaster_registry::{Call, StoreError, Table, in_process};
-use portmaster_registry::{Content, Error, Findings, IfMatch, NewService, PortOrName, Registry, Written};
+use portmaster_registry::{
+    Call, Content, Error, Findings, IfMatch, NewService, PortOrName, Registry, StoreError, Table, Written, in_process,
+};
 use portmaster_testkit::{EPOCH, Fault, Faulty, TABLE, TRIP, Trip, clock_since, millis_since};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use super::event::{Act, Answer, Event, tell};
+use super::event::{Act, Answer, Event, describe};
 use super::invariants::Invariants;
 use super::linearize::Stamp;
 use super::plan::{MOVING, Plan, STILL};
@@ -382,7 +383,7 @@ impl History {
             }
             return *known;
         }
-        self.invariants.told(claim.secret.clone(), service, claim.port);
+        self.invariants.returned(claim.secret.clone(), service, claim.port);
         self.by_secret.borrow_mut().insert(claim.secret.clone(), claims.len());
         claims.push(claim);
         claims.len() - 1
@@ -412,7 +413,7 @@ impl History {
     }
 
     async fn judge(self: &Rc<Self>) -> Result<Figures, String> {
-        let told = || tell(&self.plan, &self.claims.borrow(), &self.events.borrow());
+        let told = || describe(&self.plan, &self.claims.borrow(), &self.events.borrow());
         let orders = Projection::new(&self.plan, &self.events.borrow(), &self.claims.borrow()).orders();
         let slots = orders.map_err(|why| format!("{why}\nThe history:\n{}", told()))?;
         self.afterwards().await;

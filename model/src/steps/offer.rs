@@ -252,7 +252,7 @@ impl Step<'_> {
         if looks {
             self.goto(Pc::Look { secret, port, expires, replayed });
         } else {
-            self.tell(secret, port, expires);
+            self.show(secret, port, expires);
         }
     }
 
@@ -274,7 +274,7 @@ impl Step<'_> {
             _ => self.service(id),
         };
         if self.may_offer(service, port) {
-            self.tell(secret, port, expires);
+            self.show(secret, port, expires);
             return true;
         }
         let withdraws = !replayed || !self.has(Condition::ReplayStays);
@@ -308,13 +308,13 @@ impl Step<'_> {
         }
     }
 
-    fn tell(&mut self, secret: Secret, port: Port, expires: Tick) {
+    fn show(&mut self, secret: Secret, port: Port, expires: Tick) {
         let (service, name, key) = self.asked();
         // A replay returns what the item says, so the item's name must be the caller's.
         let whose = self.state.table.port(port).filter(|item| item.secret == secret).map_or(name, |item| item.name);
         self.state.history.flag(Property::Keys, whose != name);
         let key_until = self.state.table.request.filter(|request| key && request.secret == secret);
-        self.state.history.tell(Told {
+        self.state.history.show(Told {
             secret,
             port,
             service,

@@ -46,19 +46,18 @@ impl ClaimState {
     /// Whether nobody else may have the port at `now`. The item may exist long after that.
     #[must_use]
     pub fn occupies_port(self, now: Timestamp) -> bool {
-        match self {
-            Self::Offered { expires_at } => !expires_at.has_passed(now),
-            Self::Allocated { expires_at, .. } => expires_at.is_none_or(|expiry| !expiry.has_passed(now)),
-        }
+        self.lasts(now)
     }
 
     /// Whether its instance still has it at `now`, and so may have no other port.
     #[must_use]
     pub fn holds_name(self, now: Timestamp) -> bool {
-        match self {
-            Self::Offered { expires_at } => !expires_at.has_passed(now),
-            Self::Allocated { expires_at, .. } => expires_at.is_none_or(|expiry| !expiry.has_passed(now)),
-        }
+        self.lasts(now)
+    }
+
+    /// The answer to both questions, as long as a claim ends for everybody at the same time.
+    fn lasts(self, now: Timestamp) -> bool {
+        self.expires_at().is_none_or(|expiry| !expiry.has_passed(now))
     }
 }
 

@@ -95,7 +95,7 @@ impl Place {
     }
 
     /// Records that the service was read.
-    pub(super) fn saw(&self, service: &Service) {
+    pub(super) fn remember(&self, service: &Service) {
         let Some(range) = service.offered_range() else { return self.forget() };
         let mut services = self.memory.lock();
         match services.get_mut(&self.key) {
@@ -132,7 +132,7 @@ impl Place {
     }
 
     /// Records that the range was read and has no free port.
-    pub(super) fn saw_full(&self, full: Full) {
+    pub(super) fn remember_full(&self, full: Full) {
         if full.range.size() > READ_EACH_TIME {
             self.with(|remembered| remembered.full = Some(full));
         }

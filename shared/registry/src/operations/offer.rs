@@ -238,6 +238,11 @@ impl Attempt<'_> {
         }
     }
 
+    /// The refusal of a name that has this claim.
+    fn name_has(&self, claim: Claim) -> Error {
+        Error::NameTaken { service: self.service.clone(), claim: Box::new(claim) }
+    }
+
     async fn pause(&self) {
         tokio::time::sleep(self.registry.chance.pause(5..25)).await;
     }

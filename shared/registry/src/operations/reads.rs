@@ -14,7 +14,7 @@ const STRETCH: usize = 3_072;
 
 impl Registry {
     /// Reads up to [`WINDOW`] holders from the start of a stretch, and returns how far they reach. Only a hint.
-    pub(super) async fn look(
+    pub(super) async fn read_window(
         &self,
         call: &Call,
         namespace: &Namespace,
@@ -26,7 +26,7 @@ impl Registry {
     }
 
     /// Reads a whole range consistently. The stretches are read at the same time: one round trip.
-    pub(super) async fn look_everywhere(
+    pub(super) async fn read_everywhere(
         &self,
         call: &Call,
         namespace: &Namespace,

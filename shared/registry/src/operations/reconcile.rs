@@ -219,7 +219,7 @@ impl Run<'_> {
         loop {
             let page = self.registry.table.sweep_page(self.call, after.as_ref(), PAGE).await?;
             let seen = page.items.iter().filter(|item| !matches!(item, Found::Checkpoint | Found::Port(_))).count();
-            if !self.look_at(page.items).await? {
+            if !self.examine(page.items).await? {
                 return Ok(());
             }
             self.findings.items += seen as u64;
@@ -245,7 +245,7 @@ impl Run<'_> {
     }
 
     /// Judges a page of the table. Returns false if the time ran out before all was done.
-    async fn look_at(&mut self, items: Vec<Found>) -> Result<bool, StoreError> {
+    async fn examine(&mut self, items: Vec<Found>) -> Result<bool, StoreError> {
         let now = self.registry.now();
         let (mut chores, mut suspects) = (Vec::new(), Vec::new());
         for item in items {

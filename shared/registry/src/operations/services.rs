@@ -173,7 +173,7 @@ impl Registry {
             }
             match self.table.create_service(call, &service, &ranges).await? {
                 Rewritten::Done => {
-                    self.memory.place(&service.id).saw(&service);
+                    self.memory.place(&service.id).remember(&service);
                     return Ok(service);
                 }
                 Rewritten::ServiceChanged(_) => return Err(Error::ServiceExists { service: service.id }),
@@ -259,7 +259,7 @@ impl Registry {
                 self.shrink(call, &old, &new).await?
             };
             if done {
-                self.memory.place(service).saw(&new);
+                self.memory.place(service).remember(&new);
                 return Ok(new);
             }
             contest.pause().await?;

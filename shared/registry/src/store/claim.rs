@@ -85,7 +85,7 @@ impl Table {
     ///   token, the Port condition fails on our own item, which its secret shows.
     pub(crate) async fn claim(&self, call: &Call, write: &ClaimWrite<'_>) -> Result<Claimed, StoreError> {
         let transaction = self.claim_parts(write)?;
-        let mut reasons = match self.transact(call, transaction, OnContention::Tell).await? {
+        let mut reasons = match self.transact(call, transaction, OnContention::Report).await? {
             Transacted::Done => return Ok(Claimed::Made),
             Transacted::Cancelled(reasons) => reasons,
         };

@@ -58,19 +58,18 @@ impl Key {
         Some(Self { pk: part("pk")?, sk: part("sk")? })
     }
 
+    /// The namespace that its item is in.
+    pub(crate) fn namespace(&self) -> Result<Namespace, StoreError> {
+        let namespace = self.pk.strip_prefix("N#").and_then(|rest| rest.split('#').next());
+        namespace
+            .and_then(|namespace| Namespace::try_from(namespace).ok())
+            .ok_or_else(|| damaged(self, &"its partition key has no namespace"))
+    }
+
     /// The key in a form that may be logged: a Request's sort key is left out.
     pub(crate) fn shown(&self) -> String {
         if self.pk.contains("#REQUEST#") { format!("{} …", self.pk) } else { format!("{} {}", self.pk, self.sk) }
     }
-}
-
-/// The namespace that an item is in, by its key.
-pub(crate) fn namespace_of(item: &Item) -> Result<Namespace, StoreError> {
-    let key = Key::of(item).ok_or_else(without_key)?;
-    let namespace = key.pk.strip_prefix("N#").and_then(|rest| rest.split('#').next());
-    namespace
-        .and_then(|namespace| Namespace::try_from(namespace).ok())
-        .ok_or_else(|| damaged(&key, &"its partition key has no namespace"))
 }
 
 pub(crate) fn namespace_partition(namespace: &Namespace) -> String {
@@ -108,11 +107,13 @@ pub(crate) fn encode(key: &Key, attributes: impl Serialize) -> Result<Item, Stor
 
 /// The attributes of an item that was read. It may have more than are asked for.
 pub(crate) fn decode<T: DeserializeOwned>(item: Item) -> Result<T, StoreError> {
-    let key = Key::of(&item);
-    serde_dynamo::from_item(item).map_err(|error| match key {
-        Some(key) => damaged(&key, &error),
-        None => without_key(),
-    })
+    let key = Key::of(&item).ok_or_else(without_key)?;
+    decode_at(&key, item)
+}
+
+/// The same, for an item whose key has been read already.
+pub(crate) fn decode_at<T: DeserializeOwned>(key: &Key, item: Item) -> Result<T, StoreError> {
+    serde_dynamo::from_item(item).map_err(|error| damaged(key, &error))
 }
 
 pub(crate) fn damaged(key: &Key, reason: &dyn ToString) -> StoreError {

@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, ReturnValue};
 use serde::{Deserialize, Serialize};
 
 use super::condition::{Condition, Value, names, update_only_if};
-use super::item::{Item, Key, damaged, decode, number, port_partition, port_sort, text, without_key};
+use super::item::{Item, Key, damaged, decode_at, number, port_partition, port_sort, text, without_key};
 use super::send::{Doubt, send, send_once};
 use super::{StoreError, Table, rules};
 use crate::Call;
@@ -51,20 +51,18 @@ pub(crate) fn attributes(holding: &Holding) -> impl Serialize {
 
 /// A Port item as it was read.
 pub(crate) fn holding(item: Item) -> Result<Holding, StoreError> {
-    let port = port_of(&item)?;
-    let key = Key::of(&item);
-    let HoldingItem { claim, secret } = decode(item)?;
-    Ok(Holding { claim: claim.at(port, key)?, secret })
+    let (key, port) = place_of(&item)?;
+    let HoldingItem { claim, secret } = decode_at(&key, item)?;
+    Ok(Holding { claim: claim.at(&key, port)?, secret })
 }
 
 fn claim(item: Item) -> Result<Claim, StoreError> {
-    let port = port_of(&item)?;
-    let key = Key::of(&item);
-    decode::<ClaimItem>(item)?.at(port, key)
+    let (key, port) = place_of(&item)?;
+    decode_at::<ClaimItem>(&key, item)?.at(&key, port)
 }
 
 impl ClaimItem {
-    fn at(self, port: Port, key: Option<Key>) -> Result<Claim, StoreError> {
+    fn at(self, key: &Key, port: Port) -> Result<Claim, StoreError> {
         let Self { service, name, state, created, accepted, expires_at } = self;
         let state = state_of(key, state, accepted.unwrap_or(created), expires_at)?;
         Ok(Claim { service, name, port, created, state })
@@ -72,24 +70,29 @@ impl ClaimItem {
 }
 
 fn state_of(
-    key: Option<Key>,
+    key: &Key,
     kind: StateKind,
     accepted: Timestamp,
     expires_at: Option<Expiry>,
 ) -> Result<ClaimState, StoreError> {
     match (kind, expires_at) {
         (StateKind::Offered, Some(expires_at)) => Ok(ClaimState::Offered { expires_at }),
-        (StateKind::Offered, None) => {
-            Err(key.map_or_else(without_key, |key| damaged(&key, &"it is an offer that never expires")))
-        }
+        (StateKind::Offered, None) => Err(damaged(key, &"it is an offer that never expires")),
         (StateKind::Allocated, expires_at) => Ok(ClaimState::Allocated { accepted, expires_at }),
     }
 }
 
-fn port_of(item: &Item) -> Result<Port, StoreError> {
+/// The key of a Port item, and the port that it stands for. Read once for each item: a cold offer reads thousands.
+fn place_of(item: &Item) -> Result<(Key, Port), StoreError> {
     let key = Key::of(item).ok_or_else(without_key)?;
-    let port = key.sk.parse().ok().and_then(|number| Port::new(number).ok());
-    port.ok_or_else(|| damaged(&key, &"its sort key is no port"))
+    match key.sk.parse().ok().and_then(|number| Port::new(number).ok()) {
+        Some(port) => Ok((key, port)),
+        None => Err(damaged(&key, &"its sort key is no port")),
+    }
+}
+
+fn port_of(item: &Item) -> Result<Port, StoreError> {
+    place_of(item).map(|(_, port)| port)
 }
 
 /// A Port item reduced to what the choice of a port needs: less than half of its bytes cross the wire. (Its read units
@@ -112,10 +115,9 @@ struct SightingItem {
 }
 
 fn sighting(item: Item) -> Result<Sighting, StoreError> {
-    let port = port_of(&item)?;
-    let key = Key::of(&item);
-    let SightingItem { service, state, created, expires_at } = decode(item)?;
-    Ok(Sighting { port, service, created, state: state_of(key, state, created, expires_at)? })
+    let (key, port) = place_of(&item)?;
+    let SightingItem { service, state, created, expires_at } = decode_at(&key, item)?;
+    Ok(Sighting { port, service, created, state: state_of(&key, state, created, expires_at)? })
 }
 
 /// The outcome of an accept.

@@ -5,7 +5,7 @@ use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
 use serde::{Deserialize, Serialize};
 
 use super::condition::{Condition, names};
-use super::item::{Item, Key, SERVICE_PREFIX, decode, encode, namespace_of, namespace_partition, text};
+use super::item::{Item, Key, SERVICE_PREFIX, decode_at, encode, namespace_partition, text, without_key};
 use super::ranges::Ranges;
 use super::rules::{self, Rule};
 use super::send::send;
@@ -40,9 +40,9 @@ impl From<Service> for ServiceItem {
 
 /// A Service item as it was read.
 pub(crate) fn service(item: Item) -> Result<Service, StoreError> {
-    let namespace = namespace_of(&item)?;
-    let ServiceItem { name, description, range, strategy, created, version, revision, mark } = decode(item)?;
-    let id = ServiceId { namespace, name };
+    let key = Key::of(&item).ok_or_else(without_key)?;
+    let ServiceItem { name, description, range, strategy, created, version, revision, mark } = decode_at(&key, item)?;
+    let id = ServiceId { namespace: key.namespace()?, name };
     Ok(Service { id, description, range, strategy, created, version, revision, mark })
 }
 

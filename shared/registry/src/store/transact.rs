@@ -106,7 +106,7 @@ pub(crate) enum OnContention {
     Wait,
     /// Return the reasons: the caller can try something else. (In doubt it waits all the same: the other writer may be
     /// an earlier send.)
-    Tell,
+    Report,
 }
 
 impl Table {
@@ -151,7 +151,7 @@ impl Table {
             // the same would cost it a candidate and do no harm: either that send is committed first, and the next
             // claim fails on the name and recognizes it as its own; or the next claim is committed first, and that send
             // fails on the name. So only the number of requests shows that this waits.
-            if decided || (on_contention == OnContention::Tell && doubt == Doubt::None && !throttled) {
+            if decided || (on_contention == OnContention::Report && doubt == Doubt::None && !throttled) {
                 // DynamoDB returns one reason per item, in their order.
                 return Ok(Transacted::Cancelled(Cancelled(parts.into_iter().zip(reasons).collect())));
             }

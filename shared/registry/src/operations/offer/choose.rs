@@ -27,10 +27,10 @@ impl Attempt<'_> {
                 None => None,
                 Some((Proposal::Candidate(port), _)) => return Ok(Choice::Port(self.place.reservation(port))),
                 Some((Proposal::Look(part, other), wants_hint)) => {
-                    self.look_at(std::iter::once(part).chain(other), wants_hint, now).await?;
+                    self.read_windows(std::iter::once(part).chain(other), wants_hint, now).await?;
                     None
                 }
-                Some((Proposal::LookAll, _)) => self.look_at_all(range, now).await?,
+                Some((Proposal::LookAll, _)) => self.read_whole_range(range, now).await?,
                 Some((Proposal::Full, _)) => self.seems_full(range).await?,
             };
             if let Some(found) = found {
@@ -40,13 +40,13 @@ impl Attempt<'_> {
     }
 
     /// Reads windows, and the hint along with them where it may help. One round trip.
-    async fn look_at(
+    async fn read_windows(
         &self,
         parts: impl Iterator<Item = PortRange>,
         wants_hint: bool,
         now: Timestamp,
     ) -> Result<(), Error> {
-        let looks = parts.map(|part| self.registry.look(self.call, &self.service.namespace, part));
+        let looks = parts.map(|part| self.registry.read_window(self.call, &self.service.namespace, part));
         let hint =
             async { if wants_hint { self.registry.table.hint(self.call, self.service).await } else { Ok(None) } };
         let (windows, hint) = try_join(try_join_all(looks), hint.map_err(Error::from)).await?;
@@ -64,9 +64,9 @@ impl Attempt<'_> {
     }
 
     /// Reads a whole range consistently.
-    pub(super) async fn see_everything(&self, range: PortRange) -> Result<reads::Everything, Error> {
+    pub(super) async fn read_everything(&self, range: PortRange) -> Result<reads::Everything, Error> {
         let asked = self.registry.clock.now();
-        let everything = self.registry.look_everywhere(self.call, &self.service.namespace, range).await?;
+        let everything = self.registry.read_everywhere(self.call, &self.service.namespace, range).await?;
         let seen = self.registry.clock.now();
         self.place.learn(|knowledge| knowledge.observe(range, &everything.holders(), asked, seen));
         Ok(everything)

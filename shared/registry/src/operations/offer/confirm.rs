@@ -21,7 +21,7 @@ impl Attempt<'_> {
     pub(super) async fn confirm(&mut self, Found { holding, replayed, .. }: &Found) -> Result<bool, Error> {
         let patience = self.patience();
         loop {
-            let service = match self.look_at_service().await {
+            let service = match self.current_service().await {
                 Ok(service) => service,
                 Err(error) => {
                     // The offer is returned to no caller. With a key a retry may find it, so it stays as long as its
@@ -39,10 +39,7 @@ impl Attempt<'_> {
             if !service.range.contains(port) {
                 if *replayed && service.mark.is_none() {
                     // Its maker has died, or is about to withdraw it.
-                    return Err(Error::NameTaken {
-                        service: self.service.clone(),
-                        claim: Box::new(holding.claim.clone()),
-                    });
+                    return Err(self.name_has(holding.claim.clone()));
                 }
                 if !*replayed {
                     self.withdraw(holding).await?;
@@ -69,7 +66,7 @@ impl Attempt<'_> {
             && found.secret == holding.secret
         {
             // The claim was found by its key, and its holder has accepted it: it is not ours to withdraw.
-            return Err(Error::NameTaken { service: self.service.clone(), claim: Box::new(found.claim) });
+            return Err(self.name_has(found.claim));
         }
         self.place.learn(|knowledge| knowledge.record_free(port));
         self.made.retain(|made| made.secret != holding.secret);
@@ -85,7 +82,7 @@ impl Attempt<'_> {
     pub(super) async fn read_service(&mut self) -> Result<PortRange, Error> {
         let patience = self.patience();
         loop {
-            let service = self.look_at_service().await?;
+            let service = self.current_service().await?;
             if let Some(range) = service.offered_range() {
                 return Ok(range);
             }
@@ -97,7 +94,7 @@ impl Attempt<'_> {
     pub(super) async fn read_whole_service(&mut self) -> Result<PortRange, Error> {
         let patience = self.patience();
         loop {
-            let service = self.look_at_service().await?;
+            let service = self.current_service().await?;
             if service.mark.is_none() {
                 return Ok(service.range);
             }
@@ -105,10 +102,10 @@ impl Attempt<'_> {
         }
     }
 
-    pub(super) async fn look_at_service(&self) -> Result<Service, Error> {
+    pub(super) async fn current_service(&self) -> Result<Service, Error> {
         match self.registry.table.service(self.call, self.service).await? {
             Some(service) => {
-                self.place.saw(&service);
+                self.place.remember(&service);
                 Ok(service)
             }
             None => {

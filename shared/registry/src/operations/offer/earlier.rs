@@ -45,7 +45,7 @@ impl Attempt<'_> {
         }
         match self.made_by_key().await? {
             Some(made) => Ok(made),
-            None => Err(Error::NameTaken { service: self.service.clone(), claim: Box::new(found.claim) }),
+            None => Err(self.name_has(found.claim)),
         }
     }
 

@@ -10,15 +10,15 @@ use portmaster_domain::{PortRange, StateKind, Timestamp};
 impl Attempt<'_> {
     /// Reads the whole range because nothing less has helped. If it is full, reports that or returns what was found
     /// instead.
-    pub(super) async fn look_at_all(&mut self, range: PortRange, now: Timestamp) -> Result<Option<Found>, Error> {
-        let everything = self.see_everything(range).await?;
+    pub(super) async fn read_whole_range(&mut self, range: PortRange, now: Timestamp) -> Result<Option<Found>, Error> {
+        let everything = self.read_everything(range).await?;
         if !everything.is_full(range, self.registry.clock.now()) {
             self.hint = self.place.with(|remembered| remembered.knowledge.hint(now));
             return Ok(None);
         }
         // The read was consistent, so if it covered the service's whole range it need not be repeated. `just_exhausted`
         // says why the mark matters.
-        let service = self.look_at_service().await?;
+        let service = self.current_service().await?;
         if service.mark.is_none() && service.range == range {
             return self.exhausted(range, &everything).await;
         }
@@ -40,7 +40,7 @@ impl Attempt<'_> {
         let Some(full) = self.place.full(range, self.registry.clock.now(), self.registry.full_for) else {
             return Ok(None);
         };
-        let service = self.look_at_service().await?;
+        let service = self.current_service().await?;
         // Under a mark the offer waits for the outcome, which may give the caller a better response. That the range is
         // full would be true all the same, since that is how it was read, so only the wait shows that the mark is
         // checked.
@@ -59,7 +59,7 @@ impl Attempt<'_> {
     /// Reads the service and its whole range consistently, to be sure.
     async fn make_sure_of_exhaustion(&mut self) -> Result<Option<Found>, Error> {
         let range = self.read_whole_service().await?;
-        let everything = self.see_everything(range).await?;
+        let everything = self.read_everything(range).await?;
         if everything.is_full(range, self.registry.clock.now()) {
             return self.exhausted(range, &everything).await;
         }
@@ -92,7 +92,7 @@ impl Attempt<'_> {
             seconds_to_next_expiry: until.map(|until| until.seconds_left(now)),
             remembered: false,
         };
-        self.place.saw_full(Full { range, asked: everything.asked, occupancy, until });
+        self.place.remember_full(Full { range, asked: everything.asked, occupancy, until });
         Err(Error::RangeExhausted { service: self.service.clone(), occupancy })
     }
 
