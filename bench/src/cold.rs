@@ -12,10 +12,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::AttributeValue;
 use dynoxide::{Database, ImportOptions};
 use portmaster_registry::{Endpoint, connect};
-use portmaster_testkit::{Function, TABLE, filler};
+use portmaster_testkit::{Function, TABLE, filler, text};
 use serde_json::{Value, json};
 
 use crate::report::{Part, machine, target_folder};
@@ -129,9 +128,8 @@ async fn one(function: &Path, database: &str, share: f64, name: &str) -> Times {
 }
 
 async fn forget_hint(client: &Client) {
-    let text = |text: String| AttributeValue::S(text);
     let delete = client.delete_item().table_name(TABLE);
-    let delete = delete.key("pk", text(format!("N#default#HINT#{SERVICE}"))).key("sk", text("TAKEN".to_owned()));
+    let delete = delete.key("pk", text(format!("N#default#HINT#{SERVICE}"))).key("sk", text("TAKEN"));
     delete.send().await.unwrap();
 }
 

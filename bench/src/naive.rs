@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use rand::RngExt as _;
 use tokio::time::{Instant, sleep};
 
-use portmaster_testkit::TABLE;
+use portmaster_testkit::{TABLE, text};
 
 /// The first port of the range that all of them allocate from.
 pub const START: u16 = 1024;
@@ -57,10 +57,6 @@ impl Naive {
         }
         (None, 0)
     }
-}
-
-fn text(value: impl Into<String>) -> AttributeValue {
-    AttributeValue::S(value.into())
 }
 
 async fn scan(client: &Client) -> Option<u16> {

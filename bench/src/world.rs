@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use portmaster_domain::{ServiceId, ServiceName, Strategy};
-use portmaster_registry::Meter;
-use portmaster_registry::Registry;
+use portmaster_registry::{Meter, Registry};
 use portmaster_testkit::{Distant, Network, Offered};
 
 /// Runs in simulated time.

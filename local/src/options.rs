@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Parser;
-use portmaster_registry::Registry;
-use portmaster_registry::is_url;
+use portmaster_registry::{Registry, is_url};
 
 /// A registry of network ports, on this machine.
 ///

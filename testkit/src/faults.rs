@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 
 use crate::Fault;
 use crate::connector::{Answer, Profile, client_over};
+use crate::keys::{contains, is_consistent};
 use crate::words::answer;
 
 /// How long a test waits for a request that its script holds back: if the code never sends it, the test fails.
@@ -61,10 +62,6 @@ fn names(name: &str, operation: &str, body: &[u8]) -> bool {
     let mut words = name.split(' ');
     words.next().is_some_and(|operations| operations.split('|').any(|one| one == operation))
         && words.all(|word| contains(body, word))
-}
-
-fn contains(body: &[u8], word: &str) -> bool {
-    body.windows(word.len()).any(|window| window == word.as_bytes())
 }
 
 impl Plan {
@@ -198,7 +195,7 @@ impl Profile for Exact {
                 self.plan.0.lock().unwrap().kept = Some(body);
                 Ok(answer)
             }
-            Fault::Stale if contains(request.body(), r#""ConsistentRead":true"#) => self.wire.call(request.http).await,
+            Fault::Stale if is_consistent(request.body()) => self.wire.call(request.http).await,
             Fault::Stale | Fault::Half => Ok(self.plan.past(request.operation())),
             _ => self.wire.call(request.http).await,
         }

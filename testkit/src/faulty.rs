@@ -23,6 +23,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 use crate::connector::{Answer, Profile, client};
+use crate::keys::{contains, is_consistent};
 use crate::words::{answer, conflict};
 use crate::{Fault, keys};
 
@@ -197,7 +198,7 @@ impl Faulty {
         if let Some(answer) = inner.in_the_middle_of_a_transaction(request) {
             return answer;
         }
-        let eventual = matches!(operation, "Query" | "Scan") && !contains(body, br#""ConsistentRead":true"#);
+        let eventual = matches!(operation, "Query" | "Scan") && !is_consistent(body);
         if eventual
             && fault == Fault::Stale
             && let Some(past) = inner.past.get(body)
@@ -314,7 +315,7 @@ impl Inner {
         if let Some((_, scripted)) = self.script.take_if(|(scripted, _)| *scripted == operation) {
             fault = scripted;
         }
-        if fault == Fault::Late && operation == "DeleteItem" && contains(body, b":sent") && !self.late_releases {
+        if fault == Fault::Late && operation == "DeleteItem" && contains(body, ":sent") && !self.late_releases {
             fault = Fault::None;
         }
         let mut way = |slow: bool| Duration::from_millis(self.random.random_range(if slow { 40..400 } else { 0..4 }));
@@ -410,8 +411,4 @@ impl Inner {
             watch(&self.database, body);
         }
     }
-}
-
-fn contains(text: &[u8], part: &[u8]) -> bool {
-    text.windows(part.len()).any(|window| window == part)
 }

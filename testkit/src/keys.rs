@@ -1,5 +1,6 @@
-//! The items that a request to DynamoDB is about.
+//! The content of requests to DynamoDB: the items that they are about, words in them, and attributes for them.
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::Value;
 
 /// Returns the keys of the items that a request is about: one, or those of a transaction.
@@ -16,4 +17,19 @@ pub fn keys(body: &[u8]) -> Vec<(String, String)> {
         Some(items) => items.iter().filter_map(|item| key(item.as_object()?.values().next()?)).collect(),
         None => key(&body).into_iter().collect(),
     }
+}
+
+/// Whether a request's body contains these words.
+pub(crate) fn contains(body: &[u8], words: &str) -> bool {
+    body.windows(words.len()).any(|window| window == words.as_bytes())
+}
+
+/// Whether a read asks for consistency.
+pub(crate) fn is_consistent(body: &[u8]) -> bool {
+    contains(body, r#""ConsistentRead":true"#)
+}
+
+/// A string, as an attribute of an item.
+pub fn text(value: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(value.into())
 }

@@ -35,7 +35,7 @@ pub use crowd::{Offered, create, crowd, offer};
 pub use distant::{Distant, Network, Traffic, filler};
 pub use faults::Plan;
 pub use faulty::{Faulty, TRIP, Trip};
-pub use keys::keys;
+pub use keys::{keys, text};
 pub use lambda::{Function, INVOCATION, Lines, TRACE};
 pub use meter::{Counts, Meter};
 pub use stage::Stage;

@@ -9,8 +9,7 @@ use aws_sdk_dynamodb::config::Credentials;
 use portmaster_domain::{Clock, ServiceId, ServiceName};
 use portmaster_http::{Api, TIMEOUT};
 use portmaster_local::{Embedded, without_tokens};
-use portmaster_registry::Registry;
-use portmaster_registry::{Call, Endpoint, Table, sdk_config};
+use portmaster_registry::{Call, Endpoint, Registry, Table, sdk_config};
 
 use crate::{Caller, Meter, Plan, TABLE};
 

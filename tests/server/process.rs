@@ -8,8 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use portmaster_domain::Clock;
-use portmaster_registry::Registry;
-use portmaster_registry::{Endpoint, Table, connect};
+use portmaster_registry::{Endpoint, Registry, Table, connect};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};

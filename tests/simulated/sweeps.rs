@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use portmaster_domain::{Namespace, Port, ServiceId, Strategy};
-use portmaster_registry::{Call, Meter};
-use portmaster_registry::{Findings, Registry};
+use portmaster_registry::{Call, Findings, Meter, Registry};
 use portmaster_testkit::{Distant, Network, TABLE, create};
 use tokio::time::{Instant, sleep};
 

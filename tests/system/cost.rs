@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use portmaster_domain::{Description, InstanceName, Port, PortRange, Secret, ServiceId, StateKind, Strategy};
-use portmaster_registry::Call;
-use portmaster_registry::{Content, IfMatch, NewService, PortOrName, Registry};
+use portmaster_registry::{Call, Content, IfMatch, NewService, PortOrName, Registry};
 
 use portmaster_testkit::{Meter, World, call, embedded_or_skip, fill, service_id};
 

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use portmaster_domain::{Description, InstanceName, Port, PortRange, Secret, ServiceId, StateKind, Strategy};
-use portmaster_registry::{Call, StoreError};
-use portmaster_registry::{Content, Error, IfMatch, NewService, PortOrName, Registry};
+use portmaster_registry::{Call, Content, Error, IfMatch, NewService, PortOrName, Registry, StoreError};
 use serde_json::json;
 use tokio::time::Instant;
 

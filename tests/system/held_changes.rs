@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::task::JoinHandle;
 
-use portmaster_testkit::{Answer, Caller, Fault, Plan, World, call, serve};
+use portmaster_testkit::{Answer, Caller, Fault, Plan, World, call, serve, text};
 
 const DJANGO: &str = "/v1/services/django";
 const AN_OFFER: Duration = Duration::from_secs(1800);
@@ -212,10 +212,8 @@ async fn a_refused_change_leaves_no_mark() {
 /// open.
 #[tokio::test]
 async fn an_unreadable_port_is_not_given_up() {
-    use aws_sdk_dynamodb::types::AttributeValue;
     for change in Change::ALL {
         let world = world().await;
-        let text = |text: &str| AttributeValue::S(text.to_owned());
         let put = world.dynamodb().await.put_item().table_name(portmaster_testkit::TABLE);
         let put = put.item("pk", text("N#default#PORT")).item("sk", text("05001")).item("state", text("confused"));
         put.send().await.unwrap();

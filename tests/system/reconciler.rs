@@ -7,11 +7,7 @@ use portmaster_domain::{Description, Port, PortRange, ServiceId, Strategy};
 use portmaster_registry::{Content, Findings, IfMatch, NewService};
 use serde_json::json;
 
-use portmaster_testkit::{Fault, Plan, TABLE, World, call, fill};
-
-fn text(value: &str) -> AttributeValue {
-    AttributeValue::S(value.to_owned())
-}
+use portmaster_testkit::{Fault, Plan, TABLE, World, call, fill, text};
 
 async fn keys(world: &World) -> Vec<String> {
     let items = world.dynamodb().await.scan().table_name(TABLE).send().await.unwrap().items.unwrap();
@@ -144,7 +140,7 @@ async fn a_mark_that_was_left_behind_is_taken_off() {
             .update_item()
             .table_name(TABLE)
             .key("pk", text("N#default"))
-            .key("sk", text(&format!("SERVICE#{change}")))
+            .key("sk", text(format!("SERVICE#{change}")))
             .update_expression("SET #mark = :mark")
             .expression_attribute_names("#mark", "mark")
             .expression_attribute_values(":mark", mark)
@@ -193,8 +189,8 @@ async fn a_run_that_is_stopped_is_resumed() {
     let dynamodb = world.dynamodb().await;
     for i in 0..1_500 {
         // Instance items whose claims were noted as gone a moment ago, so that the reconciler leaves them.
-        let name = dynamodb.put_item().table_name(TABLE).item("pk", text(&format!("N#default#INSTANCE#d-{}", i / 100)));
-        let name = name.item("sk", text(&format!("web-{i}"))).item("port", AttributeValue::N("2000".to_owned()));
+        let name = dynamodb.put_item().table_name(TABLE).item("pk", text(format!("N#default#INSTANCE#d-{}", i / 100)));
+        let name = name.item("sk", text(format!("web-{i}"))).item("port", AttributeValue::N("2000".to_owned()));
         let name = name.item("secret", text("07d0eeee-eeee-8eee-beee-eeeeeeeeeeee"));
         let now = AttributeValue::N(format!("{}", 1_000 * now_seconds()));
         name.item("gone_since", now).send().await.unwrap();
