@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Description, Port, PortRange, ServiceId, Timestamp};
+use super::{Description, Port, PortRange, Reserved, ServiceId, Terms, Timestamp};
 
 /// How a service chooses its ports. The module `allocator` says when each strategy is good.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -94,6 +94,10 @@ pub struct Service {
     pub range: PortRange,
     /// How it chooses among its ports.
     pub strategy: Strategy,
+    /// Its leases, its cool-down and its quarantine.
+    pub terms: Terms,
+    /// The ports that it only gives to those who ask for them by number.
+    pub reserved: Reserved,
     /// When it was created.
     pub created: Timestamp,
     /// The version of its content: the service's `ETag`. A mark does not change it.

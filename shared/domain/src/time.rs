@@ -36,6 +36,12 @@ impl Timestamp {
         self.0.div_euclid(1000)
     }
 
+    /// The instant this many seconds earlier.
+    #[must_use]
+    pub const fn minus_seconds(self, seconds: u32) -> Self {
+        Self(self.0.saturating_sub(seconds as i64 * 1000))
+    }
+
     /// Parses a text in RFC 3339, in any zone, cutting off everything finer than a millisecond.
     ///
     /// # Errors
@@ -63,6 +69,12 @@ impl Expiry {
     #[must_use]
     pub const fn after(now: Timestamp, seconds: i64) -> Self {
         Self(now.0.saturating_add(999).div_euclid(1000).saturating_add(seconds))
+    }
+
+    /// The expiry this many seconds later.
+    #[must_use]
+    pub const fn plus(self, seconds: u32) -> Self {
+        Self(self.0.saturating_add(seconds as i64))
     }
 
     /// Seconds since the Unix epoch.
