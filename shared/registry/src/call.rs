@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use portmaster_domain::Principal;
 use tokio::time::Instant;
 
 /// How long cleaning up may take beyond a deadline. Code that sets deadlines must leave this much time after them.
@@ -13,6 +14,7 @@ pub const CLEAN_UP: Duration = Duration::from_millis(500);
 pub struct Call {
     deadline: Instant,
     meter: Arc<Mutex<Meter>>,
+    principal: Option<Principal>,
 }
 
 /// The cost of a call so far.
@@ -36,13 +38,25 @@ impl Call {
     /// A call that may take this long from now.
     #[must_use]
     pub fn within(duration: Duration) -> Self {
-        Self { deadline: Instant::now() + duration, meter: Arc::default() }
+        Self { deadline: Instant::now() + duration, meter: Arc::default(), principal: None }
+    }
+
+    /// Returns the same call, made by this principal.
+    #[must_use]
+    pub fn by(self, principal: Option<Principal>) -> Self {
+        Self { principal, ..self }
+    }
+
+    /// Who makes it, if the platform says so.
+    #[must_use]
+    pub fn principal(&self) -> Option<&Principal> {
+        self.principal.as_ref()
     }
 
     /// Returns the same call with a little more time if its own is over, so that it can clean up after itself.
     #[must_use]
     pub fn extended(&self) -> Self {
-        Self { deadline: self.deadline.max(Instant::now() + CLEAN_UP), meter: Arc::clone(&self.meter) }
+        Self { deadline: self.deadline.max(Instant::now() + CLEAN_UP), ..self.clone() }
     }
 
     /// The time by which it must have been answered.

@@ -32,6 +32,12 @@ metrics! {
     ACCEPTS "Accepts" "Offers accepted for the first time.";
     REJECTS "Rejects" "Offers rejected.";
     RELEASES "Releases" "Allocations given back.";
+    LEASES_GRANTED "LeasesGranted" "Allocations that were given with a lease.";
+    LEASES_RENEWED "LeasesRenewed" "Leases renewed, by a renewal or by a repeated PUT.";
+    LEASES_LAPSED "LeasesLapsed" "Leases that were over before they were renewed, as the reconciler found them.";
+    LEASES_LOST "LeasesLost" "Renewals that came after the lease was over.";
+    QUARANTINES "Quarantines" "Ports put aside because they were in use on the host.";
+    COOLDOWNS_IN_THE_WAY "CooldownsInTheWay" "Requests refused because every port of the range was taken, some of them only by a cool-down or a quarantine.";
     EXPIRIES_SEEN "ExpiriesSeen" "Accepts that came after the offer's time was over.";
     EXHAUSTIONS "Exhaustions" "Offers refused because every port of the range was taken.";
     ATTEMPTS_PER_OFFER "AttemptsPerOffer" "How many ports were tried for an offer, won or not.";
@@ -47,6 +53,7 @@ metrics! {
     RECONCILER_REBUILT_RANGES "ReconcilerRebuiltRanges" "Bitmaps of claimed ports that disagreed with the services.";
     RECONCILER_UNREADABLE_ITEMS "ReconcilerUnreadableItems" "Items that no version of the registry could have written.";
     RECONCILER_EXPIRED_OFFERS "ReconcilerExpiredOffers" "Expired offers removed before DynamoDB's TTL came.";
+    RECONCILER_ENDED_HOLDS "ReconcilerEndedHolds" "Cool-downs and quarantines removed whose time was over.";
     RECONCILER_EXPIRED_REQUESTS "ReconcilerExpiredRequests" "Idempotency keys removed whose time was over.";
     RECONCILER_STALE_POINTERS "ReconcilerStalePointers" "Names forgotten that had no port for a week.";
 }

@@ -2,26 +2,36 @@
 //!
 //! Each operation takes a [`Call`](crate::Call), which bounds it in time and counts what it costs, and a namespace.
 
+mod bulk;
 mod chance;
 mod error;
 mod health;
 mod holder;
+mod lease;
 mod lists;
+mod map;
 mod memory;
 mod offer;
 mod ports;
 mod reads;
 mod reconcile;
 mod services;
+mod sets;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::store::By;
+pub use bulk::{BulkRelease, RELEASED_AT_ONCE, Released};
 pub use error::{Error, Occupancy};
-pub use offer::Offered;
+pub use holder::Rejection;
+pub use lists::ListFilter;
+pub use map::{Map, MapState, Run};
+pub use offer::{Asked, Expected, Offered, Put};
 pub use ports::PortOrName;
 pub use reconcile::Findings;
 pub use services::{Content, IfMatch, NewService, Written};
+pub use sets::{NewSet, Set};
 
 use crate::store::Table;
 use chance::Chance;
@@ -35,6 +45,7 @@ pub struct Registry {
     table: Table,
     clock: Clock,
     offer_seconds: u32,
+    margin: u32,
     memory: Arc<Memory>,
     chance: Chance,
     full_for: Duration,
@@ -61,6 +72,13 @@ impl Registry {
     /// How long a large range that was read and found full is taken to be full without another read.
     pub const FULL_FOR: Duration = Duration::from_secs(1);
 
+    /// By how many seconds clocks may differ, unless a setting says otherwise: everybody else waits so much longer than
+    /// the holder of a lease was told.
+    pub const MARGIN_SECONDS: u32 = 10;
+
+    /// The largest margin that makes sense, in seconds: an hour.
+    pub const MAX_MARGIN_SECONDS: u32 = 60 * 60;
+
     /// A registry over this table whose offers live for this many seconds.
     #[must_use]
     pub fn new(table: Table, clock: Clock, offer_seconds: u32) -> Self {
@@ -68,11 +86,19 @@ impl Registry {
             table,
             clock,
             offer_seconds,
+            margin: Self::MARGIN_SECONDS,
             memory: Arc::default(),
             chance: Chance::default(),
             full_for: Self::FULL_FOR,
             writing: None,
         }
+    }
+
+    /// Returns the same registry with another margin, in seconds. Every process over one table must have the same: the
+    /// smallest one is what counts.
+    #[must_use]
+    pub fn with_margin(self, margin: u32) -> Self {
+        Self { margin, ..self }
     }
 
     /// Returns the same registry, drawing its candidates and pauses from a seed, for tests that must be repeatable.
@@ -98,5 +124,10 @@ impl Registry {
     /// The current time by its clock.
     pub(super) fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Earlier than the current time by the margin: a lease that was over then is over by every clock.
+    pub(super) fn past(&self) -> Timestamp {
+        self.now().minus_seconds(self.margin)
     }
 }

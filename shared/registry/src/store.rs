@@ -4,7 +4,7 @@
 //! |---|---|---|---|
 //! | Service | `N#<ns>` | `SERVICE#<name>` | `services` |
 //! | Ranges | `N#<ns>` | `RANGES` | `ranges` |
-//! | Port | `N#<ns>#PORT` | `<port, 5 digits>` | `ports` |
+//! | Port | `N#<ns>#PORT` | `<port, 5 digits>` | `port_item`, read in `ports`, claimed in `claim`, changed in `holders` |
 //! | Instance | `N#<ns>#INSTANCE#<service>` | `<name>` | `instances` |
 //! | Request | `N#<ns>#REQUEST#<service>` | `<hash of the Idempotency-Key>` | `requests` |
 //! | Hint | `N#<ns>#HINT#<service>` | `TAKEN` | `hint` |
@@ -20,8 +20,10 @@ mod claim;
 mod condition;
 mod connect;
 mod hint;
+mod holders;
 mod instances;
 mod item;
+mod port_item;
 mod ports;
 mod ranges;
 mod requests;
@@ -34,11 +36,14 @@ mod transact;
 
 use aws_sdk_dynamodb::Client;
 
-pub(crate) use claim::{ClaimWrite, Claimed, Losses, NameRule};
+pub(crate) use claim::{ClaimWrite, Claimed, ClaimedAll, Losses, NameRule};
 pub use connect::{Endpoint, connect, connect_within_lambda, in_process, is_url, sdk_config};
+pub use holders::By;
+pub(crate) use holders::{Accepted, BeganBy, Lapse, Meant, Removed, Renewal, Renewed, Under};
 pub(crate) use instances::Instance;
 pub(crate) use item::Key;
-pub(crate) use ports::{Accepted, BeganBy, Filter, Freshness, Removed, Sighting};
+pub(crate) use port_item::Sighting;
+pub(crate) use ports::{Filter, Freshness};
 pub(crate) use ranges::Ranges;
 pub(crate) use requests::{Replay, RequestKey, RequestWrite};
 pub use send::{DISK_FAILED, StoreError};

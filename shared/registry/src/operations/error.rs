@@ -1,7 +1,7 @@
 //! Why an operation failed.
 
 use crate::store::StoreError;
-use portmaster_domain::{Claim, Expiry, InvalidRange, Port, PortRange, ServiceId, ServiceName};
+use portmaster_domain::{Claim, Expiry, InstanceName, InvalidRange, Port, PortRange, ServiceId, ServiceName};
 
 /// Why an operation failed. None of these changed anything as far as any caller was told, except that when a response
 /// was lost for good ([`StoreError::Unavailable`], [`StoreError::Unknown`]), a write may have taken effect all the
@@ -67,12 +67,88 @@ pub enum Error {
         service: ServiceId,
         /// The live claim of the name.
         claim: Box<Claim>,
+        /// When the name will be free, if the claim's lease is over and only the margin is not.
+        free_at: Option<Expiry>,
+    },
+    /// The port that was asked for is not to be had.
+    #[error("port {port} is taken")]
+    PortTaken {
+        /// The service.
+        service: ServiceId,
+        /// The port.
+        port: Port,
+        /// What has it, as far as the item can be read.
+        claim: Option<Box<Claim>>,
+    },
+    /// The port that was asked for is not in the service's range.
+    #[error("port {port} is not in the range {range}")]
+    PortNotInRange {
+        /// The service.
+        service: ServiceId,
+        /// The port.
+        port: Port,
+        /// The range.
+        range: PortRange,
+    },
+    /// The name has a port, and the caller wanted it only if it had none.
+    #[error("the name has port {}", claim.port)]
+    HasPort {
+        /// The service.
+        service: ServiceId,
+        /// The live claim of the name.
+        claim: Box<Claim>,
+    },
+    /// The name has no port, and the caller wanted one only if it had one.
+    #[error("the name has no port")]
+    HasNoPort {
+        /// The service.
+        service: ServiceId,
+        /// The name.
+        name: InstanceName,
+    },
+    /// The port is another owner's.
+    #[error("port {} is another owner's", claim.port)]
+    NotTheOwner {
+        /// The service.
+        service: ServiceId,
+        /// The allocation.
+        claim: Box<Claim>,
+    },
+    /// The lease was over before it was renewed, and the port is lost.
+    #[error("the lease of port {port} is over")]
+    LeaseExpired {
+        /// The service.
+        service: ServiceId,
+        /// The port.
+        port: Port,
+    },
+    /// Nothing keeps the port from others that an operator could end.
+    #[error("port {port} is neither cooling nor in quarantine")]
+    NotHeld {
+        /// The service.
+        service: ServiceId,
+        /// The port.
+        port: Port,
+        /// The claim that it has instead, if there is one.
+        claim: Option<Box<Claim>>,
     },
     /// Every port of the range has a live claim.
     #[error("every port of {service} is taken")]
     RangeExhausted {
         /// The service.
         service: ServiceId,
+        /// How the ports are taken.
+        occupancy: Occupancy,
+    },
+    /// There is no room for so many ports, or not next to each other.
+    #[error("a set of {wanted} ports does not fit into {service}")]
+    SetDoesNotFit {
+        /// The service.
+        service: ServiceId,
+        /// How many ports were still wanted.
+        wanted: usize,
+        /// Whether they were to be neighbours.
+        contiguous: bool,
         /// How the ports are taken.
         occupancy: Occupancy,
     },
@@ -106,7 +182,7 @@ pub enum Error {
         service: Option<ServiceId>,
         /// The port or name that was looked for.
         wanted: String,
-        /// The live offer of it, if there is one.
+        /// What has the port instead: a live offer, a cool-down or a quarantine.
         offered: Option<Box<Claim>>,
     },
     /// The table could not answer.
@@ -123,6 +199,12 @@ pub struct Occupancy {
     pub offered: usize,
     /// How many of them the service has allocated.
     pub allocated: usize,
+    /// How many are cooling after a release or a lapsed lease, whichever service they were in.
+    pub cooling: usize,
+    /// How many are in quarantine.
+    pub quarantined: usize,
+    /// How many are free, but only given to those who ask for them by number.
+    pub reserved: usize,
     /// How many are held otherwise: by another service's claim, about to be withdrawn or to expire, or by an unreadable
     /// item.
     pub foreign: usize,

@@ -2,8 +2,22 @@
 
 use super::{Error, Registry};
 use crate::Call;
-use crate::store::{Accepted, Doubt, Removed};
-use portmaster_domain::{Claim, Holding, Secret, ServiceId, StateKind};
+use crate::store::{Accepted, Doubt, Removed, Under};
+use portmaster_domain::{Claim, Holding, Occupant, Secret, ServiceId, StateKind};
+
+/// Why an offer is rejected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rejection {
+    /// Its holder does not want it.
+    #[default]
+    Unwanted,
+    /// Somebody uses the port on the host: nobody is to have it for so many seconds, by default for as many as the
+    /// service says.
+    InUse {
+        /// For how many seconds.
+        quarantine: Option<u32>,
+    },
+}
 
 impl Registry {
     /// Returns a live offer.
@@ -13,54 +27,101 @@ impl Registry {
     pub async fn get_offer(&self, call: &Call, service: &ServiceId, secret: Secret) -> Result<Holding, Error> {
         let Some(port) = secret.port() else { return Err(no_offer(service)) };
         let found = self.table.port(call, &service.namespace, port).await?;
-        match found.filter(|found| found.secret == secret && found.claim.service == service.name) {
-            Some(holding) if holding.claim.is_offer(self.clock.now()) => Ok(holding),
-            Some(holding) if holding.claim.state.kind() == StateKind::Allocated => {
+        match found.filter(|found| found.has(secret) && found.claim.service == service.name) {
+            Some(Occupant { claim, .. }) if claim.is_offer(self.clock.now()) => Ok(Holding { claim, secret }),
+            Some(Occupant { claim, .. }) if claim.state.kind() == StateKind::Allocated => {
                 Err(Error::OfferNotFound { service: service.clone(), accepted: Some(port) })
             }
             _ => Err(no_offer(service)),
         }
     }
 
-    /// Accepts an offer: one conditional write. Returns the allocation, and whether it was this call that accepted it.
+    /// Accepts an offer: one conditional write, if this process knows the terms of the service, otherwise perhaps two.
+    /// Returns the allocation, and whether it was this call that accepted it.
+    ///
+    /// The allocation is leased for so many seconds, if the caller says so or if the service has it so.
     ///
     /// # Errors
-    /// [`Error::OfferNotFound`], [`Error::OfferExpired`], [`Error::Store`].
-    pub async fn accept(&self, call: &Call, service: &ServiceId, secret: Secret) -> Result<(Claim, bool), Error> {
+    /// [`Error::OfferNotFound`], [`Error::OfferExpired`], [`Error::LeaseExpired`] if it was accepted before and its
+    /// lease is over, [`Error::Store`].
+    pub async fn accept(
+        &self,
+        call: &Call,
+        service: &ServiceId,
+        secret: Secret,
+        lease: Option<u32>,
+    ) -> Result<(Claim, bool), Error> {
         let Some(port) = secret.port() else { return Err(no_offer(service)) };
-        match self.table.accept(call, service, port, secret, &self.clock).await? {
-            Accepted::Now(claim) => {
-                self.memory.place(service).learn(|knowledge| knowledge.record_acceptance(port));
-                Ok((claim, true))
+        let mut terms = self.memory.terms(service);
+        loop {
+            let under = Under::of(terms, terms.grant(lease), self.margin);
+            match self.table.accept(call, service, (port, secret), under, &self.clock).await? {
+                Accepted::Now(claim) => {
+                    self.memory.remember_terms(service, claim.terms);
+                    self.memory.place(service).learn(|knowledge| {
+                        knowledge.record_acceptance(port, claim.expires_at());
+                    });
+                    return Ok((claim, true));
+                }
+                Accepted::Before(claim) if claim.state.holds_name(self.now()) => return Ok((claim, false)),
+                Accepted::Before(_) => {
+                    if self.lose(call, service, (port, secret)).await? {
+                        return Err(Error::LeaseExpired { service: service.clone(), port });
+                    }
+                }
+                Accepted::Not(Some(found)) if found.has(secret) && found.claim.service == service.name => {
+                    if !found.claim.is_offer(self.now()) || found.claim.terms == terms {
+                        return Err(Error::OfferExpired { port });
+                    }
+                    // It was made under other terms than this process took for granted.
+                    terms = found.claim.terms;
+                }
+                Accepted::Not(_) => return Err(no_offer(service)),
             }
-            Accepted::Before(claim) => Ok((claim, false)),
-            Accepted::Not(Some(found)) if found.secret == secret && found.claim.service == service.name => {
-                Err(Error::OfferExpired { port })
-            }
-            Accepted::Not(_) => Err(no_offer(service)),
         }
     }
 
-    /// Rejects an offer. One conditional write.
+    /// Rejects an offer. One conditional write; a read comes before it if the port goes into quarantine for as long as
+    /// the service says.
     ///
     /// # Errors
     /// [`Error::OfferNotFound`], [`Error::OfferAccepted`], [`Error::Store`].
-    pub async fn reject(&self, call: &Call, service: &ServiceId, secret: Secret) -> Result<(), Error> {
+    pub async fn reject(
+        &self,
+        call: &Call,
+        service: &ServiceId,
+        secret: Secret,
+        reason: Rejection,
+    ) -> Result<(), Error> {
         let Some(port) = secret.port() else { return Err(no_offer(service)) };
-        match self.table.reject(call, service, port, secret, &self.clock).await? {
+        let (removed, quarantine) = match reason {
+            Rejection::Unwanted => (self.table.reject(call, service, port, secret, &self.clock).await?, None),
+            Rejection::InUse { quarantine } => {
+                let seconds = match quarantine {
+                    Some(seconds) => seconds,
+                    None => {
+                        let found = self.table.port(call, &service.namespace, port).await?;
+                        found.map(|found| found.claim.terms).unwrap_or_default().quarantine
+                    }
+                };
+                let place = (port, secret);
+                (self.table.quarantine(call, service, place, seconds, &self.clock).await?, Some(seconds))
+            }
+        };
+        match removed {
             Removed::Now => {}
-            Removed::Not(Some(found), _) if found.secret == secret && found.claim.service == service.name => {
+            Removed::Not(Some(found), _) if found.has(secret) && found.claim.service == service.name => {
                 return Err(match found.claim.state.kind() {
                     StateKind::Allocated => Error::OfferAccepted { port },
                     // The offer has expired, so it is reported as if it had never existed.
-                    StateKind::Offered => no_offer(service),
+                    _ => no_offer(service),
                 });
             }
             // It is gone, and an earlier send of this call may have removed it.
             Removed::Not(_, Doubt::Earlier) => {}
             Removed::Not(_, Doubt::None) => return Err(no_offer(service)),
         }
-        self.memory.place(service).learn(|knowledge| knowledge.record_free(port));
+        self.record_end(service, port, quarantine.unwrap_or_default());
         Ok(())
     }
 }

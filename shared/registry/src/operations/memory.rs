@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::Occupancy;
 use portmaster_domain::allocator::Knowledge;
-use portmaster_domain::{Expiry, Port, PortRange, Service, ServiceId, Strategy, Timestamp};
+use portmaster_domain::{Expiry, Port, PortRange, Reserved, Service, ServiceId, Strategy, Terms, Timestamp};
 
 /// How many services a process remembers; the least recently used is forgotten first. One takes some 30 KB, or 2 MB if
 /// tens of thousands of its ports are offered.
@@ -23,6 +23,8 @@ const READ_EACH_TIME: usize = 100;
 #[derive(Debug)]
 pub(super) struct Remembered {
     pub(super) strategy: Strategy,
+    /// The ports that are only given to those who ask for them by number.
+    pub(super) reserved: Reserved,
     pub(super) knowledge: Knowledge,
     /// When this process last freed one of its ports, or began to remember the service. A read that began before that
     /// does not count.
@@ -31,8 +33,9 @@ pub(super) struct Remembered {
 }
 
 impl Remembered {
-    fn new(strategy: Strategy, knowledge: Knowledge) -> Self {
-        Self { strategy, knowledge, freed: Instant::now(), full: None }
+    fn new(service: &Service, knowledge: Knowledge) -> Self {
+        let (strategy, reserved) = (service.strategy, service.reserved.clone());
+        Self { strategy, reserved, knowledge, freed: Instant::now(), full: None }
     }
 }
 
@@ -50,11 +53,15 @@ pub(super) struct Full {
 type Services = LruCache<ServiceId, Remembered>;
 
 /// The services that a process remembers, by last use.
-pub(super) struct Memory(Mutex<Services>);
+pub(super) struct Memory {
+    services: Mutex<Services>,
+    /// The terms of the last claim of each service that was seen: also in a process that never reads a service.
+    terms: Mutex<LruCache<ServiceId, Terms>>,
+}
 
 impl Default for Memory {
     fn default() -> Self {
-        Self(Mutex::new(LruCache::new(SERVICES)))
+        Self { services: Mutex::new(LruCache::new(SERVICES)), terms: Mutex::new(LruCache::new(SERVICES)) }
     }
 }
 
@@ -74,7 +81,19 @@ pub(super) struct Place {
 impl Memory {
     fn lock(&self) -> MutexGuard<'_, Services> {
         // The memory may be wrong in any way, so whatever a panic left is acceptable too.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.services.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The terms that a claim of the service probably has: a guess, which the condition of each write checks.
+    pub(super) fn terms(&self, service: &ServiceId) -> Terms {
+        let mut terms = self.terms.lock().unwrap_or_else(PoisonError::into_inner);
+        terms.get(service).copied().unwrap_or_default()
+    }
+
+    /// Records the terms of a claim of the service.
+    pub(super) fn remember_terms(&self, service: &ServiceId, seen: Terms) {
+        let mut terms = self.terms.lock().unwrap_or_else(PoisonError::into_inner);
+        terms.put(service.clone(), seen);
     }
 
     /// The entry of a service.
@@ -94,18 +113,27 @@ impl Place {
         self.with(|remembered| remembered.strategy)
     }
 
+    /// The terms of the service when it, or a claim of it, was last seen.
+    pub(super) fn terms(&self) -> Terms {
+        self.memory.terms(&self.key)
+    }
+
     /// Records that the service was read.
     pub(super) fn remember(&self, service: &Service) {
+        self.memory.remember_terms(&self.key, service.terms);
         let Some(range) = service.offered_range() else { return self.forget() };
         let mut services = self.memory.lock();
         match services.get_mut(&self.key) {
-            Some(remembered) if remembered.knowledge.range() == range => remembered.strategy = service.strategy,
+            Some(remembered) if remembered.knowledge.range() == range => {
+                remembered.strategy = service.strategy;
+                remembered.reserved.clone_from(&service.reserved);
+            }
             Some(remembered) => {
                 let old = std::mem::replace(&mut remembered.knowledge, Knowledge::new(range));
-                *remembered = Remembered::new(service.strategy, old.with_range(range));
+                *remembered = Remembered::new(service, old.with_range(range));
             }
             None => {
-                services.put(self.key.clone(), Remembered::new(service.strategy, Knowledge::new(range)));
+                services.put(self.key.clone(), Remembered::new(service, Knowledge::new(range)));
             }
         }
     }

@@ -14,12 +14,20 @@
 //! | interpret the reasons for a cancelled claim and act on them | `losses` |
 //! | judge the earlier claims of the name and the key | `earlier` |
 //! | read the service after the claim; withdraw | `confirm` |
+//! | for a PUT: accept what was claimed, or renew what the name has | `finish` |
+//!
+//! A PUT of a port takes the same steps. With a lease it claims an allocation; without one it claims an offer and
+//! accepts it. Where an offer would be refused because the name is taken, a PUT of the same owner *adopts* what the name
+//! has, and that is why its claim is treated like one with a key: the owner's retry will find it.
 
 mod choose;
 mod confirm;
 mod earlier;
 mod exhaustion;
+mod finish;
 mod losses;
+
+pub(super) use finish::again;
 
 use std::time::Duration;
 
@@ -32,11 +40,78 @@ use crate::Call;
 use crate::store::{ClaimWrite, Claimed, Instance, NameRule, RequestKey, RequestWrite};
 use portmaster_domain::allocator::{Hint, Holder, Knowledge, Search};
 use portmaster_domain::{
-    Claim, ClaimState, Expiry, Fingerprint, Holding, IdempotencyKey, InstanceName, Port, Secret, ServiceId,
+    Claim, ClaimState, Expiry, Fingerprint, Holding, IdempotencyKey, InstanceName, Labels, Owner, Port, PortRange,
+    Secret, ServiceId, Terms,
 };
 
 /// How long a claim waits for its hint to be written: roughly as long as the claim itself takes.
 const HINTING: Duration = Duration::from_millis(100);
+
+/// What an instance asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The instance's name.
+    pub name: InstanceName,
+    /// The very port that it wants, if it wants one in particular.
+    pub port: Option<Port>,
+    /// In whose name it asks.
+    pub owner: Option<Owner>,
+    /// What is to be noted beside the claim. A PUT that gives none leaves those of an existing port alone.
+    pub labels: Option<Labels>,
+}
+
+impl From<&InstanceName> for Asked {
+    /// A port for this name, any port.
+    fn from(name: &InstanceName) -> Self {
+        Self { name: name.clone(), port: None, owner: None, labels: None }
+    }
+}
+
+impl From<InstanceName> for Asked {
+    fn from(name: InstanceName) -> Self {
+        Self { name, port: None, owner: None, labels: None }
+    }
+}
+
+/// What the caller of a PUT takes for granted (RFC 9110, section 13.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Expected {
+    /// Nothing.
+    #[default]
+    Anything,
+    /// `If-None-Match: *`: that the name has no port.
+    Nothing,
+    /// `If-Match: *`: that the name has a port.
+    Something,
+}
+
+/// The outcome of a PUT of a port.
+#[derive(Clone, Debug)]
+pub enum Put {
+    /// The name has a port now.
+    Made(Claim),
+    /// The name had a port, and has it still.
+    Kept(Claim),
+}
+
+impl Put {
+    /// The port.
+    #[must_use]
+    pub fn claim(&self) -> &Claim {
+        match self {
+            Self::Made(claim) | Self::Kept(claim) => claim,
+        }
+    }
+}
+
+/// What the claim is to become.
+#[derive(Clone, Copy, Debug)]
+enum Goal {
+    /// An offer.
+    Offer,
+    /// A port, for so many seconds if the caller says so.
+    Port { lease: Option<u32>, expected: Expected },
+}
 
 /// An offer, and whether an earlier request already made it.
 #[derive(Clone, Debug)]
@@ -47,12 +122,13 @@ pub struct Offered {
     pub replayed: bool,
 }
 
-/// One offer in the making.
+/// One offer or port in the making.
 struct Attempt<'a> {
     registry: &'a Registry,
     call: &'a Call,
     service: &'a ServiceId,
-    name: &'a InstanceName,
+    asked: &'a Asked,
+    goal: Goal,
     place: Place,
     search: Option<Search>,
     /// The rule under which the name may be written, as far as is known.
@@ -65,13 +141,29 @@ struct Attempt<'a> {
     /// Claims of this call whose outcome is not certain. A transaction that was given up as lost may still arrive; the
     /// name then points to its claim, which is this call's own.
     made: Vec<Holding>,
+    /// The terms of the service when a claim was last confirmed.
+    agreed: Option<Terms>,
+    /// Whether the name's last claim was found to be one whose port only this name may have again.
+    may_return: bool,
+    /// Whether the name's old port was tried although the range is full.
+    came_back: bool,
+}
+
+/// How a claim that answers the request came to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// This call made it.
+    Made,
+    /// Another request with this key made it.
+    Replayed,
+    /// A PUT of the same owner finds that the name has it.
+    Adopted,
 }
 
 /// A claim that answers the request, if it is [confirmed](Attempt::confirm).
 struct Found {
     holding: Box<Holding>,
-    /// Whether another request with this key made it.
-    replayed: bool,
+    origin: Origin,
     /// The original expiry of the offer, known if the claim was found by its key: it may have been accepted since.
     offered_until: Option<Expiry>,
 }
@@ -79,7 +171,7 @@ struct Found {
 impl Found {
     /// A claim that this call made.
     fn ours(holding: Holding) -> Self {
-        Self { holding: Box::new(holding), replayed: false, offered_until: None }
+        Self { holding: Box::new(holding), origin: Origin::Made, offered_until: None }
     }
 
     /// The response: the offer as it was made, even if it has been accepted since.
@@ -88,7 +180,7 @@ impl Found {
         if let Some(expires_at) = self.offered_until {
             holding.claim.state = ClaimState::Offered { expires_at };
         }
-        Offered { holding, replayed: self.replayed }
+        Offered { holding, replayed: self.origin == Origin::Replayed }
     }
 }
 
@@ -107,49 +199,113 @@ impl Registry {
     /// size of the range and however full it is.
     ///
     /// # Errors
-    /// [`Error::ServiceNotFound`], [`Error::NameTaken`], [`Error::RangeExhausted`], [`Error::IdempotencyKeyReused`],
-    /// [`Error::ServiceClosing`], and [`Error::Store`].
+    /// [`Error::ServiceNotFound`], [`Error::NameTaken`], [`Error::RangeExhausted`], [`Error::PortTaken`],
+    /// [`Error::PortNotInRange`], [`Error::IdempotencyKeyReused`], [`Error::ServiceClosing`], and [`Error::Store`].
     pub async fn offer(
         &self,
         call: &Call,
         service: &ServiceId,
-        name: &InstanceName,
+        asked: impl Into<Asked>,
         key: Option<&IdempotencyKey>,
     ) -> Result<Offered, Error> {
+        let asked = asked.into();
         let request = key.map(|key| RequestWrite {
-            key: RequestKey { digest: key.digest(), fingerprint: Fingerprint::of(&[name.as_str()]) },
+            key: RequestKey { digest: key.digest(), fingerprint: asked.fingerprint() },
             replaces: None,
         });
-        let attempt = Attempt {
-            registry: self,
+        let mut attempt = Attempt::new(self, call, service, &asked, Goal::Offer);
+        attempt.request = request;
+        loop {
+            if let Some(found) = attempt.next().await? {
+                return Ok(found.offered());
+            }
+        }
+    }
+
+    /// Makes sure that a name has a port: gives it one, or renews the one that it has, if that is the same owner's.
+    ///
+    /// With a lease, a new name and a warm process this takes one transaction of two items and one consistent read, like
+    /// an offer. Without a lease it takes one more write. A retry gets the same port.
+    ///
+    /// # Errors
+    /// Those of [`Registry::offer`] except [`Error::IdempotencyKeyReused`], and [`Error::HasPort`] and
+    /// [`Error::HasNoPort`], if the caller expected otherwise.
+    pub async fn put_port(
+        &self,
+        call: &Call,
+        service: &ServiceId,
+        asked: &Asked,
+        lease: Option<u32>,
+        expected: Expected,
+    ) -> Result<Put, Error> {
+        let mut attempt = Attempt::new(self, call, service, asked, Goal::Port { lease, expected });
+        if expected == Expected::Something {
+            return attempt.keep().await;
+        }
+        loop {
+            if let Some(found) = attempt.next().await?
+                && let Some(put) = attempt.finish(found, lease).await?
+            {
+                return Ok(put);
+            }
+        }
+    }
+}
+
+impl<'a> Attempt<'a> {
+    fn new(registry: &'a Registry, call: &'a Call, service: &'a ServiceId, asked: &'a Asked, goal: Goal) -> Self {
+        Self {
+            registry,
             call,
             service,
-            name,
-            place: self.memory.place(service),
+            asked,
+            goal,
+            place: registry.memory.place(service),
             search: None,
             rule: NameRule::Free,
             affinity: None,
-            request,
+            request: None,
             hint: None,
             made: Vec::new(),
-        };
-        attempt.run().await
+            agreed: None,
+            may_return: false,
+            came_back: false,
+        }
+    }
+}
+
+impl Asked {
+    /// The fingerprint of a request with an idempotency key. One that asks for nothing but a name has the fingerprint
+    /// that older versions computed.
+    fn fingerprint(&self) -> Fingerprint {
+        let Self { name, port, owner, labels } = self;
+        let mut fields = vec![name.to_string()];
+        if port.is_some() || owner.is_some() || labels.is_some() {
+            fields.push(port.map(|port| port.to_string()).unwrap_or_default());
+            fields.push(owner.as_ref().map(ToString::to_string).unwrap_or_default());
+            let labels = labels.iter().flat_map(Labels::iter);
+            fields.extend(labels.flat_map(|(key, value)| [key.to_owned(), value.to_owned()]));
+        }
+        Fingerprint::of(&fields.iter().map(String::as_str).collect::<Vec<_>>())
     }
 }
 
 impl Attempt<'_> {
-    async fn run(mut self) -> Result<Offered, Error> {
-        loop {
-            let found = match self.candidate().await? {
-                Choice::Port(candidate) => self.claim(candidate).await?,
-                Choice::Found(found) => Some(found),
-            };
-            if let Some(found) = found
-                && self.confirm(&found).await?
-            {
-                return Ok(found.offered());
-            }
+    /// One try. Returns a claim that answers the request and that is confirmed, or none if another try is to follow.
+    async fn next(&mut self) -> Result<Option<Found>, Error> {
+        let found = match self.candidate().await? {
+            Choice::Port(candidate) => self.claim(candidate).await?,
+            Choice::Found(found) => Some(found),
+        };
+        match found {
+            Some(found) if self.confirm(&found).await? => Ok(Some(found)),
+            _ => Ok(None),
         }
+    }
+
+    /// Whether a retry of this request will find the claim that it made: by its key, or by its name and owner.
+    fn is_found_again(&self) -> bool {
+        self.request.is_some() || matches!(self.goal, Goal::Port { .. })
     }
 
     /// The port to try next: the one that the name had, or one that the allocator chooses.
@@ -158,15 +314,30 @@ impl Attempt<'_> {
             Some(range) => range,
             None => self.read_service().await?,
         };
+        if let Some(port) = self.asked.port {
+            return self.given(port, range).await;
+        }
         match self.affinity {
             Some(last) if range.contains(last.port) => Ok(Choice::Port(self.place.reservation(last.port))),
             _ => self.choose().await,
         }
     }
 
+    /// The very port that was asked for.
+    async fn given(&self, port: Port, range: PortRange) -> Result<Choice, Error> {
+        // What is remembered may be old.
+        if !range.contains(port) {
+            let service = self.current_service().await?;
+            if !service.range.contains(port) {
+                return Err(Error::PortNotInRange { service: self.service.clone(), port, range: service.range });
+            }
+        }
+        Ok(Choice::Port(self.place.reservation(port)))
+    }
+
     /// Claims a port. Returns none if the claim was not made and another try may follow.
     async fn claim(&mut self, candidate: Reservation) -> Result<Option<Found>, Error> {
-        let holding = self.new_claim(candidate.port);
+        let mut holding = self.new_claim(candidate.port);
         self.made.push(holding.clone());
         self.call.count(|meter| meter.tries += 1);
         let sent = Instant::now();
@@ -179,21 +350,26 @@ impl Attempt<'_> {
                 rule => rule,
             },
             request: self.request.as_ref(),
-            now: self.registry.clock.now(),
+            now: self.registry.now(),
+            past: self.registry.past(),
         };
         // The hint is written while the claim is in flight, so nobody waits for it.
-        let claimed = match join(self.registry.table.claim(self.call, &write), self.leave_hint()).await.0 {
-            Ok(claimed) => claimed,
-            Err(error) => {
-                // The claim may stand all the same. With a key a retry will find it; without one, nobody can.
-                if self.request.is_none() {
-                    let _ = self.withdraw(&holding).await;
+        let claimed =
+            match join(self.registry.table.claim(self.call, &write, &self.registry.clock), self.leave_hint()).await.0 {
+                Ok(claimed) => claimed,
+                Err(error) => {
+                    // The claim may stand all the same. A retry may find it; otherwise, nobody can.
+                    if !self.is_found_again() {
+                        let _ = self.withdraw(&holding).await;
+                    }
+                    return Err(error.into());
                 }
-                return Err(error.into());
-            }
-        };
+            };
         let found = match claimed {
-            Claimed::Made => {
+            Claimed::Made(began) => {
+                if let (ClaimState::Allocated { accepted, .. }, Some(began)) = (&mut holding.claim.state, began) {
+                    *accepted = began;
+                }
                 let (holder, now) = (Holder::from(&holding.claim), self.registry.clock.now());
                 let round_trip = sent.elapsed().as_secs_f64() * 1000.0;
                 self.place.learn(|knowledge| knowledge.record_claim(holder, round_trip, now));
@@ -214,12 +390,32 @@ impl Attempt<'_> {
 
     fn new_claim(&self, port: Port) -> Holding {
         let now = self.registry.clock.now();
+        let terms = self.place.terms();
+        let offered = ClaimState::Offered { expires_at: Expiry::after(now, self.registry.offer_seconds.into()) };
+        let (state, by_put) = match self.goal {
+            Goal::Offer => (offered, false),
+            Goal::Port { lease, .. } => match terms.grant(lease) {
+                // Should this process die before it tells anybody, the lease ends it.
+                Some(seconds) => {
+                    let lease = Some(terms.lease_from(now, seconds, self.registry.margin));
+                    (ClaimState::Allocated { accepted: now, lease }, false)
+                }
+                // Without one, nothing would.
+                None => (offered, true),
+            },
+        };
         let claim = Claim {
             service: self.service.name.clone(),
-            name: self.name.clone(),
+            name: self.asked.name.clone(),
             port,
             created: now,
-            state: ClaimState::Offered { expires_at: Expiry::after(now, self.registry.offer_seconds.into()) },
+            state,
+            owner: self.asked.owner.clone(),
+            labels: self.asked.labels.clone().unwrap_or_default(),
+            principal: self.call.principal().cloned(),
+            terms,
+            confirmed: false,
+            by_put,
         };
         Holding { claim, secret: Secret::generate(port) }
     }
@@ -240,7 +436,17 @@ impl Attempt<'_> {
 
     /// The refusal of a name that has this claim.
     fn name_has(&self, claim: Claim) -> Error {
-        Error::NameTaken { service: self.service.clone(), claim: Box::new(claim) }
+        let told = match claim.state {
+            ClaimState::Cooling { lease_until, .. } => lease_until,
+            state => state.told_until().filter(|until| until.has_passed(self.registry.now())),
+        };
+        let free_at = told.map(|until| until.plus(self.registry.margin));
+        Error::NameTaken { service: self.service.clone(), claim: Box::new(claim), free_at }
+    }
+
+    /// Whether this claim is the same holder's.
+    fn is_same_owner(&self, claim: &Claim) -> bool {
+        claim.owner == self.asked.owner
     }
 
     async fn pause(&self) {

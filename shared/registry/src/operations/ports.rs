@@ -2,8 +2,9 @@
 
 use super::{Error, Registry};
 use crate::Call;
-use crate::store::{BeganBy, Doubt, Removed, StoreError};
-use portmaster_domain::{Claim, Holding, InstanceName, Namespace, Port, ServiceId, StateKind};
+use crate::store::{BeganBy, By, Doubt, Removed, StoreError};
+use portmaster_domain::allocator::Holder;
+use portmaster_domain::{Claim, ClaimState, Expiry, InstanceName, Namespace, Occupant, Port, ServiceId, StateKind};
 
 /// How an allocation is named in a path: by its port, or by its holder. A name is never all digits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,59 +34,77 @@ impl Registry {
             PortOrName::Port(port) => self.table.port(call, &service.namespace, *port).await?,
             PortOrName::Name(name) => self.claim_of(call, service, name).await?,
         };
-        let claim = found.map(|holding| holding.claim).filter(|claim| claim.service == service.name);
-        self.allocation(claim, not_found(Some(service), wanted))
+        let claim = found.map(|found| found.claim).filter(|claim| claim.service == service.name);
+        self.allocation(claim, wanted.not_found(Some(service)))
     }
 
     /// The claim that a name's Instance points to, if that claim still exists.
-    async fn claim_of(&self, call: &Call, service: &ServiceId, name: &InstanceName) -> Result<Option<Holding>, Error> {
+    async fn claim_of(&self, call: &Call, service: &ServiceId, name: &InstanceName) -> Result<Option<Occupant>, Error> {
         let Some(instance) = self.table.instance(call, service, name).await? else { return Ok(None) };
         let found = self.table.port(call, &service.namespace, instance.port).await?;
-        Ok(found.filter(|found| found.secret == instance.secret))
+        Ok(found.filter(|found| found.has(instance.secret)))
     }
 
-    /// The allocation of a port, whatever its service.
+    /// What keeps a port from others, whatever its service: an allocation, a cool-down or a quarantine. A lease that is
+    /// over while strangers still have to wait is shown as the cool-down that it is.
     ///
     /// # Errors
-    /// [`Error::PortNotFound`], [`Error::Store`].
+    /// [`Error::PortNotFound`], with the offer if the port is only offered; [`Error::Store`].
     pub async fn find_port(&self, call: &Call, namespace: &Namespace, port: Port) -> Result<Claim, Error> {
-        let found = self.table.port(call, namespace, port).await?;
-        self.allocation(found.map(|holding| holding.claim), not_found(None, &PortOrName::Port(port)))
+        let found = self.table.port(call, namespace, port).await?.map(|found| found.claim);
+        let now = self.now();
+        match found.filter(|claim| claim.state.occupies_port(now)) {
+            Some(claim) if claim.state.is_lapsed(now) => Ok(as_cooling(claim)),
+            Some(claim) if matches!(claim.state.kind(), StateKind::Cooling | StateKind::Quarantined) => Ok(claim),
+            claim => self.allocation(claim, PortOrName::Port(port).not_found(None)),
+        }
     }
 
-    /// Returns the claim if it is a live allocation; otherwise the error, with the live offer if the claim is one.
+    /// Returns the claim if it is a live allocation; otherwise the error, with what has the port instead.
     fn allocation(&self, claim: Option<Claim>, mut not_found: Error) -> Result<Claim, Error> {
-        match claim.filter(|claim| claim.state.holds_name(self.now())) {
-            Some(claim) if claim.state.kind() == StateKind::Allocated => Ok(claim),
+        let now = self.now();
+        match claim.filter(|claim| claim.state.occupies_port(now)) {
+            Some(claim) if claim.is_allocation(now) => Ok(claim),
             other => {
                 if let Error::PortNotFound { offered, .. } = &mut not_found {
-                    *offered = other.map(Box::new);
+                    *offered = other
+                        .map(|claim| if claim.state.is_lapsed(now) { as_cooling(claim) } else { claim })
+                        .map(Box::new);
                 }
                 Err(not_found)
             }
         }
     }
 
-    /// Releases an allocation: one conditional write by port, and one read before it by name.
+    /// Releases an allocation in somebody's name: one conditional write by port, and one read before it by name. If this
+    /// process does not know the terms of the service yet, which say whether a cool-down begins, it may take one more
+    /// write.
     ///
     /// # Errors
-    /// [`Error::PortNotFound`], [`Error::Store`].
-    pub async fn release(&self, call: &Call, service: &ServiceId, wanted: &PortOrName) -> Result<(), Error> {
+    /// [`Error::PortNotFound`], [`Error::NotTheOwner`], [`Error::Store`].
+    pub async fn release(
+        &self,
+        call: &Call,
+        service: &ServiceId,
+        wanted: &PortOrName,
+        by: By<'_>,
+    ) -> Result<(), Error> {
         let (port, removed) = match wanted {
-            PortOrName::Port(port) => (*port, self.release_by_port(call, service, *port).await?),
+            PortOrName::Port(port) => (*port, self.release_by_port(call, service, *port, by).await?),
             PortOrName::Name(name) => {
                 let instance = self.table.instance(call, service, name).await?;
-                let Some(instance) = instance else { return Err(not_found(Some(service), wanted)) };
+                let Some(instance) = instance else { return Err(wanted.not_found(Some(service))) };
                 let (place, began_by) = ((instance.port, instance.secret), BeganBy::Sending(&self.clock));
-                let removed = self.table.release_claim(call, &service.namespace, place, began_by).await?;
+                let on = (by, self.memory.terms(service));
+                let table = &self.table;
+                let removed = table.release_claim(call, &service.namespace, place, began_by, on, &self.clock).await?;
                 let removed = match removed {
-                    // In doubt, and the port has another holder by now: the earlier send released it.
-                    Removed::Not(Some(found), Doubt::Earlier) if found.secret != instance.secret => Removed::Now,
-                    // The allocation seems to have begun after this was sent, so some clock is ahead.
-                    Removed::Not(Some(found), _)
-                        if found.secret == instance.secret && self.is_allocated(service, &found) =>
-                    {
-                        self.release_seen(call, &service.namespace, &found).await?
+                    // In doubt, and the allocation is gone: the earlier send released it.
+                    Removed::Not(Some(found), Doubt::Earlier) if !found.has(instance.secret) => Removed::Now,
+                    // The allocation seems to have begun after this was sent, so some clock is ahead; or it is another's;
+                    // or its terms are others than this process took them for.
+                    Removed::Not(Some(found), _) if found.has(instance.secret) && is_allocated(service, &found) => {
+                        self.release_seen(call, service, found, by).await?
                     }
                     removed => removed,
                 };
@@ -95,10 +114,51 @@ impl Registry {
         match removed {
             // In the second case the claim is gone, and an earlier send of this call may have removed it.
             Removed::Now | Removed::Not(None, Doubt::Earlier) => {
+                self.record_end(service, port, self.memory.terms(service).cooldown);
+                Ok(())
+            }
+            Removed::Not(..) => Err(wanted.not_found(Some(service))),
+        }
+    }
+
+    /// Records that this process has released this claim.
+    pub(super) fn record_release(&self, service: &ServiceId, claim: &Claim) {
+        let cooldown = if claim.state.kind() == StateKind::Allocated { claim.terms.cooldown } else { 0 };
+        self.record_end(service, claim.port, cooldown);
+    }
+
+    /// Records that this process has ended a claim, whose port is free from now on, or after so many seconds.
+    pub(super) fn record_end(&self, service: &ServiceId, port: Port, held: u32) {
+        let now = self.now();
+        self.memory.place(service).learn(|knowledge| match held {
+            0 => knowledge.record_free(port),
+            seconds => {
+                let expires_at = Some(Expiry::after(now, seconds.into()));
+                knowledge.observe_holder(Holder { port, created: now, expires_at }, now);
+            }
+        });
+    }
+
+    /// Ends a cool-down or a quarantine by hand: the port of the service may be given out at once.
+    ///
+    /// # Errors
+    /// [`Error::ServiceNotFound`], [`Error::PortNotInRange`] if the port is not the service's, [`Error::NotHeld`],
+    /// [`Error::Store`].
+    pub async fn lift(&self, call: &Call, service: &ServiceId, port: Port) -> Result<(), Error> {
+        let found = self.get_service(call, service).await?;
+        if !found.range.contains(port) {
+            return Err(Error::PortNotInRange { service: service.clone(), port, range: found.range });
+        }
+        match self.table.lift(call, &service.namespace, port, self.past()).await? {
+            Removed::Now | Removed::Not(None, Doubt::Earlier) => {
                 self.memory.place(service).learn(|knowledge| knowledge.record_free(port));
                 Ok(())
             }
-            Removed::Not(..) => Err(not_found(Some(service), wanted)),
+            Removed::Not(found, _) => {
+                let now = self.now();
+                let claim = found.map(|found| found.claim).filter(|claim| claim.state.occupies_port(now));
+                Err(Error::NotHeld { service: service.clone(), port, claim: claim.map(Box::new) })
+            }
         }
     }
 
@@ -108,34 +168,65 @@ impl Registry {
     ///
     /// If the allocation seems to have begun after the release was sent, some clock is ahead; it is then released by
     /// its secret.
-    async fn release_by_port(&self, call: &Call, service: &ServiceId, port: Port) -> Result<Removed, Error> {
-        let is_ours = |found: &Holding| self.is_allocated(service, found);
-        match self.table.release_port(call, service, port, &self.clock).await {
+    async fn release_by_port(
+        &self,
+        call: &Call,
+        service: &ServiceId,
+        port: Port,
+        by: By<'_>,
+    ) -> Result<Removed, Error> {
+        let is_ours = |found: &Occupant| is_allocated(service, found);
+        let on = (by, self.memory.terms(service));
+        match self.table.release_port(call, service, port, on, &self.clock).await {
             Err(StoreError::Unknown { last }) => {
                 match self.table.port(&call.extended(), &service.namespace, port).await {
                     Ok(found) if !found.as_ref().is_some_and(is_ours) => Ok(Removed::Now),
                     Ok(_) | Err(_) => Err(StoreError::Unknown { last }.into()),
                 }
             }
-            Ok(Removed::Not(Some(found), _)) if is_ours(&found) => {
-                self.release_seen(call, &service.namespace, &found).await
-            }
+            Ok(Removed::Not(Some(found), _)) if is_ours(&found) => self.release_seen(call, service, found, by).await,
             result => Ok(result?),
         }
     }
 
-    fn is_allocated(&self, service: &ServiceId, found: &Holding) -> bool {
-        found.claim.service == service.name && found.claim.is_allocation(self.now())
-    }
-
-    /// Releases exactly the allocation that was read.
-    async fn release_seen(&self, call: &Call, namespace: &Namespace, found: &Holding) -> Result<Removed, Error> {
-        let Holding { claim, secret } = found;
-        let (place, began) = ((claim.port, *secret), BeganBy::Seen(claim.allocated_at()));
-        Ok(self.table.release_claim(call, namespace, place, began).await?)
+    /// Releases exactly the allocation that was read, if it is his in whose name it is released.
+    pub(super) async fn release_seen(
+        &self,
+        call: &Call,
+        service: &ServiceId,
+        found: Occupant,
+        by: By<'_>,
+    ) -> Result<Removed, Error> {
+        let Occupant { claim, secret: Some(secret) } = found else { return Ok(Removed::Not(None, Doubt::None)) };
+        if !by.may_end(&claim) {
+            return Err(Error::NotTheOwner { service: service.clone(), claim: Box::new(claim) });
+        }
+        self.memory.remember_terms(service, claim.terms);
+        let (place, began) = ((claim.port, secret), BeganBy::Seen(claim.allocated_at()));
+        let on = (by, claim.terms);
+        Ok(self.table.release_claim(call, &service.namespace, place, began, on, &self.clock).await?)
     }
 }
 
-fn not_found(service: Option<&ServiceId>, wanted: &PortOrName) -> Error {
-    Error::PortNotFound { service: service.cloned(), wanted: wanted.to_string(), offered: None }
+/// Whether it is an allocation of the service, its lease over or not.
+fn is_allocated(service: &ServiceId, found: &Occupant) -> bool {
+    found.claim.service == service.name && found.claim.state.kind() == StateKind::Allocated
+}
+
+/// A lapsed allocation as what it is for everybody else: a port that is cooling.
+fn as_cooling(claim: Claim) -> Claim {
+    match claim.state {
+        ClaimState::Allocated { lease: Some(lease), .. } => {
+            let state = ClaimState::Cooling { until: lease.expires_at, lease_until: Some(lease.until) };
+            Claim { state, ..claim }
+        }
+        _ => claim,
+    }
+}
+
+impl PortOrName {
+    /// The error that there is no such allocation.
+    pub(super) fn not_found(&self, service: Option<&ServiceId>) -> Error {
+        Error::PortNotFound { service: service.cloned(), wanted: self.to_string(), offered: None }
+    }
 }

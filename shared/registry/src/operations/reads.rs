@@ -7,7 +7,7 @@ use super::{Error, Registry};
 use crate::Call;
 use crate::store::{Freshness, Sighting};
 use portmaster_domain::allocator::{Holder, WINDOW};
-use portmaster_domain::{Namespace, Port, PortRange, Timestamp};
+use portmaster_domain::{Namespace, Port, PortRange, Reserved, Timestamp};
 
 /// How many ports each Query over a whole range covers: as many as fill a page of 1 MB with the longest names.
 const STRETCH: usize = 3_072;
@@ -25,18 +25,19 @@ impl Registry {
         Ok((page.covered, holders.collect()))
     }
 
-    /// Reads a whole range consistently. The stretches are read at the same time: one round trip.
+    /// Reads a whole range: consistently, if anything is to be concluded from it. The stretches are read at the same time: one round trip.
     pub(super) async fn read_everywhere(
         &self,
         call: &Call,
         namespace: &Namespace,
         range: PortRange,
+        freshness: Freshness,
     ) -> Result<Everything, Error> {
         let asked = Instant::now();
         let stretches = range.chunks(STRETCH).map(|stretch| async move {
             let (mut claims, mut unreadable, mut rest) = (Vec::new(), Vec::new(), Some(stretch));
             while let Some(part) = rest {
-                let page = self.table.sightings(call, namespace, part, None, Freshness::Consistent).await?;
+                let page = self.table.sightings(call, namespace, part, None, freshness).await?;
                 claims.extend(page.items);
                 unreadable.extend(page.unreadable);
                 rest = page.next.and_then(|next| part.starting_at(next));
@@ -64,8 +65,21 @@ impl Everything {
         self.claims.iter().filter(move |claim| claim.state.occupies_port(now))
     }
 
-    pub(super) fn is_full(&self, range: PortRange, now: Timestamp) -> bool {
-        self.taken(now).count() + self.unreadable.len() >= range.size()
+    /// Whether no port is free, except perhaps reserved ones.
+    pub(super) fn is_full(&self, range: PortRange, reserved: &Reserved, now: Timestamp) -> bool {
+        let reserved = self.free_and_reserved(range, reserved, now);
+        self.taken(now).count() + self.unreadable.len() + reserved >= range.size()
+    }
+
+    /// How many reserved ports of the range are free.
+    pub(super) fn free_and_reserved(&self, range: PortRange, reserved: &Reserved, now: Timestamp) -> usize {
+        if reserved.is_empty() {
+            return 0;
+        }
+        let mut free = reserved.ports();
+        self.taken(now).for_each(|claim| free.remove(claim.port));
+        self.unreadable.iter().for_each(|port| free.remove(*port));
+        free.count(range)
     }
 
     /// The holders, as the allocator sees them.

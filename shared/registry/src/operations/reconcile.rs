@@ -24,9 +24,11 @@ use tokio::time::Instant;
 use super::Registry;
 use crate::Call;
 use crate::metrics;
-use crate::store::{Checkpoint, Found, Instance, Key, Ranges, Removed, SETTLED_AT_ONCE, StoreError, Table};
+use crate::store::{Checkpoint, Found, Instance, Key, Lapse, Ranges, Removed, SETTLED_AT_ONCE, StoreError, Table};
 use portmaster_domain::allocator::PortSet;
-use portmaster_domain::{Holding, Namespace, Port, PortRange, Secret, Service, ServiceId, Timestamp};
+use portmaster_domain::{
+    Holding, Namespace, Occupant, Port, PortRange, Secret, Service, ServiceId, StateKind, Timestamp,
+};
 
 /// How long an Instance is kept after its claim is gone: for this long a name gets its port back.
 const AFFINITY_MILLIS: i64 = 7 * 24 * 60 * 60 * 1000;
@@ -60,6 +62,10 @@ pub struct Findings {
     pub items: u64,
     /// Expired offers that TTL had not yet removed: removed.
     pub expired_offers: u64,
+    /// Allocations whose lease was over by more than clocks differ: made gone, or removed if their time was wholly over.
+    pub lapsed_leases: u64,
+    /// Cool-downs and quarantines whose time was over: removed.
+    pub ended_holds: u64,
     /// Idempotency records past their day: removed.
     pub expired_requests: u64,
     /// Instances whose claim has been gone for a week: removed.
@@ -93,6 +99,8 @@ impl Findings {
             (metrics::RECONCILER_REBUILT_RANGES, self.rebuilt_ranges),
             (metrics::RECONCILER_UNREADABLE_ITEMS, self.unreadable_items),
             (metrics::RECONCILER_EXPIRED_OFFERS, self.expired_offers),
+            (metrics::LEASES_LAPSED, self.lapsed_leases),
+            (metrics::RECONCILER_ENDED_HOLDS, self.ended_holds),
             (metrics::RECONCILER_EXPIRED_REQUESTS, self.expired_requests),
             (metrics::RECONCILER_STALE_POINTERS, self.stale_pointers),
         ] {
@@ -105,6 +113,8 @@ impl Findings {
             finished = self.finished,
             items = self.items,
             expired_offers = self.expired_offers,
+            lapsed_leases = self.lapsed_leases,
+            ended_holds = self.ended_holds,
             expired_requests = self.expired_requests,
             stale_pointers = self.stale_pointers,
             abandoned_marks = self.abandoned_marks,
@@ -128,6 +138,8 @@ impl Findings {
         let Self {
             items: _,
             expired_offers: _,
+            lapsed_leases: _,
+            ended_holds: _,
             expired_requests: _,
             stale_pointers: _,
             abandoned_marks,
@@ -186,7 +198,8 @@ struct Ports {
 
 /// A write to be done, on a condition of its own.
 enum Chore {
-    RemoveDead(Namespace, Port, Timestamp),
+    RemoveDead(Namespace, Port, StateKind, Timestamp),
+    Lapse(Namespace, Port, Secret, Timestamp),
     RemoveOrphan(Namespace, Box<Holding>),
     RemoveRequest(Key, Timestamp),
     NoteGone(Key, Secret, Timestamp),
@@ -320,9 +333,9 @@ impl Run<'_> {
             let mut chores = Vec::new();
             for item in page.items {
                 match item {
-                    Ok(holding) => {
-                        ports.secrets.push((holding.claim.port, holding.secret));
-                        chores.extend(self.port(namespace, holding).await?);
+                    Ok(occupant) => {
+                        ports.secrets.extend(occupant.secret.map(|secret| (occupant.claim.port, secret)));
+                        chores.extend(self.port(namespace, occupant).await?);
                     }
                     Err(error) => self.count_unreadable(&error),
                 }
@@ -340,17 +353,25 @@ impl Run<'_> {
         }
     }
 
-    async fn port(&mut self, namespace: &Namespace, holding: Holding) -> Result<Option<Chore>, StoreError> {
-        let now = self.registry.now();
-        let claim = &holding.claim;
+    async fn port(&mut self, namespace: &Namespace, occupant: Occupant) -> Result<Option<Chore>, StoreError> {
+        let (now, past) = (self.registry.now(), self.registry.past());
+        let claim = &occupant.claim;
         if !claim.state.occupies_port(now) {
-            // Dead by this clock. A slower clock may still find it alive; its accept will then find no item.
-            return Ok(Some(Chore::RemoveDead(namespace.clone(), claim.port, now)));
+            // Dead by this clock. A slower clock may still find it alive; its accept or renewal will then find no item.
+            return Ok(Some(Chore::RemoveDead(namespace.clone(), claim.port, claim.state.kind(), now)));
         }
-        if !claim.is_allocation(now) {
-            // A live offer outside its service is about to be withdrawn or will expire; it was returned to no caller.
+        let Occupant { claim, secret: Some(secret) } = occupant else { return Ok(None) };
+        if claim.lease().is_some_and(|lease| lease.until.has_passed(past)) {
+            // By no clock may its holder use the port any more. It goes on cooling for strangers.
+            return Ok(Some(Chore::Lapse(namespace.clone(), claim.port, secret, past)));
+        }
+        if !claim.is_allocation(now) || (claim.lease().is_some() && !claim.confirmed) {
+            // A live offer outside its service is about to be withdrawn or will expire, and so will an allocation that
+            // a PUT is making; it was returned to no caller.
             return Ok(None);
         }
+        let holding = Holding { claim, secret };
+        let claim = &holding.claim;
         let service = ServiceId::new(namespace.clone(), claim.service.clone());
         if self.services.get(&service).copied().flatten().is_some_and(|range| range.contains(claim.port)) {
             return Ok(None);
@@ -536,9 +557,18 @@ impl Chore {
     async fn perform(self, table: &Table, call: &Call) -> Result<Findings, StoreError> {
         let nothing = Findings::default();
         Ok(match self {
-            Self::RemoveDead(namespace, port, now) => {
+            Self::RemoveDead(namespace, port, kind, now) => {
                 let removed = table.remove_dead(call, &namespace, port, now).await?;
-                Findings { expired_offers: u64::from(matches!(removed, Removed::Now)), ..nothing }
+                let one = u64::from(matches!(removed, Removed::Now));
+                match kind {
+                    StateKind::Offered => Findings { expired_offers: one, ..nothing },
+                    StateKind::Allocated => Findings { lapsed_leases: one, ..nothing },
+                    StateKind::Cooling | StateKind::Quarantined => Findings { ended_holds: one, ..nothing },
+                }
+            }
+            Self::Lapse(namespace, port, secret, past) => {
+                let lapsed = table.lapse(call, &namespace, (port, secret), Lapse::Over(past)).await?;
+                Findings { lapsed_leases: u64::from(matches!(lapsed, Removed::Now)), ..nothing }
             }
             Self::RemoveOrphan(namespace, holding) => {
                 let removed = table.remove_orphan(call, &namespace, &holding).await?;

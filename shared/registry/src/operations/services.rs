@@ -11,10 +11,10 @@ use tokio::time::Instant;
 
 use super::{Error, Listed, Registry};
 use crate::Call;
-use crate::store::{Marked, Ranges, Removed, Rewriting, Rewritten, StoreError, backoff, wait};
+use crate::store::{Lapse, Marked, Ranges, Removed, Rewriting, Rewritten, StoreError, backoff, wait};
 use portmaster_domain::{
-    Change, Claim, Description, Holding, Mark, Namespace, PortRange, Service, ServiceId, ServiceName, StateKind,
-    Strategy, Version,
+    Change, Claim, Description, Holding, Mark, Namespace, Occupant, PortRange, Reserved, Service, ServiceId,
+    ServiceName, StateKind, Strategy, Terms, Version,
 };
 
 /// How long the mark of another call is left alone. Its deletion takes a few round trips, unless the call died.
@@ -41,21 +41,26 @@ pub struct Content {
     pub range: PortRange,
     /// How it chooses ports.
     pub strategy: Strategy,
+    /// Its leases, its cool-down and its quarantine.
+    pub terms: Terms,
+    /// The ports that it only gives to those who ask for them by number.
+    pub reserved: Reserved,
 }
 
 impl Content {
     /// The current content of a service.
     #[must_use]
     pub fn of(service: &Service) -> Self {
-        Self { description: service.description.clone(), range: service.range, strategy: service.strategy }
+        let Service { description, range, strategy, terms, reserved, .. } = service.clone();
+        Self { description, range, strategy, terms, reserved }
     }
 
     fn put_into(self, old: &Service) -> Service {
         // If the content is unchanged and only a mark is overtaken, the version stays the same.
         let version = if self == Self::of(old) { old.version } else { Version::unique() };
-        let Self { description, range, strategy } = self;
+        let Self { description, range, strategy, terms, reserved } = self;
         let revision = Version::unique();
-        Service { description, range, strategy, version, revision, mark: None, ..old.clone() }
+        Service { description, range, strategy, terms, reserved, version, revision, mark: None, ..old.clone() }
     }
 }
 
@@ -147,6 +152,8 @@ impl Registry {
             description: content.description,
             range: content.range,
             strategy: content.strategy,
+            terms: content.terms,
+            reserved: content.reserved,
             created: self.clock.now(),
             version: Version::unique(),
             revision: Version::unique(),
@@ -406,36 +413,42 @@ impl Registry {
 
     /// Reads the claims of the service on these ports, under a mark that keeps new offers out, and returns all live
     /// ones. If there are none, it removes the dead ones, each on condition that it is still that claim and still dead,
-    /// so that no caller with a slow clock can accept one once the service is gone. A claim that was accepted meanwhile
-    /// counts as live.
+    /// so that no caller with a slow clock can accept one once the service is gone. A lease that is over by more than
+    /// clocks differ is made gone as well, for the same reason, and its port goes on cooling; until then it counts as
+    /// live. So does a claim that was accepted or renewed meanwhile. Ports that are cooling or in quarantine are nobody's
+    /// and stay as they are.
     async fn clear(&self, call: &Call, service: &ServiceId, parts: &[PortRange]) -> Result<Vec<Claim>, Error> {
         let mut found = Vec::new();
         for part in parts {
             let mut rest = Some(*part);
             while let Some(part) = rest {
-                let page = self.table.holdings(call, &service.namespace, part).await?;
+                let page = self.table.holdings(call, &service.namespace, part, None).await?;
                 if let Some(port) = page.unreadable.first() {
                     // It may be a live claim, perhaps of this service.
                     let reason = "whose it is cannot be told, so its range is not given up".to_owned();
                     return Err(StoreError::Damaged { key: format!("of port {port}"), reason }.into());
                 }
-                found.extend(page.items.into_iter().filter(|holding| holding.claim.service == service.name));
+                found.extend(page.items.into_iter().filter(|found| found.claim.service == service.name));
                 rest = page.next.and_then(|next| part.starting_at(next));
             }
         }
-        let now = self.clock.now();
-        let live: Vec<_> = found
-            .iter()
-            .filter(|holding| holding.claim.state.holds_name(now))
-            .map(|holding| holding.claim.clone())
-            .collect();
+        let found: Vec<_> = found.into_iter().filter_map(Occupant::holding).collect();
+        let (now, past) = (self.now(), self.past());
+        let is_over = |claim: &Claim| claim.lease().is_some_and(|lease| lease.until.has_passed(past));
+        let is_live = |claim: &Claim| claim.state.occupies_port(now) && !is_over(claim);
+        let live: Vec<_> = found.iter().map(|holding| &holding.claim).filter(|claim| is_live(claim)).cloned().collect();
         if !live.is_empty() {
             return Ok(live);
         }
         let removals = found.into_iter().map(|Holding { claim, secret }| async move {
-            let removed = self.table.remove_dead(call, &service.namespace, claim.port, now).await?;
+            let removed = if claim.state.occupies_port(now) {
+                let (place, over) = ((claim.port, secret), Lapse::Over(past));
+                self.table.lapse(call, &service.namespace, place, over).await?
+            } else {
+                self.table.remove_dead(call, &service.namespace, claim.port, now).await?
+            };
             Ok::<_, StoreError>(match removed {
-                Removed::Not(Some(found), _) if found.secret == secret => Some(found.claim),
+                Removed::Not(Some(found), _) if found.has(secret) => Some(found.claim),
                 Removed::Now | Removed::Not(..) => None,
             })
         });

@@ -1,13 +1,14 @@
 //! The claim: the one transaction that makes an offer.
 
-use super::condition::Condition;
+use super::condition::{Clause, Condition};
+use super::holders::{owner_rule, owner_value};
 use super::instances::{self, Instance};
 use super::item::{Key, encode, number, text};
 use super::requests::{self, Replay, RequestWrite};
-use super::transact::{OnContention, Reason, Transacted, Transaction};
-use super::{StoreError, Table, ports, rules};
+use super::transact::{Cancelled, OnContention, Reason, Transacted, Transaction};
+use super::{StoreError, Table, port_item, rules};
 use crate::Call;
-use portmaster_domain::{Holding, Port, Secret, ServiceId, Timestamp};
+use portmaster_domain::{Clock, Holding, Occupant, Port, Secret, ServiceId, StateKind, Timestamp};
 
 /// The rule under which the name may be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub(crate) struct ClaimWrite<'a> {
     /// The time of this try, in every send of it: DynamoDB refuses other content under the same token, and the token is
     /// what joins the sends. Whatever was dead then is dead for ever, so the condition's age only makes it stricter.
     pub(crate) now: Timestamp,
+    /// Earlier than `now` by the margin: a lease that was over then is over by every clock.
+    pub(crate) past: Timestamp,
 }
 
 /// The parts of a claim.
@@ -50,25 +53,73 @@ enum Part {
 #[derive(Debug)]
 pub(crate) struct Losses {
     /// The port's holder; `Failed(None)` if the item cannot be read.
-    pub(crate) port: Reason<Holding>,
+    pub(crate) port: Reason<Occupant>,
     /// The name's last claim.
     pub(crate) instance: Reason<Instance>,
     /// The claim that the key made before.
     pub(crate) request: Reason<Replay>,
     /// The dead claim that was to be removed: it is not dead, or it is gone.
-    pub(crate) dead: Reason<Holding>,
+    pub(crate) dead: Reason<Occupant>,
+}
+
+impl Losses {
+    /// When the claim with this secret began, if the port has that very claim.
+    fn own(&self, secret: Secret) -> Option<Timestamp> {
+        match &self.port {
+            Reason::Failed(Some(occupant)) if occupant.has(secret) => Some(occupant.claim.allocated_at()),
+            _ => None,
+        }
+    }
+}
+
+/// The outcome of the claims of a set.
+#[derive(Debug)]
+pub(crate) enum ClaimedAll {
+    /// All of them stand; those that are allocations began at this time.
+    Made(Option<Timestamp>),
+    /// None of them stands, for these reasons, claim by claim.
+    Lost(Vec<Losses>),
 }
 
 /// The outcome of a claim.
 #[derive(Debug)]
 pub(crate) enum Claimed {
-    /// It stands.
-    Made,
+    /// It stands; if it is an allocation, it began at this time.
+    Made(Option<Timestamp>),
     /// It does not stand, for these reasons.
     Lost(Box<Losses>),
 }
 
 impl Table {
+    /// Claims ports for several names of one service, all of them or none: the claims of [`Table::claim`] in one
+    /// transaction, each with the same conditions, so what is said there holds for each of them. Names and ports are all
+    /// different, and DynamoDB refuses two parts on one item.
+    pub(crate) async fn claim_all(
+        &self,
+        call: &Call,
+        writes: &[ClaimWrite<'_>],
+        clock: &Clock,
+    ) -> Result<ClaimedAll, StoreError> {
+        let mut transaction = Transaction::new().stamped_by(clock);
+        for (member, write) in writes.iter().enumerate() {
+            transaction = self.claim_parts(transaction, member, write)?;
+        }
+        let mut reasons = match self.transact(call, transaction, OnContention::Report).await? {
+            Transacted::Done(began) => return Ok(ClaimedAll::Made(began)),
+            Transacted::Cancelled(reasons) => reasons,
+        };
+        let mut losses = Vec::with_capacity(writes.len());
+        for (member, write) in writes.iter().enumerate() {
+            let lost = losses_of(&mut reasons, member)?;
+            // An earlier send of this very transaction: either all of it stands, or none.
+            if let Some(began) = lost.own(write.holding.secret) {
+                return Ok(ClaimedAll::Made(Some(began)));
+            }
+            losses.push(lost);
+        }
+        Ok(ClaimedAll::Lost(losses))
+    }
+
     /// Claims a port for a name: two items, a third if there is a key, and a fourth if a dead claim is in the way.
     ///
     /// Why no other write can break the invariants here:
@@ -83,43 +134,42 @@ impl Table {
     ///   now, which anybody may remove; then the last claim is gone.
     /// - *Sent twice.* The token belongs to the claim, so DynamoDB applies it once; and if it no longer remembers the
     ///   token, the Port condition fails on our own item, which its secret shows.
-    pub(crate) async fn claim(&self, call: &Call, write: &ClaimWrite<'_>) -> Result<Claimed, StoreError> {
-        let transaction = self.claim_parts(write)?;
+    ///
+    /// An allocation that a PUT claims is stamped at each send, like an accept (see [`Transaction::stamped_by`]).
+    pub(crate) async fn claim(
+        &self,
+        call: &Call,
+        write: &ClaimWrite<'_>,
+        clock: &Clock,
+    ) -> Result<Claimed, StoreError> {
+        let transaction = self.claim_parts(Transaction::new().stamped_by(clock), 0, write)?;
         let mut reasons = match self.transact(call, transaction, OnContention::Report).await? {
-            Transacted::Done => return Ok(Claimed::Made),
+            Transacted::Done(began) => return Ok(Claimed::Made(began)),
             Transacted::Cancelled(reasons) => reasons,
         };
-        let port = match reasons.take(Part::Port).try_map(ports::holding) {
-            // The port has some holder, and it is not this claim.
-            Err(error @ StoreError::Damaged { .. }) => {
-                tracing::warn!(%error, "an unreadable item");
-                Reason::Failed(None)
-            }
-            port => port?,
-        };
+        let losses = losses_of(&mut reasons, 0)?;
         // Our own item, from an earlier send. Without this the offer would be the same: the next candidate's claim
         // would fail on the name or the key, or no candidate would be left, and each of these recognizes a claim of its
         // own call. So this saves requests, and only their number shows it. (The model's `OwnClaim`.)
-        if matches!(&port, Reason::Failed(Some(holding)) if holding.secret == write.holding.secret) {
-            return Ok(Claimed::Made);
+        if let Some(began) = losses.own(write.holding.secret) {
+            return Ok(Claimed::Made(Some(began)));
         }
-        Ok(Claimed::Lost(Box::new(Losses {
-            port,
-            instance: reasons.take(Part::Instance).try_map(instances::instance)?,
-            request: reasons.take(Part::Request).try_map(requests::replay)?,
-            dead: reasons.take(Part::Dead).try_map(ports::holding)?,
-        })))
+        Ok(Claimed::Lost(Box::new(losses)))
     }
 
-    fn claim_parts(&self, write: &ClaimWrite<'_>) -> Result<Transaction<Part>, StoreError> {
+    fn claim_parts(
+        &self,
+        transaction: Transaction<(usize, Part)>,
+        member: usize,
+        write: &ClaimWrite<'_>,
+    ) -> Result<Transaction<(usize, Part)>, StoreError> {
         let ClaimWrite { service, holding, .. } = write;
         let Holding { claim, secret } = holding;
         let now = || (":now", number(write.now.seconds()));
 
         let key = Key::port(&service.namespace, claim.port);
-        let nobodys = Condition::all(&[rules::PORT_IF_DEAD], [now()]);
-        let transaction =
-            Transaction::new().put(self, Part::Port, encode(&key, ports::attributes(holding))?, nobodys)?;
+        let port = encode(&key, port_item::attributes(holding))?;
+        let transaction = transaction.put(self, (member, Part::Port), port, port_is_to_be_had(write))?;
 
         let key = Key::instance(service, &claim.name);
         let instance = Instance { port: claim.port, secret: *secret, gone_since: None };
@@ -129,7 +179,7 @@ impl Table {
                 Condition::all(&[rules::NAME_AS_JUDGED], [(":was", text(was.expose()))])
             }
         };
-        let mut transaction = transaction.put(self, Part::Instance, encode(&key, instance)?, free)?;
+        let mut transaction = transaction.put(self, (member, Part::Instance), encode(&key, instance)?, free)?;
 
         if let Some(request) = write.request {
             let key = Key::request(service, &request.key.digest);
@@ -144,13 +194,58 @@ impl Table {
                 offered_until: claim.expires_at(),
                 expires_at: requests::remembered_until(write.now, claim.expires_at()),
             };
-            transaction = transaction.put(self, Part::Request, encode(&key, replay)?, unused)?;
+            transaction = transaction.put(self, (member, Part::Request), encode(&key, replay)?, unused)?;
         }
 
         if let NameRule::Dead(dead, _) = write.name {
             let still = Condition::all(&[rules::DEAD_STILL], [now()]);
-            transaction = transaction.delete(self, Part::Dead, &Key::port(&service.namespace, dead), still)?;
+            transaction =
+                transaction.delete(self, (member, Part::Dead), &Key::port(&service.namespace, dead), still)?;
         }
         Ok(transaction)
     }
+}
+
+/// The condition that this claim may have its port: nobody has it, or it comes back to it.
+///
+/// Why coming back breaks neither invariant: it takes the same name of the same service, and the Instance part of the
+/// transaction demands that the name's last claim was on this port or is gone, so the name has one port (2). The item is
+/// overwritten with its secret, so whoever had it is gone. And whoever may still use the port by what it was told, by
+/// any clock within the margin, has the same owner, and is thus the same holder (1). A port in quarantine is no port to
+/// come back to: its state is none of these.
+fn port_is_to_be_had(write: &ClaimWrite<'_>) -> Condition {
+    let Holding { claim, .. } = write.holding;
+    let owner = claim.owner.as_ref();
+    let comes_back = Clause::any([
+        rules::RETURN_COOLED.into(),
+        owner_rule(owner, rules::RETURN_OWNER, rules::RETURN_UNOWNED).into(),
+        rules::RETURN_LAPSED.into(),
+    ]);
+    let clause = Clause::any([rules::PORT_IF_DEAD.into(), Clause::all([rules::RETURN_NAME.into(), comes_back])]);
+    let values = [
+        (":now", number(write.now.seconds())),
+        (":past", number(write.past.seconds())),
+        (":service", text(claim.service.as_str())),
+        (":name", text(claim.name.as_str())),
+        (":cooling", text(StateKind::Cooling.as_str())),
+    ];
+    Condition::of(clause, values.into_iter().chain(owner_value(owner)))
+}
+
+/// The reasons that concern one claim.
+fn losses_of(reasons: &mut Cancelled<(usize, Part)>, member: usize) -> Result<Losses, StoreError> {
+    let port = match reasons.take((member, Part::Port)).try_map(port_item::occupant) {
+        // The port has some holder, and it is not this claim.
+        Err(error @ StoreError::Damaged { .. }) => {
+            tracing::warn!(%error, "an unreadable item");
+            Reason::Failed(None)
+        }
+        port => port?,
+    };
+    Ok(Losses {
+        port,
+        instance: reasons.take((member, Part::Instance)).try_map(instances::instance)?,
+        request: reasons.take((member, Part::Request)).try_map(requests::replay)?,
+        dead: reasons.take((member, Part::Dead)).try_map(port_item::occupant)?,
+    })
 }

@@ -23,21 +23,51 @@ pub(crate) struct Condition {
 
 impl Condition {
     /// The conjunction of these rules over these values. DynamoDB refuses a value that no rule uses.
-    pub(crate) fn all<const N: usize>(rules: &[Rule], values: [Value; N]) -> Self {
-        let one_of_many = |rule: &Rule| match rule.0 {
-            either if rules.len() > 1 && either.contains(" OR ") => format!("({either})"),
-            text => text.to_owned(),
-        };
-        let expression = rules.iter().map(one_of_many).collect::<Vec<_>>().join(" AND ");
-        let values = values.map(|(name, value)| (name.to_owned(), value)).into();
+    pub(crate) fn all(rules: &[Rule], values: impl IntoIterator<Item = Value>) -> Self {
+        Self::of(Clause::all(rules.iter().copied().map(Clause::from)), values)
+    }
+
+    /// A clause over these values.
+    pub(crate) fn of(Clause(expression): Clause, values: impl IntoIterator<Item = Value>) -> Self {
+        let values = values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         Self { names: names(&expression), expression, values }
     }
 
     /// The same condition for an update that uses these values as well.
-    fn with_update<const N: usize>(mut self, update: &str, values: [Value; N]) -> Self {
+    fn with_update(mut self, update: &str, values: impl IntoIterator<Item = Value>) -> Self {
         self.names.extend(names(update));
-        self.values.extend(values.map(|(name, value)| (name.to_owned(), value)));
+        self.values.extend(values.into_iter().map(|(name, value)| (name.to_owned(), value)));
         self
+    }
+}
+
+/// Rules joined by AND and OR.
+#[derive(Clone, Debug)]
+pub(crate) struct Clause(String);
+
+impl From<Rule> for Clause {
+    fn from(Rule(text): Rule) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl Clause {
+    /// All of these clauses hold.
+    pub(crate) fn all(clauses: impl IntoIterator<Item = Self>) -> Self {
+        Self::join(clauses, " AND ", " OR ")
+    }
+
+    /// One of these clauses holds, or several do.
+    pub(crate) fn any(clauses: impl IntoIterator<Item = Self>) -> Self {
+        Self::join(clauses, " OR ", " AND ")
+    }
+
+    /// Joins clauses by `word`. Those that contain the `other` word get parentheses, unless there is only one.
+    fn join(clauses: impl IntoIterator<Item = Self>, word: &str, other: &str) -> Self {
+        let clauses: Vec<_> = clauses.into_iter().collect();
+        let several = clauses.len() > 1;
+        let enclosed = |Self(text): Self| if several && text.contains(other) { format!("({text})") } else { text };
+        Self(clauses.into_iter().map(enclosed).collect::<Vec<_>>().join(word))
     }
 }
 
@@ -82,10 +112,10 @@ conditional!(
 );
 
 /// Updates an item if the condition holds; `values` are those of the update.
-pub(crate) fn update_only_if<const N: usize>(
+pub(crate) fn update_only_if(
     request: UpdateItemFluentBuilder,
-    update: &'static str,
-    values: [Value; N],
+    update: &str,
+    values: impl IntoIterator<Item = Value>,
     condition: Condition,
 ) -> UpdateItemFluentBuilder {
     request.update_expression(update).only_if(condition.with_update(update, values))
@@ -109,11 +139,21 @@ mod tests {
         assert!(super::names("attribute_not_exists(pk)").is_empty());
     }
 
+    #[test]
+    fn clauses_are_enclosed_where_they_must_be() {
+        let clause = |text: &str| Clause(text.to_owned());
+        let Clause(all) = Clause::all([clause("a"), Clause::any([clause("b"), clause("c AND d")])]);
+        assert_eq!(all, "a AND (b OR (c AND d))");
+        let Clause(any) = Clause::any([clause("a OR b"), Clause::all([clause("c"), clause("d")])]);
+        assert_eq!(any, "a OR b OR (c AND d)");
+    }
+
     /// DynamoDB might reserve a bare word.
     #[test]
     fn every_rule_names_attributes_with_a_hash() {
         for Rule(text) in rules::ALL {
-            let bare = text.replace("attribute_not_exists", "").replace(" OR ", " ");
+            let bare = text.replace("attribute_not_exists", "").replace("attribute_exists", "");
+            let bare = bare.replace(" OR ", " ").replace(" AND ", " ");
             let words = bare.split(|c: char| !c.is_ascii_alphanumeric() && !"#:_".contains(c));
             for word in words.filter(|word| !word.is_empty()) {
                 assert!(word.starts_with(['#', ':']), "{word} in {text}");

@@ -25,6 +25,17 @@ rules! {
 
     /// Nobody holds the port: there is no item, or a dead one.
     PORT_IF_DEAD: "attribute_not_exists(#pk) OR #expires_at <= :now";
+    /// A claim may also come back to a port that is not dead, if it is of the same name of the same service, and one of
+    /// the three rules after this holds.
+    RETURN_NAME: "#service = :service AND #name = :name";
+    /// The port was released, so nobody uses it.
+    RETURN_COOLED: "#state = :cooling AND attribute_not_exists(#lease_until)";
+    /// The lease is over, and the owner is the same: it is the same holder.
+    RETURN_OWNER: "#lease_until <= :now AND #owner = :owner";
+    /// The same, for a claim without an owner.
+    RETURN_UNOWNED: "#lease_until <= :now AND attribute_not_exists(#owner)";
+    /// The lease is over by more than clocks differ: even its holder knows.
+    RETURN_LAPSED: "#lease_until <= :past";
     /// The name was never used, or its last claim was on this port, which [`PORT_IF_DEAD`] shows to be dead.
     NAME_FREE: "attribute_not_exists(#pk) OR #port = :port";
     /// The name's last claim is the one that was judged.
@@ -42,11 +53,14 @@ rules! {
     ACCEPT_SECRET: "#secret = :secret";
     /// The offer belongs to the service in whose name it is accepted.
     ACCEPT_SERVICE: "#service = :service";
-    /// It is an offer. Today [`ACCEPT_LIVE`] implies it, since only offers have an expiry; an allocation with a lease
-    /// will have one too.
+    /// It is an offer, and not an allocation with a lease: a second accept would set the lease back.
     ACCEPT_OFFERED: "#state = :offered";
     /// It has not expired.
     ACCEPT_LIVE: "#expires_at > :now";
+    /// It was made under the terms by which its lease was computed.
+    ACCEPT_TERMS: "#terms = :terms";
+    /// The same, for the terms that every service has by default.
+    ACCEPT_NO_TERMS: "attribute_not_exists(#terms)";
 
     // A rejection, by the holder or by the call that made the offer and withdraws it.
 
@@ -54,12 +68,44 @@ rules! {
     REJECT_SECRET: "#secret = :secret";
     /// The offer belongs to the service in whose name it is rejected.
     REJECT_SERVICE: "#service = :service";
-    /// It is still an offer; see [`ACCEPT_OFFERED`].
+    /// It is still an offer: an allocation with a lease has an expiry as well.
     REJECT_OFFERED: "#state = :offered";
     /// It has not expired.
     REJECT_LIVE: "#expires_at > :now";
 
-    // The end of a claim, without its holder.
+    // The withdrawal of an allocation that a PUT made and that no caller was told of.
+
+    /// The claim is the one that the call made.
+    WITHDRAW_SECRET: "#secret = :secret";
+    /// Nobody has looked at its service and told a caller of it since.
+    WITHDRAW_UNCONFIRMED: "attribute_not_exists(#confirmed)";
+
+    // A renewal.
+
+    /// The allocation is the one that was meant.
+    RENEW_SECRET: "#secret = :secret";
+    /// By number: the allocation belongs to the service.
+    RENEW_SERVICE: "#service = :service";
+    /// By number: it began no later than the renewal was sent.
+    RENEW_SENT: "#accepted <= :sent";
+    /// It is an allocation, and not a port that is cooling.
+    RENEW_ALLOCATED: "#state = :allocated";
+    /// It is its holder's.
+    RENEW_OWNER: "#owner = :owner";
+    /// The same, for an allocation without an owner.
+    RENEW_UNOWNED: "attribute_not_exists(#owner)";
+    /// The lease is not over; or there is none.
+    RENEW_LIVE: "attribute_not_exists(#lease_until) OR #lease_until > :now";
+    /// The new lease is no shorter than the old one.
+    RENEW_LONGER: "#lease_until <= :until";
+    /// The service was seen to offer the port after the claim was made.
+    RENEW_CONFIRMED: "attribute_exists(#confirmed)";
+    /// It was made under the terms by which its lease was computed.
+    RENEW_TERMS: "#terms = :terms";
+    /// The same, for the terms that every service has by default.
+    RENEW_NO_TERMS: "attribute_not_exists(#terms)";
+
+    // The end of a claim.
 
     /// The claim that is removed as dead is dead.
     REMOVE_STILL: "#expires_at <= :now";
@@ -68,10 +114,34 @@ rules! {
     /// It began no later than the release was sent, or than the beginning that was read. Only allocations have an
     /// `accepted`.
     RELEASE_SENT: "#accepted <= :sent";
+    /// It is its holder's who releases it.
+    RELEASE_OWNER: "#owner = :owner";
+    /// The same, for an allocation without an owner.
+    RELEASE_UNOWNED: "attribute_not_exists(#owner)";
+    /// It was made under the terms whose cool-down begins.
+    RELEASE_TERMS: "#terms = :terms";
+    /// The same, for the terms that every service has by default.
+    RELEASE_NO_TERMS: "attribute_not_exists(#terms)";
     /// The allocation belongs to the service.
     RELEASE_PORT_SERVICE: "#service = :service";
     /// It began no later than the release was sent.
     RELEASE_PORT_SENT: "#accepted <= :sent";
+    /// It is its holder's who releases it.
+    RELEASE_PORT_OWNER: "#owner = :owner";
+    /// The same, for an allocation without an owner.
+    RELEASE_PORT_UNOWNED: "attribute_not_exists(#owner)";
+    /// It was made under the terms whose cool-down begins.
+    RELEASE_PORT_TERMS: "#terms = :terms";
+    /// The same, for the terms that every service has by default.
+    RELEASE_PORT_NO_TERMS: "attribute_not_exists(#terms)";
+    /// The lapsed allocation is the one that was judged.
+    LAPSE_SECRET: "#secret = :secret";
+    /// Its lease is over: for its own holder.
+    LAPSE_OWN: "#lease_until <= :now";
+    /// Its lease is over by more than clocks differ: for everybody else.
+    LAPSE_OVER: "#lease_until <= :past";
+    /// A cool-down or a quarantine that an operator ends, or a lease that is over by more than clocks differ.
+    LIFT: "#state = :cooling OR #state = :quarantined OR #lease_until <= :past";
 
     // A service and its range.
 

@@ -176,7 +176,22 @@ pub(crate) async fn wait(call: &Call, backoff: &mut ExponentialBackoff, last: &s
 pub(crate) async fn send<T, E, F>(
     call: &Call,
     table: &str,
-    request: impl FnMut() -> F,
+    mut request: impl FnMut() -> F,
+) -> Result<Answer<T, E>, StoreError>
+where
+    T: Metered,
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+{
+    send_while(call, table, true, |_| request()).await
+}
+
+/// Sends a request until it is answered. `request` is told whether an earlier send is in doubt: until one is, it may
+/// send other values than before.
+pub(crate) async fn send_in_doubt<T, E, F>(
+    call: &Call,
+    table: &str,
+    request: impl FnMut(Doubt) -> F,
 ) -> Result<Answer<T, E>, StoreError>
 where
     T: Metered,
@@ -193,21 +208,21 @@ where
 pub(crate) async fn send_once<T, E, F>(
     call: &Call,
     table: &str,
-    request: impl FnMut() -> F,
+    mut request: impl FnMut() -> F,
 ) -> Result<Result<T, E>, StoreError>
 where
     T: Metered,
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
     F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
 {
-    send_while(call, table, false, request).await.map(|(result, _)| result)
+    send_while(call, table, false, |_| request()).await.map(|(result, _)| result)
 }
 
 async fn send_while<T, E, F>(
     call: &Call,
     table: &str,
     even_in_doubt: bool,
-    mut request: impl FnMut() -> F,
+    mut request: impl FnMut(Doubt) -> F,
 ) -> Result<Answer<T, E>, StoreError>
 where
     T: Metered,
@@ -221,7 +236,7 @@ where
             return Err(StoreError::Unavailable { last: "no time was left".to_owned() });
         }
         call.count(|meter| meter.requests += 1);
-        let Ok(result) = timeout_at(call.deadline(), request()).await else {
+        let Ok(result) = timeout_at(call.deadline(), request(doubt)).await else {
             let last = "no answer".to_owned();
             return Err(if even_in_doubt { StoreError::Unavailable { last } } else { StoreError::Unknown { last } });
         };

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::condition::{Condition, names};
 use super::item::{Item, Key, SERVICE_PREFIX, decode_at, encode, namespace_partition, text, without_key};
+use super::port_item::stored;
 use super::ranges::Ranges;
 use super::rules::{self, Rule};
 use super::send::send;
@@ -14,7 +15,8 @@ use super::{StoreError, Table};
 use crate::Call;
 use portmaster_domain::allocator::PortSet;
 use portmaster_domain::{
-    Description, Mark, Namespace, PortRange, Service, ServiceId, ServiceName, Strategy, Timestamp, Version,
+    Description, Mark, Namespace, PortRange, Reserved, Service, ServiceId, ServiceName, Strategy, Terms, Timestamp,
+    Version,
 };
 
 #[derive(Serialize, Deserialize)]
@@ -28,22 +30,30 @@ struct ServiceItem {
     revision: Version,
     #[serde(skip_serializing_if = "Option::is_none")]
     mark: Option<Mark>,
+    /// Absent where all are the defaults, as in items of older versions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    terms: Option<Terms>,
+    #[serde(default, skip_serializing_if = "Reserved::is_empty")]
+    reserved: Reserved,
 }
 
 impl From<Service> for ServiceItem {
     fn from(service: Service) -> Self {
-        let Service { id: ServiceId { name, .. }, description, range, strategy, created, version, revision, mark } =
-            service;
-        Self { name, description, range, strategy, created, version, revision, mark }
+        let Service { id: ServiceId { name, .. }, description, range, strategy, created, .. } = service;
+        let Service { terms, reserved, version, revision, mark, .. } = service;
+        let terms = stored(terms);
+        Self { name, description, range, strategy, created, version, revision, mark, terms, reserved }
     }
 }
 
 /// A Service item as it was read.
 pub(crate) fn service(item: Item) -> Result<Service, StoreError> {
     let key = Key::of(&item).ok_or_else(without_key)?;
-    let ServiceItem { name, description, range, strategy, created, version, revision, mark } = decode_at(&key, item)?;
+    let ServiceItem { name, description, range, strategy, created, version, revision, mark, terms, reserved } =
+        decode_at(&key, item)?;
     let id = ServiceId { namespace: key.namespace()?, name };
-    Ok(Service { id, description, range, strategy, created, version, revision, mark })
+    let terms = terms.unwrap_or_default();
+    Ok(Service { id, description, range, strategy, terms, reserved, created, version, revision, mark })
 }
 
 /// The outcome of a write of a Service alone.
@@ -246,7 +256,7 @@ impl Table {
         let (ranges, unchanged) = seen.replaced_by(namespace, claimed);
         let write = write.put(self, Part::Ranges, ranges, unchanged)?;
         let mut reasons = match self.transact(call, write, OnContention::Wait).await? {
-            Transacted::Done => return Ok(Rewritten::Done),
+            Transacted::Done(_) => return Ok(Rewritten::Done),
             Transacted::Cancelled(reasons) => reasons,
         };
         match reasons.take(Part::Service).try_map(service)? {

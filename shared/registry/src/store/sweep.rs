@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, Get, ReturnConsumedCapacity, Trans
 use super::condition::{Condition, names};
 use super::instances::{Instance, instance};
 use super::item::{Item, Key, SERVICE_PREFIX, port_partition, text, without_key};
-use super::ports::holding;
+use super::port_item::occupant;
 use super::requests::{Replay, replay};
 use super::schema::health_key;
 use super::send::{backoff, send, wait};
@@ -16,7 +16,7 @@ use super::services::service;
 use super::transact::{OnContention, Reason, Transacted, Transaction, read};
 use super::{StoreError, Table, rules};
 use crate::Call;
-use portmaster_domain::{Holding, InstanceName, Namespace, Port, Secret, ServiceId, ServiceName};
+use portmaster_domain::{Holding, InstanceName, Namespace, Occupant, Port, Secret, ServiceId, ServiceName};
 
 /// How many items one transaction may read: DynamoDB's limit.
 pub(crate) const SETTLED_AT_ONCE: usize = 100;
@@ -142,7 +142,7 @@ impl Table {
         namespace: &Namespace,
         after: Option<&Key>,
         limit: usize,
-    ) -> Result<SweepPage<Result<Holding, StoreError>>, StoreError> {
+    ) -> Result<SweepPage<Result<Occupant, StoreError>>, StoreError> {
         let (result, _) = send(call, &self.name, || {
             self.client
                 .query()
@@ -157,7 +157,7 @@ impl Table {
         })
         .await?;
         let output = result.map_err(|error| StoreError::Refused { reason: error.to_string() })?;
-        Ok(SweepPage::new(output.items, output.last_evaluated_key.as_ref(), holding))
+        Ok(SweepPage::new(output.items, output.last_evaluated_key.as_ref(), occupant))
     }
 
     /// Whether a key is in the partition of a namespace's ports.
@@ -269,7 +269,7 @@ impl Table {
             &Key::port(namespace, holding.claim.port),
             same,
         )?;
-        Ok(matches!(self.transact(call, transaction, OnContention::Wait).await?, Transacted::Done))
+        Ok(matches!(self.transact(call, transaction, OnContention::Wait).await?, Transacted::Done(_)))
     }
 }
 

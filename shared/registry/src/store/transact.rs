@@ -8,10 +8,11 @@ use aws_sdk_dynamodb::types::{
 use uuid::Uuid;
 
 use super::condition::{Condition, Conditional as _};
-use super::item::{Item, Key};
-use super::send::{Doubt, backoff, send, wait};
+use super::item::{Item, Key, number};
+use super::send::{Doubt, backoff, send_in_doubt, wait};
 use super::{StoreError, Table};
 use crate::Call;
+use portmaster_domain::{Clock, Timestamp};
 
 /// Why a transaction was cancelled, as far as one of its parts is concerned.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,11 +46,20 @@ impl<T> Reason<T> {
 #[derive(Clone, Debug)]
 pub(crate) struct Transaction<P> {
     parts: Vec<(P, TransactWriteItem)>,
+    /// The clock that stamps every item that has an `accepted` at each send.
+    stamps: Option<Clock>,
 }
 
 impl<P: Copy + PartialEq> Transaction<P> {
     pub(crate) fn new() -> Self {
-        Self { parts: Vec::new() }
+        Self { parts: Vec::new(), stamps: None }
+    }
+
+    /// Stamps every item that has an `accepted` when it is sent, instead of when it was built: the transaction may be
+    /// throttled for seconds before it is done, and a release that was over by then must not be able to hit it. A send
+    /// that may have taken effect is repeated as it was, under the same token.
+    pub(crate) fn stamped_by(self, clock: &Clock) -> Self {
+        Self { stamps: Some(clock.clone()), ..self }
     }
 
     /// Puts an item in place of whatever is there, if the condition holds.
@@ -93,8 +103,8 @@ impl<P: Copy + PartialEq> Cancelled<P> {
 /// The outcome of a transaction.
 #[derive(Debug)]
 pub(crate) enum Transacted<P> {
-    /// Every part was written.
-    Done,
+    /// Every part was written; with the stamp of the last send, if it has one.
+    Done(Option<Timestamp>),
     /// No part was written.
     Cancelled(Cancelled<P>),
 }
@@ -120,12 +130,21 @@ impl Table {
         transaction: Transaction<P>,
         on_contention: OnContention,
     ) -> Result<Transacted<P>, StoreError> {
-        let (parts, items): (Vec<_>, Vec<_>) = transaction.parts.into_iter().unzip();
-        let token = Uuid::new_v4().to_string();
+        let stamps = transaction.stamps;
+        let (parts, mut items): (Vec<_>, Vec<_>) = transaction.parts.into_iter().unzip();
+        let mut token = Uuid::new_v4().to_string();
+        let mut stamp = None;
         let mut waits = backoff();
         let mut doubt = Doubt::None;
         loop {
-            let (result, new_doubt) = send(call, &self.name, || {
+            let (result, new_doubt) = send_in_doubt(call, &self.name, |new_doubt| {
+                if let Some(clock) = stamps.as_ref().filter(|_| (doubt, new_doubt) == (Doubt::None, Doubt::None)) {
+                    // No send before this one took effect. Another content needs another token.
+                    let now = clock.now();
+                    items.iter_mut().for_each(|item| restamp(item, now));
+                    token = Uuid::new_v4().to_string();
+                    stamp = Some(now);
+                }
                 self.client
                     .transact_write_items()
                     .set_transact_items(Some(items.clone()))
@@ -138,7 +157,7 @@ impl Table {
                 doubt = Doubt::Earlier;
             }
             let reasons = match result {
-                Ok(_) => return Ok(Transacted::Done),
+                Ok(_) => return Ok(Transacted::Done(stamp)),
                 Err(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
                     cancelled.cancellation_reasons.unwrap_or_default()
                 }
@@ -158,6 +177,13 @@ impl Table {
             wait(call, &mut waits, "throttling, or another transaction on the same items").await?;
             call.count(|meter| meter.retries += 1);
         }
+    }
+}
+
+/// Sets the `accepted` of an item that has one.
+fn restamp(item: &mut TransactWriteItem, now: Timestamp) {
+    if let Some(accepted) = item.put.as_mut().and_then(|put| put.item.get_mut("accepted")) {
+        *accepted = number(now.millis());
     }
 }
 

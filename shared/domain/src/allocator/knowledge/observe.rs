@@ -83,9 +83,9 @@ impl Knowledge {
         self.round_trip += (round_trip_millis - self.round_trip) / 8.0;
     }
 
-    /// Records that the claim on the port has become an allocation, which no longer ends by itself.
-    pub fn record_acceptance(&mut self, port: Port) {
-        self.deadlines.set(port, None);
+    /// Records that the claim on the port has become an allocation, which ends by itself then, or never.
+    pub fn record_acceptance(&mut self, port: Port, expires_at: Option<Expiry>) {
+        self.deadlines.set(port, expires_at);
     }
 
     /// Records that nobody holds the port any more.

@@ -4,6 +4,7 @@ use futures::future::{TryFutureExt as _, try_join, try_join_all};
 
 use super::super::{Error, reads};
 use super::{Attempt, Choice};
+use crate::store::Freshness;
 use portmaster_domain::allocator::{Proposal, Search};
 use portmaster_domain::{PortRange, Timestamp};
 
@@ -15,7 +16,7 @@ impl Attempt<'_> {
                 self.read_service().await?;
                 continue;
             };
-            let search = self.search.get_or_insert_with(|| Search::new(strategy, self.name.clone()));
+            let search = self.search.get_or_insert_with(|| Search::new(strategy, self.asked.name.clone()));
             let now = self.registry.clock.now();
             let proposed = self.registry.chance.draw(|random| {
                 self.place.with(|remembered| {
@@ -35,6 +36,10 @@ impl Attempt<'_> {
             };
             if let Some(found) = found {
                 return Ok(Choice::Found(found));
+            }
+            // The range is full, but the name may come back to its port.
+            if let Some(last) = self.affinity {
+                return Ok(Choice::Port(self.place.reservation(last.port)));
             }
         }
     }
@@ -66,7 +71,8 @@ impl Attempt<'_> {
     /// Reads a whole range consistently.
     pub(super) async fn read_everything(&self, range: PortRange) -> Result<reads::Everything, Error> {
         let asked = self.registry.clock.now();
-        let everything = self.registry.read_everywhere(self.call, &self.service.namespace, range).await?;
+        let everything =
+            self.registry.read_everywhere(self.call, &self.service.namespace, range, Freshness::Consistent).await?;
         let seen = self.registry.clock.now();
         self.place.learn(|knowledge| knowledge.observe(range, &everything.holders(), asked, seen));
         Ok(everything)

@@ -5,29 +5,82 @@
 //! did before.
 
 use super::super::Error;
-use super::{Attempt, Found};
-use crate::store::{Instance, NameRule, Replay};
-use portmaster_domain::Holding;
+use super::{Attempt, Expected, Found, Goal, Origin};
+use crate::store::{Instance, Lapse, NameRule, Removed, Replay};
+use portmaster_domain::{Claim, ClaimState, Holding, Occupant, Secret, StateKind};
 
 impl Attempt<'_> {
-    /// Judges the name's claim on a port that is not to be tried again: live, dead, or gone.
+    /// Judges the name's claim on a port that is not to be tried again: live, lapsed, dead, or gone.
+    ///
+    /// A lapsed claim that this caller need not wait for is made gone first, by a write that fails if its holder has
+    /// renewed it since: otherwise a slower clock would still let it, and the name would have two ports.
     pub(super) async fn judge_old_claim(&mut self, instance: Instance) -> Result<Option<Found>, Error> {
         self.affinity = None;
-        let found = self.registry.table.settled_port(self.call, &self.service.namespace, instance.port).await?;
-        let now = self.registry.clock.now();
-        self.rule = match found.filter(|found| found.secret == instance.secret) {
-            None => NameRule::Gone(instance.secret),
-            Some(holding) if holding.claim.state.holds_name(now) => return self.name_taken(holding).await.map(Some),
-            Some(_) => NameRule::Dead(instance.port, instance.secret),
-        };
-        Ok(None)
+        let Instance { port, secret, .. } = instance;
+        let namespace = &self.service.namespace;
+        let mut found = self.registry.table.settled_port(self.call, namespace, port).await?;
+        self.may_return = found.as_ref().is_some_and(|found| self.is_cooling_for_this_name(&found.claim));
+        loop {
+            let now = self.registry.now();
+            // Made gone for its own holder, who may not have heard of it yet, and whose time may still run by another
+            // clock: for another owner of the name it is as if it were not gone.
+            if let Some(Occupant { claim, .. }) = &found
+                && self.is_cooling_for_this_name(claim)
+                && !self.is_same_owner(claim)
+                && matches!(claim.state, ClaimState::Cooling { lease_until: Some(told), .. }
+                    if !told.has_passed(self.registry.past()))
+            {
+                return Err(self.name_has(claim.clone()));
+            }
+            let Some(occupant) = found.filter(|found| found.has(secret)) else {
+                self.rule = NameRule::Gone(secret);
+                return Ok(None);
+            };
+            let state = occupant.claim.state;
+            if !state.holds_name(now) && !state.occupies_port(now) {
+                self.rule = NameRule::Dead(port, secret);
+                return Ok(None);
+            }
+            let Some(lapse) = self.lapse_of(&occupant.claim) else {
+                return match self.name_taken(occupant.claim, secret).await? {
+                    None => Ok(None),
+                    found => Ok(found),
+                };
+            };
+            found = match self.registry.table.lapse(self.call, namespace, (port, secret), lapse).await? {
+                Removed::Now => {
+                    self.may_return = true;
+                    None
+                }
+                Removed::Not(found, _) => found,
+            };
+        }
+    }
+
+    fn is_cooling_for_this_name(&self, claim: &Claim) -> bool {
+        claim.state.kind() == StateKind::Cooling
+            && (&claim.service, &claim.name) == (&self.service.name, &self.asked.name)
+    }
+
+    /// How a claim may be made gone for this caller, if its lease is over: at once for the same owner, and for another
+    /// once the margin is over, too.
+    fn lapse_of(&self, claim: &Claim) -> Option<Lapse> {
+        let (now, past) = (self.registry.now(), self.registry.past());
+        let lease = claim.lease()?;
+        if lease.until.has_passed(past) {
+            Some(Lapse::Over(past))
+        } else if lease.until.has_passed(now) && self.is_same_owner(claim) {
+            Some(Lapse::Own(now))
+        } else {
+            None
+        }
     }
 
     /// Judges an Instance that points to a claim of this call, which arrived after all. Only its Port item shows that
     /// it stands.
     pub(super) async fn judge_own_claim(&mut self, instance: Instance) -> Result<Option<Found>, Error> {
         let found = self.registry.table.settled_port(self.call, &self.service.namespace, instance.port).await?;
-        let stands = found.is_some_and(|found| found.secret == instance.secret);
+        let stands = found.is_some_and(|found| found.has(instance.secret));
         match self.own(instance.secret) {
             Some(ours) if stands => Ok(Some(Found::ours(ours.clone()))),
             _ => {
@@ -37,16 +90,38 @@ impl Attempt<'_> {
         }
     }
 
-    /// Handles a live claim of the name. That is the response, unless the claim was made by this call (a transaction
-    /// that was given up as lost has arrived) or under this request's key.
-    pub(super) async fn name_taken(&mut self, found: Holding) -> Result<Found, Error> {
-        if let Some(ours) = self.own(found.secret) {
-            return Ok(Found::ours(ours.clone()));
+    /// Handles a claim that the name has. That is the response, unless the claim was made by this call (a transaction
+    /// that was given up as lost has arrived) or under this request's key, or a PUT of its owner adopts it. Returns none
+    /// if it has lapsed by now, and another try may follow.
+    pub(super) async fn name_taken(&mut self, claim: Claim, secret: Secret) -> Result<Option<Found>, Error> {
+        if let Some(ours) = self.own(secret) {
+            return Ok(Some(Found::ours(ours.clone())));
         }
-        match self.made_by_key().await? {
-            Some(made) => Ok(made),
-            None => Err(self.name_has(found.claim)),
+        if let Some(made) = self.made_by_key().await? {
+            return Ok(Some(made));
         }
+        if self.lapse_of(&claim).is_some() {
+            return Ok(None);
+        }
+        match self.goal {
+            Goal::Port { expected: Expected::Nothing, .. } if claim.is_allocation(self.registry.now()) => {
+                Err(Error::HasPort { service: self.service.clone(), claim: Box::new(claim) })
+            }
+            Goal::Port { .. } if self.may_adopt(&claim) => {
+                let holding = Box::new(Holding { claim, secret });
+                Ok(Some(Found { holding, origin: Origin::Adopted, offered_until: None }))
+            }
+            _ => Err(self.name_has(claim)),
+        }
+    }
+
+    /// Whether a PUT may take this claim for its own: a port of the same owner, or the offer that an earlier PUT of the
+    /// same owner left behind. An offer that was asked for as such is its caller's to accept, who alone has the secret.
+    pub(super) fn may_adopt(&self, claim: &Claim) -> bool {
+        let now = self.registry.now();
+        self.is_same_owner(claim)
+            && self.asked.port.is_none_or(|port| port == claim.port)
+            && (claim.is_allocation(now) || (claim.by_put && claim.is_offer(now)))
     }
 
     /// Returns what this request's key made, if the request has a key, the key is remembered, and the claim is live.
@@ -65,8 +140,8 @@ impl Attempt<'_> {
         let Some(request) = &mut self.request else { return Ok(None) };
         let found = self.registry.table.settled_port(self.call, &self.service.namespace, replay.port).await?;
         let now = self.registry.clock.now();
-        let lives = |found: &Holding| found.secret == replay.secret && found.claim.state.holds_name(now);
-        let Some(holding) = found.filter(lives) else {
+        let lives = |found: &Occupant| found.has(replay.secret) && found.claim.state.holds_name(now);
+        let Some(holding) = found.filter(lives).and_then(Occupant::holding) else {
             // The claim it made is dead, so the key is as good as new.
             request.replaces = Some(replay.secret);
             return Ok(None);
@@ -74,7 +149,7 @@ impl Attempt<'_> {
         if request.key.fingerprint != replay.fingerprint {
             return Err(Error::IdempotencyKeyReused);
         }
-        let replayed = self.own(holding.secret).is_none();
-        Ok(Some(Found { holding: Box::new(holding), replayed, offered_until: replay.offered_until }))
+        let origin = if self.own(holding.secret).is_none() { Origin::Replayed } else { Origin::Made };
+        Ok(Some(Found { holding: Box::new(holding), origin, offered_until: replay.offered_until }))
     }
 }

@@ -5,14 +5,15 @@ use super::super::memory::Full;
 use super::super::reads::Everything;
 use super::super::{Error, Occupancy};
 use super::{Attempt, Found};
-use portmaster_domain::{PortRange, StateKind, Timestamp};
+use crate::store::NameRule;
+use portmaster_domain::{PortRange, Reserved, StateKind, Timestamp};
 
 impl Attempt<'_> {
     /// Reads the whole range because nothing less has helped. If it is full, reports that or returns what was found
     /// instead.
     pub(super) async fn read_whole_range(&mut self, range: PortRange, now: Timestamp) -> Result<Option<Found>, Error> {
         let everything = self.read_everything(range).await?;
-        if !everything.is_full(range, self.registry.clock.now()) {
+        if !self.is_full(&everything, range) {
             self.hint = self.place.with(|remembered| remembered.knowledge.hint(now));
             return Ok(None);
         }
@@ -29,6 +30,9 @@ impl Attempt<'_> {
     pub(super) async fn seems_full(&mut self, range: PortRange) -> Result<Option<Found>, Error> {
         if let Some(found) = self.just_exhausted(range).await? {
             return Ok(Some(found));
+        }
+        if self.affinity.is_some() {
+            return Ok(None);
         }
         self.make_sure_of_exhaustion().await
     }
@@ -50,6 +54,9 @@ impl Attempt<'_> {
         if let Some(found) = self.has_one_of_them().await? {
             return Ok(Some(found));
         }
+        if self.affinity.is_some() {
+            return Ok(None);
+        }
         let now = self.registry.clock.now();
         let seconds_to_next_expiry = full.until.map(|until| until.seconds_left(now));
         let occupancy = Occupancy { seconds_to_next_expiry, remembered: true, ..full.occupancy };
@@ -60,7 +67,7 @@ impl Attempt<'_> {
     async fn make_sure_of_exhaustion(&mut self) -> Result<Option<Found>, Error> {
         let range = self.read_whole_service().await?;
         let everything = self.read_everything(range).await?;
-        if everything.is_full(range, self.registry.clock.now()) {
+        if self.is_full(&everything, range) {
             return self.exhausted(range, &everything).await;
         }
         // There is a free port. If other calls of this process are trying all such ports, this call tries them too,
@@ -78,22 +85,41 @@ impl Attempt<'_> {
         if let Some(found) = self.has_one_of_them().await? {
             return Ok(Some(found));
         }
+        if self.affinity.is_some() {
+            return Ok(None);
+        }
         let now = self.registry.clock.now();
         let taken = || everything.taken(now);
         let own =
             |kind| taken().filter(|claim| claim.service == self.service.name && claim.state.kind() == kind).count();
         let (offered, allocated) = (own(StateKind::Offered), own(StateKind::Allocated));
+        let of = |kind| taken().filter(|claim| claim.state.kind() == kind).count();
+        let (cooling, quarantined) = (of(StateKind::Cooling), of(StateKind::Quarantined));
+        let reserved = everything.free_and_reserved(range, &self.reserved(), now);
         let until = taken().filter_map(|claim| claim.state.expires_at()).min();
         let occupancy = Occupancy {
             size: range.size(),
             offered,
             allocated,
-            foreign: taken().count() + everything.unreadable.len() - offered - allocated,
+            cooling,
+            quarantined,
+            reserved,
+            foreign: (taken().count() + everything.unreadable.len())
+                .saturating_sub(offered + allocated + cooling + quarantined),
             seconds_to_next_expiry: until.map(|until| until.seconds_left(now)),
             remembered: false,
         };
         self.place.remember_full(Full { range, asked: everything.asked, occupancy, until });
         Err(Error::RangeExhausted { service: self.service.clone(), occupancy })
+    }
+
+    fn is_full(&self, everything: &Everything, range: PortRange) -> bool {
+        everything.is_full(range, &self.reserved(), self.registry.now())
+    }
+
+    /// The ports that the service only gives to those who ask for them by number, as far as is remembered.
+    fn reserved(&self) -> Reserved {
+        self.place.with(|remembered| remembered.reserved.clone()).unwrap_or_default()
     }
 
     /// Finds the claim that the key or the name has. On a full range no claim is sent whose failed condition would show
@@ -102,9 +128,17 @@ impl Attempt<'_> {
         if let Some(found) = self.made_by_key().await? {
             return Ok(Some(found));
         }
-        match self.registry.table.instance(self.call, self.service, self.name).await? {
-            Some(instance) => self.judge_old_claim(instance).await,
-            None => Ok(None),
+        let Some(instance) = self.registry.table.instance(self.call, self.service, &self.asked.name).await? else {
+            return Ok(None);
+        };
+        let found = self.judge_old_claim(instance).await?;
+        // The name's own port may be one of those that only this name may have: released, or lapsed. It is tried once.
+        let covers = || self.place.range().is_some_and(|range| range.contains(instance.port));
+        if found.is_none() && self.may_return && !self.came_back && covers() {
+            self.came_back = true;
+            self.affinity = Some(instance);
+            self.rule = NameRule::Free;
         }
+        Ok(found)
     }
 }

@@ -4,7 +4,7 @@ use super::super::{Error, reads};
 use super::{Attempt, Found};
 use crate::store::{Instance, Losses, NameRule, Reason, Replay};
 use portmaster_domain::allocator::Holder;
-use portmaster_domain::{Holding, Port, PortRange, Secret};
+use portmaster_domain::{Claim, Occupant, Port, PortRange, Secret};
 
 /// The state that was known when the claim was sent.
 struct Tried<'a> {
@@ -56,11 +56,11 @@ enum PortLesson {
     /// It may be held, but the item cannot be read. `judge` is the name's last claim, if it was on this port.
     Unreadable { judge: Option<Instance> },
     /// The name itself holds it.
-    Own(Holding),
+    Own(Claim, Secret),
     /// Another holder has the port that the name had. The Instance is the place of the name's last claim.
-    Moved(Holding, Instance),
+    Moved(Claim, Instance),
     /// Another holder has it.
-    Taken(Holding),
+    Taken(Occupant),
 }
 
 impl Lesson {
@@ -107,16 +107,16 @@ impl NameLesson {
 }
 
 impl PortLesson {
-    fn of(reason: Reason<Holding>, port: Port, affinity: Option<Instance>, name_failed: bool) -> Self {
+    fn of(reason: Reason<Occupant>, port: Port, affinity: Option<Instance>, name_failed: bool) -> Self {
         let here = affinity.filter(|instance| instance.port == port);
         match reason {
             Reason::None | Reason::Throttled => Self::Nothing,
             Reason::Contended => Self::Contended { pause: affinity.is_some() },
             Reason::Failed(None) => Self::Unreadable { judge: here },
-            Reason::Failed(Some(holding)) => match here.filter(|_| !name_failed) {
-                Some(instance) if instance.secret == holding.secret => Self::Own(holding),
-                Some(instance) => Self::Moved(holding, instance),
-                None => Self::Taken(holding),
+            Reason::Failed(Some(occupant)) => match here.filter(|_| !name_failed) {
+                Some(instance) if occupant.has(instance.secret) => Self::Own(occupant.claim, instance.secret),
+                Some(instance) => Self::Moved(occupant.claim, instance),
+                None => Self::Taken(occupant),
             },
         }
     }
@@ -126,7 +126,9 @@ impl Attempt<'_> {
     /// Acts upon the reasons for which a claim on `port` was not made. Returns none if another try is to follow.
     pub(super) async fn learn(&mut self, port: Port, losses: Losses) -> Result<Option<Found>, Error> {
         let own: Vec<_> = self.made.iter().map(|made| made.secret).collect();
-        let (rule, affinity, range) = (self.rule, self.affinity, self.place.range());
+        // Who asks for one very port has no use for another that the name had.
+        let range = self.place.range().filter(|_| self.asked.port.is_none());
+        let (rule, affinity) = (self.rule, self.affinity);
         let lesson = Lesson::of(losses, &Tried { port, rule, affinity, own: &own, range });
         if let Some(replay) = lesson.key
             && let Some(found) = self.judge_replay(replay).await?
@@ -170,7 +172,7 @@ impl Attempt<'_> {
             PortLesson::Nothing => Ok(None),
             PortLesson::Contended { pause } => {
                 self.lost(|knowledge| knowledge.observe_contention(port, now));
-                if pause {
+                if pause || self.asked.port.is_some() {
                     self.pause().await;
                 }
                 Ok(None)
@@ -179,20 +181,42 @@ impl Attempt<'_> {
                 self.lost(|knowledge| knowledge.observe_holder(reads::unknown(port), now));
                 match judge {
                     Some(instance) => self.judge_old_claim(instance).await,
+                    None if self.asked.port.is_some() => Err(self.port_taken(port, None)),
                     None => Ok(None),
                 }
             }
-            PortLesson::Own(holding) => self.name_taken(holding).await.map(Some),
-            PortLesson::Moved(holding, instance) => {
+            PortLesson::Own(claim, secret) => self.name_taken(claim, secret).await,
+            PortLesson::Moved(claim, instance) => {
                 // This does not indicate a crowd.
-                self.place.learn(|knowledge| knowledge.observe_holder(Holder::from(&holding.claim), now));
+                self.place.learn(|knowledge| knowledge.observe_holder(Holder::from(&claim), now));
                 self.judge_old_claim(instance).await
             }
-            PortLesson::Taken(holding) => {
-                self.lost(|knowledge| knowledge.observe_holder(Holder::from(&holding.claim), now));
-                Ok(None)
-            }
+            PortLesson::Taken(occupant) => self.learn_of_holder(port, occupant).await,
         }
+    }
+}
+
+impl Attempt<'_> {
+    /// Another caller has the port; or this very name has it, if it was asked for by number.
+    async fn learn_of_holder(
+        &mut self,
+        port: Port,
+        Occupant { claim, secret }: Occupant,
+    ) -> Result<Option<Found>, Error> {
+        let now = self.registry.clock.now();
+        self.lost(|knowledge| knowledge.observe_holder(Holder::from(&claim), now));
+        if self.asked.port.is_none() {
+            return Ok(None);
+        }
+        let is_own = claim.service == self.service.name && claim.name == self.asked.name;
+        match secret {
+            Some(secret) if is_own => self.name_taken(claim, secret).await,
+            _ => Err(self.port_taken(port, Some(claim))),
+        }
+    }
+
+    fn port_taken(&self, port: Port, claim: Option<Claim>) -> Error {
+        Error::PortTaken { service: self.service.clone(), port, claim: claim.map(Box::new) }
     }
 }
 

@@ -1,0 +1,120 @@
+//! The last steps of a PUT: to accept what was claimed as an offer, or to renew what the name has.
+
+use super::super::Error;
+use super::{Attempt, Found, Goal, Origin, Put};
+use crate::store::{Accepted, Meant, Renewal, Renewed, Under};
+use portmaster_domain::allocator::Holder;
+use portmaster_domain::{Claim, Holding, Occupant, StateKind, Terms};
+
+impl Attempt<'_> {
+    /// Ends a PUT with this claim, which is confirmed. Returns none if the claim is gone by now, and another try is to
+    /// follow.
+    pub(super) async fn finish(&mut self, found: Found, lease: Option<u32>) -> Result<Option<Put>, Error> {
+        let Found { holding, origin, .. } = found;
+        let put = match (holding.claim.state.kind(), origin) {
+            (StateKind::Allocated, Origin::Made) => Some(Put::Made(holding.claim)),
+            (StateKind::Allocated, _) => self.extend(*holding, lease).await?.map(Put::Kept),
+            _ => self.accept(&holding).await?.map(Put::Made),
+        };
+        match &put {
+            Some(put) => {
+                let (holder, now) = (Holder::from(put.claim()), self.registry.now());
+                self.place.learn(|knowledge| knowledge.observe_holder(holder, now));
+            }
+            None => self.start_over(),
+        }
+        Ok(put)
+    }
+
+    /// For `If-Match: *`: keeps what the name has, and claims nothing.
+    pub(super) async fn keep(&mut self) -> Result<Put, Error> {
+        let Goal::Port { lease, .. } = self.goal else { return Err(self.has_no_port()) };
+        loop {
+            // A service that does not exist is a better answer than a name without a port.
+            self.current_service().await?;
+            let table = &self.registry.table;
+            let instance = table.instance(self.call, self.service, &self.asked.name).await?;
+            let Some(instance) = instance else { return Err(self.has_no_port()) };
+            let found = table.settled_port(self.call, &self.service.namespace, instance.port).await?;
+            let Some(holding) = found.filter(|found| found.has(instance.secret)).and_then(Occupant::holding) else {
+                return Err(self.has_no_port());
+            };
+            if !holding.claim.is_allocation(self.registry.now()) {
+                return Err(self.has_no_port());
+            }
+            if !self.may_adopt(&holding.claim) {
+                return Err(self.name_has(holding.claim));
+            }
+            let found = Found { holding: Box::new(holding), origin: Origin::Adopted, offered_until: None };
+            if self.confirm(&found).await?
+                && let Some(put) = self.finish(found, lease).await?
+            {
+                return Ok(put);
+            }
+        }
+    }
+
+    fn has_no_port(&self) -> Error {
+        Error::HasNoPort { service: self.service.clone(), name: self.asked.name.clone() }
+    }
+
+    /// Whatever was known of the name is out of date.
+    fn start_over(&mut self) {
+        self.affinity = None;
+        self.rule = super::NameRule::Free;
+    }
+
+    /// Accepts the offer that a PUT without a lease claimed. Only then is anybody told, so that an offer that its maker
+    /// left behind is nobody's loss.
+    async fn accept(&self, Holding { claim, secret }: &Holding) -> Result<Option<Claim>, Error> {
+        let (table, clock) = (&self.registry.table, &self.registry.clock);
+        let terms = self.agreed.unwrap_or(claim.terms);
+        let Goal::Port { lease, .. } = self.goal else { return Ok(None) };
+        let under = Under { found: claim.terms, ..Under::of(terms, terms.grant(lease), self.registry.margin) };
+        match table.accept(self.call, self.service, (claim.port, *secret), under, clock).await? {
+            Accepted::Now(claim) | Accepted::Before(claim) => Ok(Some(claim)),
+            Accepted::Not(_) => Ok(None),
+        }
+    }
+
+    /// Renews what the name has, and tells of it. It was confirmed, and the write says so: whoever made it and has told
+    /// nobody may not withdraw it any more.
+    async fn extend(&self, holding: Holding, asked: Option<u32>) -> Result<Option<Claim>, Error> {
+        let Holding { claim, secret } = holding;
+        // What its maker had not seen of the service applies to a claim of which nobody was told.
+        let terms = if claim.confirmed { claim.terms } else { self.agreed.unwrap_or(claim.terms) };
+        let mut seconds = again(&claim, asked, terms);
+        loop {
+            let renewal = Renewal {
+                port: claim.port,
+                meant: Meant::Secret { secret, confirms: true },
+                owner: self.asked.owner.as_ref(),
+                under: Under { found: claim.terms, ..Under::of(terms, seconds, self.registry.margin) },
+                labels: self.asked.labels.as_ref(),
+            };
+            let clock = &self.registry.clock;
+            let found = match self.registry.table.renew(self.call, self.service, &renewal, clock).await? {
+                Renewed::Now(claim) => return Ok(Some(claim)),
+                Renewed::Not(found) => found.filter(|found| found.has(secret)),
+            };
+            match found {
+                // Its time is longer already, or has no end, and stays as it is.
+                Some(found) if seconds.is_some() && found.claim.is_allocation(self.registry.now()) => {
+                    if found.claim.confirmed && self.asked.labels.is_none() {
+                        return Ok(Some(found.claim));
+                    }
+                    seconds = None;
+                }
+                _ => return Ok(None),
+            }
+        }
+    }
+}
+
+/// For how many seconds an allocation is renewed: for as many as are asked for, within its terms, or else for as many as
+/// the last time. None: it has no end, and is given none.
+pub(in super::super) fn again(claim: &Claim, asked: Option<u32>, Terms { max_lease, .. }: Terms) -> Option<u32> {
+    let lease = claim.lease()?;
+    let wanted = asked.unwrap_or(lease.seconds).max(1);
+    Some(max_lease.map_or(wanted, |max| wanted.min(max)))
+}
