@@ -32,10 +32,8 @@ pub(super) struct Need {
 /// The places where what a set needs is free, in order of preference.
 #[derive(Debug, Default)]
 pub(super) struct Places {
-    /// The first ports of runs: first those of the aligned slots, then those of other runs.
-    runs: Vec<Port>,
-    /// Single ports, of which each place takes the next `open` ones.
-    scattered: Vec<Port>,
+    /// Their ports: each place has the next `open` ones.
+    ports: Vec<Port>,
     /// How many ports a place has.
     open: usize,
     /// How many places there are for as long as there is no crowd; at least one if there are any.
@@ -48,40 +46,53 @@ impl Places {
         let Need { size, open, contiguous } = need;
         let mut starts = free.clone();
         starts.retain_runs(size);
-        let aligned: Vec<_> = range.chunks(size).map(PortRange::start).filter(|port| starts.contains(*port)).collect();
+        let slots = range.chunks(size).map(PortRange::start).filter(|port| starts.contains(*port));
+        let aligned: Vec<_> = slots.flat_map(|first| run(first, size)).collect();
         let mut rest = free.clone();
-        aligned.iter().flat_map(|first| run(*first, size)).for_each(|port| rest.remove(port));
-        if contiguous {
-            let slots = aligned.len();
-            let runs: Vec<_> = aligned.into_iter().chain(tiles(rest, size)).collect();
-            let preferred = if slots > 0 { slots } else { runs.len() };
-            return Self { runs, open, preferred, ..Self::default() };
-        }
-        let mut scattered: Vec<_> = rest.ports(PortRange::ALL).collect();
-        if open == size {
-            let preferred = if aligned.is_empty() { scattered.len() / open } else { aligned.len() };
-            return Self { runs: aligned, scattered, open, preferred };
-        }
-        // What completes a set breaks a slot only if nothing else is left.
-        let beside_slots = scattered.len() / open;
-        scattered.extend(aligned.into_iter().flat_map(|first| run(first, size)));
-        let preferred = if beside_slots > 0 { beside_slots } else { scattered.len() / open };
-        Self { scattered, open, preferred, ..Self::default() }
+        aligned.iter().for_each(|port| rest.remove(*port));
+        let (first, then): (Vec<_>, Vec<_>) = if contiguous {
+            (aligned, tiles(rest, size).into_iter().flat_map(|first| run(first, size)).collect())
+        } else if open == size {
+            (aligned, rest.ports(range).collect())
+        } else {
+            // What completes a set breaks a slot only if nothing else is left.
+            (rest.ports(range).collect(), aligned)
+        };
+        let preferred = first.len() / open;
+        let mut ports = first;
+        ports.extend(then);
+        ports.truncate(ports.len() / open * open);
+        Self { open, preferred: if preferred > 0 { preferred } else { ports.len() / open }, ports }
     }
 
     /// The one place that these ports are, if all of them are free.
     pub(super) fn exactly(ports: Vec<Port>, free: &PortSet) -> Self {
         if ports.iter().all(|port| free.contains(*port)) {
-            Self { open: ports.len(), scattered: ports, preferred: 1, ..Self::default() }
+            Self { open: ports.len(), ports, preferred: 1 }
         } else {
             Self::default()
         }
     }
 
+    /// The places that lie in this part altogether.
+    pub(super) fn within(&self, part: PortRange) -> Self {
+        let (mut ports, mut preferred) = (Vec::new(), 0);
+        for (n, place) in self.all().enumerate().filter(|(_, place)| place.iter().all(|port| part.contains(*port))) {
+            ports.extend_from_slice(place);
+            preferred += usize::from(n < self.preferred);
+        }
+        let count = ports.len() / self.open.max(1);
+        Self { ports, open: self.open, preferred: if preferred > 0 { preferred } else { count } }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &[Port]> {
+        // Without a place, `open` may be zero.
+        self.ports.chunks_exact(self.open.max(1))
+    }
+
     /// How many places there are.
     pub(super) fn count(&self) -> usize {
-        // Without a place, `open` may be zero.
-        self.runs.len() + self.scattered.len().checked_div(self.open).unwrap_or(0)
+        self.all().count()
     }
 
     /// How many of them are to be preferred while there is no crowd.
@@ -90,20 +101,14 @@ impl Places {
     }
 
     /// The `n`-th place, from 0; empty if there are fewer.
-    pub(super) fn nth(&self, n: usize) -> Vec<Port> {
-        match self.runs.get(n) {
-            Some(first) => run(*first, self.open).collect(),
-            None => self.scattered.chunks_exact(self.open.max(1)).nth(n - self.runs.len()).unwrap_or_default().to_vec(),
-        }
+    pub(super) fn nth(&self, n: usize) -> &[Port] {
+        self.all().nth(n).unwrap_or_default()
     }
 
     /// The number of the place that begins at this port, or else of the first one after it among the preferred ones.
     pub(super) fn at_or_after(&self, port: Port) -> Option<usize> {
-        let firsts = || self.runs.iter().chain(self.scattered.iter().step_by(self.open.max(1)));
-        firsts()
-            .position(|first| *first == port)
-            .or_else(|| firsts().take(self.preferred).position(|first| *first > port))
-            .filter(|n| *n < self.count())
+        let here = self.all().position(|place| place.first() == Some(&port));
+        here.or_else(|| self.all().take(self.preferred).position(|place| place.first() > Some(&port)))
     }
 }
 

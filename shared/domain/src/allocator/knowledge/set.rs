@@ -10,6 +10,11 @@ use super::{Knowledge, Proposal, Search, WINDOW};
 use crate::allocator::PortSet;
 use crate::{InstanceName, Port, PortRange, Strategy, Timestamp};
 
+/// From which lost race on a set draws all of its candidates anew. One loss may be to anybody; after two there is a
+/// crowd, and candidates that were kept lie across the places among which the others draw. Keeping them for longer took
+/// more tries in every crowd.
+const DRAWN_ANEW: u32 = 2;
+
 /// The search for the ports of a set.
 ///
 /// The names of the set are known by their numbers, from 0. A name may hold its port already, see [`SetSearch::hold`];
@@ -44,7 +49,7 @@ enum Member {
 struct Picked {
     /// Their ports, in order.
     ports: Vec<Port>,
-    /// Where the first of all places begins.
+    /// Where the first of the places begins among which `lowest` drew, if a window shows all of these.
     lowest: Option<Port>,
 }
 
@@ -82,7 +87,8 @@ impl SetSearch {
     /// those of a contiguous set all are. Otherwise like [`Search::record_lost_race`].
     pub fn record_lost_race(&mut self, lost: &[Port]) {
         self.search.record_lost_race();
-        self.members.open_candidates(|port, contiguous| contiguous || lost.contains(&port));
+        let anew = self.search.losses >= DRAWN_ANEW;
+        self.members.open_candidates(|port, contiguous| anew || contiguous || lost.contains(&port));
     }
 
     /// Allows reserved ports, as [`Search::ignore_reservations`] does: the whole range was read, and the set fits.
@@ -96,7 +102,7 @@ impl SetSearch {
     pub fn fits(&self, range: PortRange, taken: &PortSet, barred: &PortSet) -> bool {
         let mut members = self.members.clone();
         members.open_candidates(|_, _| true);
-        members.fit(PortSet::in_none([taken, barred], range), range)
+        members.fit(PortSet::in_none([taken, barred], range), range, range)
     }
 }
 
@@ -150,20 +156,36 @@ impl Members {
         self.ports.iter().enumerate().find_map(base).filter(|_| self.contiguous)
     }
 
-    /// The places for the names that have neither a port nor a candidate, among these free ports of the range.
-    fn places(&self, mut free: PortSet, range: PortRange) -> Places {
+    /// The places for the names that have neither a port nor a candidate, in this part of the range. These ports of
+    /// the range are free.
+    ///
+    /// They are numbered in the whole range, so that processes that have looked at different parts of it want the same
+    /// place or have nothing to do with each other. If none of them lies in this part altogether, the part may have
+    /// room all the same.
+    fn places(&self, mut free: PortSet, within: PortRange, range: PortRange) -> Places {
         if let Some(base) = self.base() {
             let ports = self.open().filter_map(|name| Port::at(base + name)).collect();
             return Places::exactly(ports, &free);
         }
         self.candidates().for_each(|(_, port)| free.remove(port));
         let need = Need { size: self.ports.len(), open: self.open().count(), contiguous: self.contiguous };
+        let places = Places::of(need, &free, range);
+        if within == range {
+            return places;
+        }
+        let inside = places.within(within);
+        if inside.count() > 0 {
+            return inside;
+        }
+        let mut part = PortSet::default();
+        part.insert_range(within);
+        free.retain_all(&part);
         Places::of(need, &free, range)
     }
 
     /// Whether there is a place for the names that have neither a port nor a candidate, or no such name.
-    fn fit(&self, free: PortSet, range: PortRange) -> bool {
-        self.open().next().is_none() || self.places(free, range).count() > 0
+    fn fit(&self, free: PortSet, within: PortRange, range: PortRange) -> bool {
+        self.open().next().is_none() || self.places(free, within, range).count() > 0
     }
 
     /// Gives up the candidates that are not free any more, as far as is known; all of them if the set is contiguous.
@@ -188,7 +210,7 @@ impl Knowledge {
         let SetSearch { search, members } = set;
         self.from_the_bottom = (search.strategy == Strategy::Lowest).then_some(members.ports.len());
         members.reconsider(&self.free(search).ports(self.range));
-        let fits = |search: &Search, part| members.fit(self.free(search).ports(part), self.range);
+        let fits = |search: &Search, part| members.fit(self.free(search).ports(self.range), part, self.range);
         let Some(within) = self.scope(search, fits) else { return self.ask_for(search, Evidence::WholeRange, now) };
         let Some(picked) = self.pick_place(search, members, within, random) else { return Proposal::Full };
         search.start = picked.ports.first().copied().or(search.start);
@@ -220,17 +242,16 @@ impl Knowledge {
         if members.open().next().is_none() {
             return Some(Picked { ports: Vec::new(), lowest: None });
         }
-        let places = members.places(self.free(search).ports(within), self.range);
+        let places = members.places(self.free(search).ports(self.range), within, self.range);
         let count = if search.losses < 2 { places.preferred() } else { places.count() };
         if count == 0 {
             return None;
         }
         let size = members.ports.len();
+        let width = self.width(search.losses, size).min(places.count());
         let n = match search.strategy {
-            Strategy::Lowest => match self.width(search.losses, size).min(places.count()) {
-                1 => 0,
-                width => random.random_range(0..width),
-            },
+            Strategy::Lowest if width == 1 => 0,
+            Strategy::Lowest => random.random_range(0..width),
             Strategy::Hashed if search.losses == 0 => places.at_or_after(self.hashed_slot(search, size)).unwrap_or(0),
             // The remainder fits, as the count does.
             Strategy::Hashed => (search.hash() % count as u64) as usize,
@@ -239,7 +260,9 @@ impl Knowledge {
                 None => random.random_range(0..count),
             },
         };
-        Some(Picked { ports: places.nth(n), lowest: places.nth(0).first().copied() })
+        let is_seen_at_once = search.strategy == Strategy::Lowest && width * size <= WINDOW;
+        let lowest = places.nth(0).first().copied().filter(|_| is_seen_at_once);
+        Some(Picked { ports: places.nth(n).to_vec(), lowest })
     }
 
     /// The evidence that must be read before these candidates may be tried, if any. The one about which least is known
@@ -259,10 +282,9 @@ impl Knowledge {
         let reaches = |port: &Port| *port <= doubtful && doubtful.index() - port.index() < WINDOW;
         let start = all.iter().copied().filter(reaches).min().unwrap_or(doubtful);
         match self.evidence(search, doubtful, now)? {
-            // `lowest` draws among the first places, so it looks at all of them.
-            Evidence::LookAfterLoss(_) if search.strategy == Strategy::Lowest => {
-                Some(Evidence::LookAfterLoss(picked.lowest.unwrap_or(start).min(start)))
-            }
+            // `lowest` draws among the first places, so it looks at all of them. If a crowd of large sets takes more
+            // than a window shows, all of them would see the same few places, so each looks at its own.
+            Evidence::LookAfterLoss(_) => Some(Evidence::LookAfterLoss(picked.lowest.unwrap_or(start).min(start))),
             evidence => Some(evidence.starting_by(start)),
         }
     }
