@@ -23,7 +23,7 @@ const DRAWN_ANEW: u32 = 2;
 #[derive(Clone, Debug)]
 pub struct SetSearch {
     /// The phases and the evidence. Its name is the first of the set.
-    search: Search,
+    pub(super) search: Search,
     members: Members,
 }
 
