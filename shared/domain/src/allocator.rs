@@ -33,5 +33,5 @@
 mod knowledge;
 mod port_set;
 
-pub use knowledge::{Hint, Holder, Knowledge, Proposal, REFRESH_MILLIS, Search, WINDOW};
+pub use knowledge::{Hint, Holder, Knowledge, Proposal, REFRESH_MILLIS, Search, SetSearch, WINDOW};
 pub use port_set::PortSet;

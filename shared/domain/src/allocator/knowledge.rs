@@ -34,13 +34,18 @@
 //! - `OnlyHinted`: it would be the process's first candidate, and only a hint covers it. A window from it on; after
 //!   [`LOOKS`] of them, the whole range.
 //!
+//! A set of ports ([`Knowledge::propose_set`] in `set.rs`) takes the same three steps. It picks *places* (`places.rs`)
+//! in which all of its ports are free, and the port about which least is known stands for it when evidence is asked for.
+//!
 //! Learning from reads, claims and other processes, and forgetting with time, is in `observe.rs`.
 
 mod deadlines;
 mod evidence;
 mod observe;
 mod pick;
+mod places;
 mod search;
+mod set;
 
 use std::collections::HashMap;
 
@@ -50,6 +55,7 @@ use deadlines::Deadlines;
 use evidence::Evidence;
 use search::Phase;
 pub use search::Search;
+pub use set::SetSearch;
 
 use super::PortSet;
 use crate::{Claim, Expiry, Port, PortRange, Strategy, Timestamp};
@@ -99,17 +105,18 @@ pub struct Hint {
     pub seen: Timestamp,
 }
 
-/// The next step.
+/// The next step of a search for a port, or of one for the ports of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Proposal {
-    /// Claim this port. It is reserved for the caller until [`Knowledge::unreserve`].
-    Candidate(Port),
+pub enum Proposal<C = Port> {
+    /// Claim this port, or these. Each is reserved for the caller until [`Knowledge::unreserve`].
+    Candidate(C),
     /// Read up to [`WINDOW`] items from the start of this stretch, and of the other one at the same time if there is
     /// one; pass the result to [`Knowledge::observe`], and ask again.
     Look(PortRange, Option<PortRange>),
     /// Read the whole range, pass the result to [`Knowledge::observe`], and ask again.
     LookAll,
-    /// Every port is believed taken. Only a consistent read of the whole range can confirm that.
+    /// Every port that is not barred is believed taken, or there is no room for the set among the ports that are not.
+    /// Only a consistent read of the whole range can confirm that.
     Full,
 }
 
@@ -125,6 +132,8 @@ pub struct Knowledge {
     taken: PortSet,
     /// Ports that a call in this process is trying at this moment.
     reserved: PortSet,
+    /// Ports that are only given to a caller who asks for them by number: never proposed, whatever is known of them.
+    barred: PortSet,
     /// When the claims that are believed to stand end.
     deadlines: Deadlines,
     /// Claims of other processes within the last few round trips, by port: a measure of the crowd.
@@ -138,8 +147,8 @@ pub struct Knowledge {
     pruned: Timestamp,
     /// The reads so far.
     reads: Reads,
-    /// Whether the windows that are due only need to reach the lowest free port: with `lowest`.
-    from_the_bottom: bool,
+    /// With `lowest`, the windows that are due only need to reach the lowest run of so many free ports.
+    from_the_bottom: Option<usize>,
     /// Whether a candidate has been proposed before.
     has_proposed: bool,
     /// When this memory was last used.
@@ -181,13 +190,14 @@ impl Knowledge {
             hinted: PortSet::default(),
             taken: PortSet::default(),
             reserved: PortSet::default(),
+            barred: PortSet::default(),
             deadlines: Deadlines::default(),
             recent: HashMap::new(),
             contended: HashMap::new(),
             own: HashMap::new(),
             pruned: Timestamp::from_millis(0),
             reads: Reads::none(range),
-            from_the_bottom: false,
+            from_the_bottom: None,
             has_proposed: false,
             used: None,
             round_trip: FIRST_ROUND_TRIP,
@@ -199,8 +209,14 @@ impl Knowledge {
     /// itself.
     #[must_use]
     pub fn with_range(self, range: PortRange) -> Self {
-        let Self { reserved, own, round_trip, frees, .. } = self;
-        Self { reserved, own, round_trip, frees, ..Self::new(range) }
+        let Self { reserved, barred, own, round_trip, frees, .. } = self;
+        Self { reserved, barred, own, round_trip, frees, ..Self::new(range) }
+    }
+
+    /// Sets the ports that are never proposed, in place of those that were before. What was seen of them stays: they
+    /// may be held by whoever asked for them by number. Ports outside of the range do not matter.
+    pub fn bar(&mut self, barred: PortSet) {
+        self.barred = barred;
     }
 
     /// How many ports this process has freed so far.
@@ -232,8 +248,9 @@ impl Knowledge {
     /// The next step of a search.
     pub fn propose(&mut self, search: &mut Search, random: &mut impl Rng, now: Timestamp) -> Proposal {
         self.advance(now);
-        self.from_the_bottom = search.strategy == Strategy::Lowest;
-        let Some(within) = self.scope(search) else { return self.ask(search, Evidence::WholeRange, now) };
+        self.from_the_bottom = (search.strategy == Strategy::Lowest).then_some(1);
+        let fits = |search: &Search, part| self.free(search).any(part);
+        let Some(within) = self.scope(search, fits) else { return self.ask(search, Evidence::WholeRange, now) };
         let Some(candidate) = self.pick(search, within, random) else { return Proposal::Full };
         search.start = Some(candidate);
         if let Some(evidence) = self.evidence(search, candidate, now) {
@@ -245,17 +262,16 @@ impl Knowledge {
     }
 
     /// The part in which a search picks: the whole range, but after a lost race the part that the look covered. If
-    /// nothing is free there, the phase decides whether another look follows. If none does, there is nothing to pick
-    /// from until the whole range has been read.
-    fn scope(&self, search: &mut Search) -> Option<PortRange> {
+    /// what is wanted does not fit there, the phase decides whether another look follows. If none does, there is nothing
+    /// to pick from until the whole range has been read.
+    fn scope(&self, search: &mut Search, fits: impl Fn(&Search, PortRange) -> bool) -> Option<PortRange> {
         let Phase::FromLook { looks } = search.phase else { return Some(self.range) };
-        let free = self.free(search);
-        if free.any(self.reads.covered) {
+        if fits(search, self.reads.covered) {
             search.phase = Phase::FromMemory;
             return Some(self.reads.covered);
         }
         // The proposal is `Full`, and the search stays where it is.
-        if !free.any(self.range) {
+        if !fits(search, self.range) {
             return Some(self.range);
         }
         if looks >= LOOKS {

@@ -93,13 +93,12 @@ impl PortSet {
         masks(range).map(|(word, mask)| (self.0[word] & mask).count_ones() as usize).sum()
     }
 
-    /// Returns the `skip`-th port, from 0, of those in the range that are in neither set.
+    /// Returns the `skip`-th port, from 0, of those in the range that are in none of the sets.
     ///
-    /// It reads at most 752 words, whatever the size of the range and however full it is.
+    /// It reads at most 752 words of each, whatever the size of the range and however full it is.
     #[must_use]
-    pub fn nth_in_neither(&self, other: &Self, range: PortRange, mut skip: usize) -> Option<Port> {
-        for (word, mask) in masks(range) {
-            let mut free = !(self.0[word] | other.0[word]) & mask;
+    pub fn nth_in_none<const N: usize>(sets: [&Self; N], range: PortRange, mut skip: usize) -> Option<Port> {
+        for (word, mut free) in words_in_none(sets, range) {
             let here = free.count_ones() as usize;
             if skip >= here {
                 skip -= here;
@@ -113,10 +112,46 @@ impl PortSet {
         None
     }
 
-    /// How many ports of the range are in neither set.
+    /// How many ports of the range are in none of the sets.
     #[must_use]
-    pub fn count_in_neither(&self, other: &Self, range: PortRange) -> usize {
-        masks(range).map(|(word, mask)| (!(self.0[word] | other.0[word]) & mask).count_ones() as usize).sum()
+    pub fn count_in_none<const N: usize>(sets: [&Self; N], range: PortRange) -> usize {
+        words_in_none(sets, range).map(|(_, free)| free.count_ones() as usize).sum()
+    }
+
+    /// The ports of the range that are in none of the sets.
+    #[must_use]
+    pub fn in_none<const N: usize>(sets: [&Self; N], range: PortRange) -> Self {
+        let mut set = Self::default();
+        for (word, free) in words_in_none(sets, range) {
+            set.0[word] = free;
+        }
+        set
+    }
+
+    /// The ports of the range that are in the set, in ascending order.
+    pub fn ports(&self, range: PortRange) -> impl Iterator<Item = Port> {
+        masks(range).flat_map(|(word, mask)| {
+            let mut left = self.0[word] & mask;
+            std::iter::from_fn(move || {
+                let bit = (left != 0).then(|| left.trailing_zeros() as usize)?;
+                left &= left - 1;
+                Port::at(word * 64 + bit)
+            })
+        })
+    }
+
+    /// Keeps the ports at which a run of `length` ports of the set begins, and removes all others.
+    pub fn retain_runs(&mut self, length: usize) {
+        // Each pass joins runs of `known` ports with those that begin `step` ports later; they overlap or touch.
+        let mut known = 1;
+        while known < length {
+            let step = known.min(length - known).min(63);
+            for word in 0..WORDS {
+                let next = self.0.get(word + 1).map_or(0, |next| next << (64 - step));
+                self.0[word] &= self.0[word] >> step | next;
+            }
+            known += step;
+        }
     }
 
     /// The set as bytes: port 1024 is the lowest bit of the first byte.
@@ -151,6 +186,11 @@ fn masks(range: PortRange) -> impl Iterator<Item = (usize, u64)> {
         let high = if word == last / 64 { u64::MAX >> (63 - last % 64) } else { u64::MAX };
         (word, low & high)
     })
+}
+
+/// The words that a range touches, each with the range's ports that are in none of the sets.
+fn words_in_none<const N: usize>(sets: [&PortSet; N], range: PortRange) -> impl Iterator<Item = (usize, u64)> {
+    masks(range).map(move |(word, mask)| (word, sets.iter().fold(mask, |free, set| free & !set.0[word])))
 }
 
 #[cfg(test)]
@@ -200,7 +240,9 @@ mod tests {
             steps in prop::collection::vec(step(), 1..12),
             others in prop::collection::vec(port(), 0..50),
             within in range(),
+            away in range(),
             nth in 0usize..300,
+            length in 1usize..150,
         ) {
             let (mut set, mut plain) = (PortSet::default(), BTreeSet::new());
             for step in steps {
@@ -217,10 +259,22 @@ mod tests {
             let inside = plain.iter().filter(|p| within.contains(**p)).count();
             prop_assert_eq!(set.count(within), inside);
             prop_assert_eq!(set.intersects(within), inside > 0);
-            let free: Vec<_> = members(within).filter(|p| !plain.contains(p) && !others.contains(p)).collect();
-            prop_assert_eq!(set.count_in_neither(&other, within), free.len());
-            prop_assert_eq!(set.nth_in_neither(&other, within, nth), free.get(nth).copied());
-            prop_assert_eq!(set.nth_in_neither(&other, within, free.len()), None);
+            let mut third = PortSet::default();
+            third.insert_range(away);
+            let free: Vec<_> = members(within)
+                .filter(|p| !plain.contains(p) && !others.contains(p) && !away.contains(*p))
+                .collect();
+            let sets = [&set, &other, &third];
+            prop_assert_eq!(PortSet::count_in_none(sets, within), free.len());
+            prop_assert_eq!(PortSet::nth_in_none(sets, within, nth), free.get(nth).copied());
+            prop_assert_eq!(PortSet::nth_in_none(sets, within, free.len()), None);
+            let outside = PortSet::in_none(sets, within);
+            prop_assert_eq!(outside.ports(PortRange::ALL).collect::<Vec<_>>(), free);
+            prop_assert_eq!(set.ports(within).collect::<Vec<_>>(), plain.iter().copied().filter(|p| within.contains(*p)).collect::<Vec<_>>());
+            let mut runs = set.clone();
+            runs.retain_runs(length);
+            let is_run = |p: &Port| (p.index()..p.index() + length).all(|i| Port::at(i).is_some_and(|p| plain.contains(&p)));
+            prop_assert_eq!(runs.ports(PortRange::ALL).collect::<Vec<_>>(), plain.iter().copied().filter(is_run).collect::<Vec<_>>());
             prop_assert!(members(within).all(|p| set.contains(p) == plain.contains(&p)));
             let both = |act: fn(&mut PortSet, &PortSet)| {
                 let mut both = set.clone();

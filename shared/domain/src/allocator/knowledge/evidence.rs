@@ -26,6 +26,22 @@ pub(super) enum Evidence {
     WholeRange,
 }
 
+impl Evidence {
+    /// The same, but each window that starts above `start` starts there: for candidates of which it is the lowest.
+    pub(super) fn starting_by(self, start: Port) -> Self {
+        match self {
+            Self::DueWindow { cursor, candidate } => {
+                Self::DueWindow { cursor, candidate: candidate.map(|port| port.min(start)) }
+            }
+            Self::LookAfterLoss(port) => Self::LookAfterLoss(port.min(start)),
+            Self::FurtherLook(port) => Self::FurtherLook(port.min(start)),
+            Self::Unknown(port) => Self::Unknown(port.min(start)),
+            Self::OnlyHinted(port) => Self::OnlyHinted(port.min(start)),
+            Self::WholeRange => Self::WholeRange,
+        }
+    }
+}
+
 impl Knowledge {
     /// The evidence that this search must read before it may try the candidate, if any. The order is the order of
     /// precedence.
@@ -93,6 +109,11 @@ impl Knowledge {
 
     /// Proposes to read the evidence, and remembers that it was asked for.
     pub(super) fn ask(&mut self, search: &mut Search, evidence: Evidence, now: Timestamp) -> Proposal {
+        self.ask_for(search, evidence, now)
+    }
+
+    /// The same for any kind of candidate.
+    pub(super) fn ask_for<C>(&mut self, search: &mut Search, evidence: Evidence, now: Timestamp) -> Proposal<C> {
         search.record_asked(evidence);
         // Every one of these ports is in the range.
         let window = |from: Port| self.range.starting_at(from).unwrap_or(self.range);

@@ -39,8 +39,12 @@ impl Knowledge {
         }
         self.reads.last = Some(now);
         self.reads.covered = covered;
-        let lowest_free = self.taken.nth_in_neither(&self.reserved, self.range, 0);
-        let last = lowest_free.filter(|_| self.from_the_bottom).unwrap_or(self.range.end());
+        let lowest_free = match self.from_the_bottom {
+            None => None,
+            Some(1) => self.free_now().nth(self.range, 0),
+            Some(size) => self.free_now().run(self.range, size),
+        };
+        let last = lowest_free.unwrap_or(self.range.end());
         self.reads.cursor = covered.end().next().filter(|next| *next <= last).unwrap_or(self.range.start());
     }
 
@@ -112,8 +116,8 @@ impl Knowledge {
     /// Advances the time: claims end, crowds disperse, and memory that has not been used for long is forgotten.
     pub(super) fn advance(&mut self, now: Timestamp) {
         if self.used.is_some_and(|used| now.millis() - used.millis() >= FORGET_MILLIS) {
-            let reserved = std::mem::take(&mut self.reserved);
-            *self = Self { reserved, round_trip: self.round_trip, ..Self::new(self.range) };
+            let (reserved, barred) = (std::mem::take(&mut self.reserved), std::mem::take(&mut self.barred));
+            *self = Self { reserved, barred, round_trip: self.round_trip, ..Self::new(self.range) };
         }
         self.used = Some(now);
         while let Some(port) = self.deadlines.first_passed(now) {

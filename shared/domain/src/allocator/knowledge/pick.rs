@@ -1,8 +1,9 @@
 //! Picking a candidate from what is known. Nothing is changed here; [`evidence`](super::evidence) decides whether the
 //! memory is good enough for a try.
 
+use std::collections::HashSet;
+
 use rand::{Rng, RngExt as _};
-use sha2::{Digest as _, Sha256};
 
 use super::{Knowledge, Search};
 use crate::allocator::PortSet;
@@ -13,25 +14,35 @@ use crate::{Port, PortRange, Strategy};
 /// ports less dense; a smaller one would cost tries.
 const SPREAD: usize = 8;
 
-/// The ports that a search may try, as far as is known.
+/// The ports that a search may try, as far as is known: those in none of these sets.
 #[derive(Clone, Copy)]
 pub(super) struct Free<'a> {
     taken: &'a PortSet,
     reserved: &'a PortSet,
+    barred: &'a PortSet,
 }
 
-impl Free<'_> {
+impl<'a> Free<'a> {
+    fn not_in(self) -> [&'a PortSet; 3] {
+        [self.taken, self.reserved, self.barred]
+    }
+
     pub(super) fn any(self, within: PortRange) -> bool {
         self.nth(within, 0).is_some()
     }
 
     fn count(self, within: PortRange) -> usize {
-        self.taken.count_in_neither(self.reserved, within)
+        PortSet::count_in_none(self.not_in(), within)
     }
 
     /// The `n`-th of them, from 0.
     pub(super) fn nth(self, within: PortRange, n: usize) -> Option<Port> {
-        self.taken.nth_in_neither(self.reserved, within, n)
+        PortSet::nth_in_none(self.not_in(), within, n)
+    }
+
+    /// All of them.
+    pub(super) fn ports(self, within: PortRange) -> PortSet {
+        PortSet::in_none(self.not_in(), within)
     }
 
     /// The first one from `start` on, or else from the beginning.
@@ -44,15 +55,17 @@ impl Free<'_> {
 impl Knowledge {
     /// The ports that this search may try, as far as is known.
     pub(super) fn free(&self, search: &Search) -> Free<'_> {
-        if search.ignores_reservations {
-            return self.free_but_for_reservations();
-        }
-        Free { taken: &self.taken, reserved: &self.reserved }
+        if search.ignores_reservations { self.free_but_for_reservations() } else { self.free_now() }
+    }
+
+    /// The ports that nobody is believed to hold or to try.
+    pub(super) fn free_now(&self) -> Free<'_> {
+        Free { taken: &self.taken, reserved: &self.reserved, barred: &self.barred }
     }
 
     /// The ports that are not believed taken, including those that calls in this process are trying.
     pub(super) fn free_but_for_reservations(&self) -> Free<'_> {
-        Free { taken: &self.taken, reserved: &self.taken }
+        Free { taken: &self.taken, reserved: &self.taken, barred: &self.barred }
     }
 
     /// A candidate in this part of the range; none if no port is free there.
@@ -68,7 +81,7 @@ impl Knowledge {
         }
         match search.strategy {
             Strategy::Lowest => {
-                let width = self.width(search.losses).min(count);
+                let width = self.width(search.losses, 1).min(count);
                 let n = if width == 1 { 0 } else { random.random_range(0..width) };
                 free.nth(within, n)
             }
@@ -95,21 +108,27 @@ impl Knowledge {
     /// A race lost to an old claim that this process merely did not know of does not indicate a crowd and widens
     /// nothing. The number of losses counts only from the second on, in case clocks disagree and a crowd does not look
     /// like one.
-    fn width(&self, losses: u32) -> usize {
+    ///
+    /// Sets draw among places of `size` ports, so both are counted in slots of that size: a set that was claimed a
+    /// moment ago is one claim, and several single ports in one slot are one as well.
+    pub(super) fn width(&self, losses: u32, size: usize) -> usize {
         let despite_clocks = 4usize.saturating_pow(losses.saturating_sub(1));
-        despite_clocks.max(SPREAD * self.recent.len())
+        let crowd = match size {
+            1 => self.recent.len(),
+            _ => self.recent.keys().map(|port| self.slot(*port, size)).collect::<HashSet<_>>().len(),
+        };
+        despite_clocks.max(SPREAD * crowd)
     }
 
-    /// The start of `hashed`: the first eight bytes of SHA-256 over the name (and, after losses, their number), modulo
-    /// the size of the range. It is the same on every machine and in every version.
+    /// The number of the aligned slot of `size` ports in which a port of the range lies.
+    fn slot(&self, port: Port, size: usize) -> usize {
+        port.index().saturating_sub(self.range.start().index()) / size
+    }
+
+    /// The start of `hashed`, modulo the size of the range: see [`Search::hash`].
     pub(super) fn hashed(&self, search: &Search) -> Port {
-        let mut hash = Sha256::new_with_prefix(search.name.as_str());
-        if search.losses > 0 {
-            hash.update(search.losses.to_be_bytes());
-        }
-        let first = hash.finalize().first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes));
         // The size is at most 48,128, so the remainder fits.
-        let offset = (first % self.range.size() as u64) as usize;
+        let offset = (search.hash() % self.range.size() as u64) as usize;
         Port::at(self.range.start().index() + offset).unwrap_or(self.range.start())
     }
 }

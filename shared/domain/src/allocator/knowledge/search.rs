@@ -3,6 +3,8 @@
 //!
 //! [`Knowledge::scope`]: super::Knowledge::scope
 
+use sha2::{Digest as _, Sha256};
+
 use super::evidence::Evidence;
 use crate::{InstanceName, Port, Strategy};
 
@@ -80,6 +82,16 @@ impl Search {
     /// process is trying.
     pub fn ignore_reservations(&mut self) {
         self.ignores_reservations = true;
+    }
+
+    /// The first eight bytes of SHA-256 over the name (and, after losses, their number). It is the same on every machine
+    /// and in every version.
+    pub(super) fn hash(&self) -> u64 {
+        let mut hash = Sha256::new_with_prefix(self.name.as_str());
+        if self.losses > 0 {
+            hash.update(self.losses.to_be_bytes());
+        }
+        hash.finalize().first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes))
     }
 
     /// Records that the caller is asked to read this.

@@ -490,3 +490,6 @@ fn a_lost_race_is_followed_by_a_few_looks_and_then_by_everything() {
     assert_eq!(knowledge.propose(&mut search, &mut random, NOW), Proposal::LookAll);
     assert_eq!(search.phase, Phase::FromMemory);
 }
+
+mod barred;
+mod sets;
