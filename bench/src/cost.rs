@@ -66,7 +66,7 @@ async fn one(strategy: Strategy, taken: u16) -> Vec<(&'static str, Done, Traffic
     let name = "web-04".to_owned();
     let instance = InstanceName::try_from(name.as_str()).unwrap();
     let offered = process.offer(&call, &service(0), &instance, None).await.unwrap();
-    process.reject(&call, &service(0), offered.holding.secret).await.unwrap();
+    process.reject(&call, &service(0), offered.holding.secret, portmaster_registry::Rejection::Unwanted).await.unwrap();
     distant.take_traffic();
     let done = offer(&process, 0, &name).await;
     costs.push(("warm, a name that returns", done, distant.take_traffic()));

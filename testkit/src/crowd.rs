@@ -26,7 +26,7 @@ pub struct Offered {
 /// Creates a service; its traffic is not counted.
 pub async fn create(distant: &Distant, service: &str, start: u16, end: u16, strategy: Strategy) {
     let range = PortRange::of_service(Port::new(start).unwrap(), Port::new(end).unwrap()).unwrap();
-    let content = Content { description: Description::default(), range, strategy };
+    let content = Content::new(Description::default(), range, strategy);
     let new = NewService { id: id(service), content };
     let registry = distant.process(&distant.client().await);
     registry.create_service(&Call::within(TIMEOUT), new).await.unwrap();

@@ -226,14 +226,14 @@ async fn damage_and_repair(seed: u64) -> Result<usize, String> {
         let service = ServiceId::new(Namespace::default(), format!("service-{number}").try_into().unwrap());
         let range = (5000 + 100 * number, 5009 + 100 * number);
         let range = PortRange::new(Port::new(range.0).unwrap(), Port::new(range.1).unwrap()).unwrap();
-        let content = Content { description: Description::default(), range, strategy: Strategy::Lowest };
+        let content = Content::new(Description::default(), range, Strategy::Lowest);
         registry.create_service(&call(), NewService { id: service.clone(), content }).await.unwrap();
         for instance in 0..random.random_range(1..=5) {
             let instance = InstanceName::try_from(format!("web-{instance}")).unwrap();
             let offered = registry.offer(&call(), &service, &instance, None).await.unwrap();
             let accepted = random.random_range(0..2) == 0;
             if accepted {
-                registry.accept(&call(), &service, offered.holding.secret).await.unwrap();
+                registry.accept(&call(), &service, offered.holding.secret, None).await.unwrap();
             }
             live.push((service.clone(), instance, offered.holding, accepted));
         }
@@ -298,7 +298,7 @@ async fn damage_and_repair(seed: u64) -> Result<usize, String> {
     }
     for (service, instance, holding, accepted) in live {
         if !accepted {
-            let accepted = registry.accept(&call(), &service, holding.secret).await;
+            let accepted = registry.accept(&call(), &service, holding.secret, None).await;
             if !accepted.as_ref().is_ok_and(|(_, first)| *first) {
                 return Err(about(&format!("the offer {holding:?} was live: {accepted:?}")));
             }
@@ -308,7 +308,7 @@ async fn damage_and_repair(seed: u64) -> Result<usize, String> {
         if found_port.as_ref().map(|claim| claim.port).ok() != Some(holding.claim.port) {
             return Err(about(&format!("{holding:?} was live: {found_port:?}")));
         }
-        registry.release(&call(), &service, &named).await.unwrap();
+        registry.release(&call(), &service, &named, portmaster_registry::By::Holder(None)).await.unwrap();
     }
     // A service without damage of its own can be deleted; one with allocations out of its range too, since they are not
     // in it.

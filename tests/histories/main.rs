@@ -117,31 +117,31 @@ fn a_late_release_does_not_hit_what_was_accepted_since() {
         let holding = slow.offer(&call(), &service, &instance, None).await.unwrap().holding;
         network.script("DeleteItem", Fault::Late);
         let name = PortOrName::Name(instance.clone());
-        let released = slow.release(&call(), &service, &name).await;
+        let released = slow.release(&call(), &service, &name, portmaster_registry::By::Holder(None)).await;
         assert!(matches!(released, Err(Error::PortNotFound { .. })), "{released:?}");
-        let accepted = slow.accept(&call(), &service, holding.secret).await;
+        let accepted = slow.accept(&call(), &service, holding.secret, None).await;
         assert!(accepted.unwrap().1);
         tokio::time::sleep(Duration::from_secs(60)).await;
         let found = slow.get_port(&call(), &service, &name).await;
         assert_eq!(found.unwrap().port, holding.claim.port);
-        slow.release(&call(), &service, &name).await.unwrap();
+        slow.release(&call(), &service, &name, portmaster_registry::By::Holder(None)).await.unwrap();
         // By port, one that arrives late does not affect the next holder's allocation.
         let port = PortOrName::Port(holding.claim.port);
         let holding = slow.offer(&call(), &service, &instance, None).await.unwrap().holding;
-        slow.accept(&call(), &service, holding.secret).await.unwrap();
+        slow.accept(&call(), &service, holding.secret, None).await.unwrap();
         network.script("DeleteItem", Fault::Late);
-        let released = slow.release(&call(), &service, &port).await;
+        let released = slow.release(&call(), &service, &port, portmaster_registry::By::Holder(None)).await;
         assert!(matches!(released, Err(Error::Store(StoreError::Unknown { .. }))), "{released:?}");
-        slow.release(&call(), &service, &name).await.unwrap();
+        slow.release(&call(), &service, &name, portmaster_registry::By::Holder(None)).await.unwrap();
         let next = InstanceName::try_from("web-1").unwrap();
         let holding = slow.offer(&call(), &service, &next, None).await.unwrap().holding;
-        slow.accept(&call(), &service, holding.secret).await.unwrap();
+        slow.accept(&call(), &service, holding.secret, None).await.unwrap();
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert_eq!(slow.find_port(&call(), &service.namespace, holding.claim.port).await.unwrap().name, next);
-        slow.release(&call(), &service, &port).await.unwrap();
+        slow.release(&call(), &service, &port, portmaster_registry::By::Holder(None)).await.unwrap();
         // An allocation that a faster clock accepted, a minute from now, is released nevertheless.
         let holding = slow.offer(&call(), &service, &instance, None).await.unwrap().holding;
-        fast.accept(&call(), &service, holding.secret).await.unwrap();
-        slow.release(&call(), &service, &name).await.unwrap();
+        fast.accept(&call(), &service, holding.secret, None).await.unwrap();
+        slow.release(&call(), &service, &name, portmaster_registry::By::Holder(None)).await.unwrap();
     });
 }

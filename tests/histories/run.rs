@@ -287,7 +287,7 @@ impl History {
             }
             Act::Accept(claim) => {
                 let (service, secret) = secret(*claim);
-                registry.accept(call, &service, secret).await.map(|(found, first)| {
+                registry.accept(call, &service, secret, None).await.map(|(found, first)| {
                     let known = &self.claims.borrow()[*claim];
                     if (found.port.get(), found.name.as_str()) != (known.port, known.name.as_str()) {
                         self.wrong.borrow_mut().push(format!("accepted {known:?}, and got {found:?}"));
@@ -297,7 +297,10 @@ impl History {
             }
             Act::Reject(claim) => {
                 let (service, secret) = secret(*claim);
-                registry.reject(call, &service, secret).await.map(|()| Answer::Done)
+                registry
+                    .reject(call, &service, secret, portmaster_registry::Rejection::Unwanted)
+                    .await
+                    .map(|()| Answer::Done)
             }
             Act::ReadOffer(claim) => {
                 let (service, secret) = secret(*claim);
@@ -305,11 +308,17 @@ impl History {
             }
             Act::ReleasePort(of, port) => {
                 let wanted = PortOrName::Port(Port::new(*port).unwrap());
-                registry.release(call, &service(of), &wanted).await.map(|()| Answer::Done)
+                registry
+                    .release(call, &service(of), &wanted, portmaster_registry::By::Holder(None))
+                    .await
+                    .map(|()| Answer::Done)
             }
             Act::ReleaseName(of, name) => {
                 let wanted = PortOrName::Name(InstanceName::try_from(name.as_str()).unwrap());
-                registry.release(call, &service(of), &wanted).await.map(|()| Answer::Done)
+                registry
+                    .release(call, &service(of), &wanted, portmaster_registry::By::Holder(None))
+                    .await
+                    .map(|()| Answer::Done)
             }
             Act::Find(port) => {
                 registry.find_port(call, &Namespace::default(), Port::new(*port).unwrap()).await.map(allocation)
@@ -390,7 +399,9 @@ impl History {
     }
 
     async fn list(&self, registry: &Registry, call: &Call, of: &str, state: StateKind) -> Result<Answer, Error> {
-        let list = registry.list_claims(call, &service(of), state, None, 100).await?;
+        let list = registry
+            .list_claims(call, &service(of), state, &portmaster_registry::ListFilter::default(), None, 100)
+            .await?;
         let items: Vec<_> =
             list.items.into_iter().map(|claim| (claim.port.get(), claim.name.as_str().to_owned())).collect();
         let sorted = items.windows(2).all(|two| two[0].0 < two[1].0);
@@ -505,7 +516,7 @@ fn table(network: &Faulty) -> Table {
 
 pub fn content(start: u16, end: u16, strategy: Strategy) -> Content {
     let range = PortRange::new(Port::new(start).unwrap(), Port::new(end).unwrap()).unwrap();
-    Content { description: Description::default(), range, strategy }
+    Content::new(Description::default(), range, strategy)
 }
 
 fn allocation(claim: portmaster_domain::Claim) -> Answer {

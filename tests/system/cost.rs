@@ -15,7 +15,7 @@ fn name(text: &str) -> InstanceName {
 
 fn content(start: u16, end: u16, strategy: Strategy) -> Content {
     let range = PortRange::of_service(Port::new(start).unwrap(), Port::new(end).unwrap()).unwrap();
-    Content { description: Description::default(), range, strategy }
+    Content::new(Description::default(), range, strategy)
 }
 
 /// Returns what was sent since the last call, as `Operation:count`, with read and write units.
@@ -84,7 +84,10 @@ async fn no_cost_depends_on_how_many_ports_are_taken() {
                 assert!(counts.requests["GetItem"] <= 3, "{about}: {counts:?}");
                 assert!(counts.requests.get("Query").is_none_or(|queries| *queries <= 18), "{about}: {counts:?}");
                 assert_eq!(counts.requests["TransactWriteItems"], 1, "{about}: {counts:?}");
-                registry.reject(&call, service, offered.holding.secret).await.unwrap();
+                registry
+                    .reject(&call, service, offered.holding.secret, portmaster_registry::Rejection::Unwanted)
+                    .await
+                    .unwrap();
                 meter.take();
             }
 
@@ -98,16 +101,16 @@ async fn no_cost_depends_on_how_many_ports_are_taken() {
             }
 
             let accept = call();
-            registry.accept(&accept, service, offered[0].1).await.unwrap();
+            registry.accept(&accept, service, offered[0].1, None).await.unwrap();
             assert_eq!(cost(meter, &accept), is("UpdateItem:1", 0.0, 1.0), "{about}");
             let again = call();
-            registry.accept(&again, service, offered[0].1).await.unwrap();
+            registry.accept(&again, service, offered[0].1, None).await.unwrap();
             assert_eq!(cost(meter, &again), is("UpdateItem:1", 0.0, 0.0), "{about}");
-            registry.accept(&call(), service, offered[1].1).await.unwrap();
+            registry.accept(&call(), service, offered[1].1, None).await.unwrap();
             meter.take();
 
             let reject = call();
-            registry.reject(&reject, service, offered[2].1).await.unwrap();
+            registry.reject(&reject, service, offered[2].1, portmaster_registry::Rejection::Unwanted).await.unwrap();
             assert_eq!(cost(meter, &reject), is("DeleteItem:1", 0.0, 1.0), "{about}");
 
             let read = call();
@@ -127,10 +130,10 @@ async fn no_cost_depends_on_how_many_ports_are_taken() {
             assert_eq!(cost(meter, &find), is("GetItem:2", 2.0, 0.0), "{about}");
 
             let release = call();
-            registry.release(&release, service, &by_port).await.unwrap();
+            registry.release(&release, service, &by_port, portmaster_registry::By::Holder(None)).await.unwrap();
             assert_eq!(cost(meter, &release), is("DeleteItem:1", 0.0, 1.0), "{about}");
             let release = call();
-            registry.release(&release, service, &by_name).await.unwrap();
+            registry.release(&release, service, &by_name, portmaster_registry::By::Holder(None)).await.unwrap();
             assert_eq!(cost(meter, &release), is("DeleteItem:1 GetItem:1", 1.0, 1.0), "{about}");
         }
     }
@@ -179,7 +182,7 @@ async fn the_other_operations_cost_what_the_design_says() {
     // Warm, except that nothing is known of the ports.
     let (_, secret, cold) = metered.offer("web-01").await;
     costs.insert("offer, the first", cold);
-    registry.reject(&call(), service, secret).await.unwrap();
+    registry.reject(&call(), service, secret, portmaster_registry::Rejection::Unwanted).await.unwrap();
     meter.take();
     let key = portmaster_domain::IdempotencyKey::new("build-1").unwrap();
     for what in ["offer with a key", "offer with a key, again"] {
@@ -197,8 +200,8 @@ async fn the_other_operations_cost_what_the_design_says() {
     // Its port is free, and not the lowest.
     let (_, lower, _) = metered.offer("web-03").await;
     let (_, own, _) = metered.offer("web-04").await;
-    registry.reject(&call(), service, lower).await.unwrap();
-    registry.reject(&call(), service, own).await.unwrap();
+    registry.reject(&call(), service, lower, portmaster_registry::Rejection::Unwanted).await.unwrap();
+    registry.reject(&call(), service, own, portmaster_registry::Rejection::Unwanted).await.unwrap();
     meter.take();
     let again = call();
     registry.offer(&again, service, &name("web-04"), None).await.unwrap();
@@ -246,7 +249,10 @@ async fn a_list_looks_at_no_more_than_it_may() {
     let Metered { registry, meter, service } = &metered;
     for limit in [1, 100, 101, 1_000] {
         let list = call();
-        let listed = registry.list_claims(&list, service, StateKind::Offered, None, limit).await.unwrap();
+        let listed = registry
+            .list_claims(&list, service, StateKind::Offered, &portmaster_registry::ListFilter::default(), None, limit)
+            .await
+            .unwrap();
         assert!(listed.items.is_empty());
         // 1,600 items of 2,000 to 17,999 were looked at.
         assert_eq!(listed.next.map(Port::get), Some(3_600), "{limit}");
@@ -254,7 +260,10 @@ async fn a_list_looks_at_no_more_than_it_may() {
         assert!(units < 100.0, "{limit}: {requests}, {units} units");
     }
     // Items that exist fill its page as before.
-    let listed = registry.list_claims(&call(), service, StateKind::Allocated, None, 1_000).await.unwrap();
+    let listed = registry
+        .list_claims(&call(), service, StateKind::Allocated, &portmaster_registry::ListFilter::default(), None, 1_000)
+        .await
+        .unwrap();
     assert_eq!((listed.items.len(), listed.next.map(Port::get)), (1_000, Some(3_000)));
 }
 

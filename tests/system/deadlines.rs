@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use portmaster_domain::{Description, InstanceName, Port, PortRange, Secret, ServiceId, StateKind, Strategy};
-use portmaster_registry::{Call, Content, Error, IfMatch, NewService, PortOrName, Registry, StoreError};
+use portmaster_registry::{Call, Content, Error, IfMatch, ListFilter, NewService, PortOrName, Registry, StoreError};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -23,6 +23,7 @@ struct Asked {
     port: Port,
     secret: Secret,
     content: Content,
+    filter: ListFilter,
 }
 
 impl Asked {
@@ -34,7 +35,8 @@ impl Asked {
             name: InstanceName::try_from("web-01").unwrap(),
             port,
             secret: Secret::generate(port),
-            content: Content { description: Description::default(), range, strategy: Strategy::Lowest },
+            filter: ListFilter::default(),
+            content: Content::new(Description::default(), range, Strategy::Lowest),
         }
     }
 }
@@ -71,10 +73,10 @@ fn operations() -> Vec<(&'static str, Operation)> {
             registry.get_offer(call, &asked.service, asked.secret)
         };
         "list offers": |registry, call, asked| {
-            registry.list_claims(call, &asked.service, StateKind::Offered, None, 10)
+            registry.list_claims(call, &asked.service, StateKind::Offered, &asked.filter, None, 10)
         };
-        "accept": |registry, call, asked| registry.accept(call, &asked.service, asked.secret);
-        "reject": |registry, call, asked| registry.reject(call, &asked.service, asked.secret);
+        "accept": |registry, call, asked| registry.accept(call, &asked.service, asked.secret, None);
+        "reject": |registry, call, asked| registry.reject(call, &asked.service, asked.secret, portmaster_registry::Rejection::Unwanted);
         "find": |registry, call, asked| registry.find_port(call, &asked.service.namespace, asked.port);
         "read by name": |registry, call, asked| {
             let wanted = PortOrName::Name(asked.name.clone());
@@ -82,7 +84,7 @@ fn operations() -> Vec<(&'static str, Operation)> {
         };
         "release": |registry, call, asked| {
             let wanted = PortOrName::Port(asked.port);
-            async move { registry.release(call, &asked.service, &wanted).await }
+            async move { registry.release(call, &asked.service, &wanted, portmaster_registry::By::Holder(None)).await }
         };
         "reconcile": |registry, call, _asked| registry.reconcile(call);
     }

@@ -172,7 +172,7 @@ async fn namespaces_do_not_meet() {
     let name = InstanceName::try_from("web-01").unwrap();
     let port = |number| Port::new(number).unwrap();
     let range = PortRange::of_service(port(5000), port(5001)).unwrap();
-    let content = Content { description: Description::default(), range, strategy: Strategy::Lowest };
+    let content = Content::new(Description::default(), range, Strategy::Lowest);
     let both = ["default", "elsewhere"]
         .map(|namespace| ServiceId::new(Namespace::try_from(namespace).unwrap(), "django".try_into().unwrap()));
     let mut secrets = Vec::new();
@@ -184,11 +184,14 @@ async fn namespaces_do_not_meet() {
         secrets.push(offered.holding.secret);
     }
     // A secret of one opens nothing in the other, though it is for the same port.
-    registry.accept(&call, &both[0], secrets[1]).await.unwrap_err();
-    registry.accept(&call, &both[0], secrets[0]).await.unwrap();
+    registry.accept(&call, &both[0], secrets[1], None).await.unwrap_err();
+    registry.accept(&call, &both[0], secrets[0], None).await.unwrap();
     registry.find_port(&call, &both[1].namespace, port(5000)).await.unwrap_err();
-    registry.accept(&call, &both[1], secrets[1]).await.unwrap();
-    registry.release(&call, &both[1], &PortOrName::Port(port(5000))).await.unwrap();
+    registry.accept(&call, &both[1], secrets[1], None).await.unwrap();
+    registry
+        .release(&call, &both[1], &PortOrName::Port(port(5000)), portmaster_registry::By::Holder(None))
+        .await
+        .unwrap();
     registry.find_port(&call, &both[0].namespace, port(5000)).await.unwrap();
     registry.delete_service(&call, &both[1], &IfMatch::Always).await.unwrap();
     registry.delete_service(&call, &both[0], &IfMatch::Always).await.unwrap_err();

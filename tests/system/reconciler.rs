@@ -252,7 +252,7 @@ async fn namespaces_are_met_and_remembered() {
     let world = World::new().await;
     let dynamodb = world.dynamodb().await;
     let range = PortRange::new(Port::new(5000).unwrap(), Port::new(5099).unwrap()).unwrap();
-    let content = Content { description: Description::default(), range, strategy: Strategy::Lowest };
+    let content = Content::new(Description::default(), range, Strategy::Lowest);
     let service = ServiceId::new("other".try_into().unwrap(), "django".try_into().unwrap());
     world.registry.create_service(&call(), NewService { id: service.clone(), content }).await.unwrap();
     let key = |request: aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder| {

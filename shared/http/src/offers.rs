@@ -116,7 +116,7 @@ pub(super) async fn accept(
     call: Call,
     OfOffer { service, secret }: OfOffer,
 ) -> Result<Response, Problem> {
-    let (claim, first) = api.registry.accept(&call, &service, secret).await?;
+    let (claim, first) = api.registry.accept(&call, &service, secret, None).await?;
     let (status, outcome) =
         if first { (StatusCode::CREATED, Outcome::Accepted) } else { (StatusCode::OK, Outcome::AcceptedAgain) };
     let about = About::from(&claim);
@@ -136,7 +136,7 @@ pub(super) async fn reject(
     call: Call,
     OfOffer { service, secret }: OfOffer,
 ) -> Result<Response, Problem> {
-    api.registry.reject(&call, &service, secret).await?;
+    api.registry.reject(&call, &service, secret, portmaster_registry::Rejection::Unwanted).await?;
     Ok((StatusCode::NO_CONTENT, Extension(Outcome::Rejected)).into_response())
 }
 

@@ -172,7 +172,7 @@ pub(super) async fn of_claims<T: Serialize + for<'a> From<&'a Claim>>(
     state: StateKind,
     path: fn(&ServiceId) -> String,
 ) -> Result<Response, Problem> {
-    let listed = api.registry.list_claims(call, service, state, page.cursor, page.limit).await?;
+    let listed = api.registry.list_claims(call, service, state, &Default::default(), page.cursor, page.limit).await?;
     let items: Vec<T> = listed.items.iter().map(T::from).collect();
     Ok(answer(&path(service), page.limit, items, listed.next))
 }

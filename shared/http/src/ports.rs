@@ -63,7 +63,7 @@ pub(super) async fn release(
     call: Call,
     OfPort { service, wanted }: OfPort,
 ) -> Result<Response, Problem> {
-    api.registry.release(&call, &service, &wanted).await?;
+    api.registry.release(&call, &service, &wanted, portmaster_registry::By::Holder(None)).await?;
     Ok((StatusCode::NO_CONTENT, Extension(Outcome::Released)).into_response())
 }
 

@@ -193,7 +193,7 @@ impl From<Error> for Problem {
                 "If-Match does not hold: the service does not exist, or has changed since that version. Read it again, \
                  and decide whether your change still applies.",
             ),
-            Error::NameTaken { service, claim } => name_taken(&service, &claim),
+            Error::NameTaken { service, claim, .. } => name_taken(&service, &claim),
             Error::RangeExhausted { service, occupancy } => range_exhausted(&service, occupancy),
             Error::IdempotencyKeyReused => Self::new(
                 Kind::IdempotencyKeyReused,
@@ -215,6 +215,7 @@ impl From<Error> for Problem {
             Error::PortNotFound { offered: Some(claim), .. } => offered_only(&claim).regarding(About::from(&*claim)),
             Error::PortNotFound { service, wanted, offered: None } => port_not_found(service.as_ref(), &wanted),
             Error::Store(error) => error.into(),
+            other => Self::new(Kind::Internal, other.to_string()),
         }
     }
 }
@@ -329,7 +330,7 @@ fn name_taken(service: &ServiceId, claim: &Claim) -> Problem {
         ClaimState::Offered { expires_at } => {
             format!("Accept or reject that offer, or wait until it expires at {}", expires_at.to_rfc3339())
         }
-        ClaimState::Allocated { .. } => format!("Release it with DELETE {}", path::port(service, &claim.name)),
+        _ => format!("Release it with DELETE {}", path::port(service, &claim.name)),
     };
     let detail = format!(
         "{} has port {} of {} already ({}). {next}, or use another name.",
@@ -343,7 +344,7 @@ fn name_taken(service: &ServiceId, claim: &Claim) -> Problem {
 }
 
 fn range_exhausted(service: &ServiceId, occupancy: Occupancy) -> Problem {
-    let Occupancy { size, offered, allocated, foreign, seconds_to_next_expiry, remembered } = occupancy;
+    let Occupancy { size, offered, allocated, foreign, seconds_to_next_expiry, remembered, .. } = occupancy;
     let next = match seconds_to_next_expiry {
         Some(seconds) => {
             format!("The first offer expires in {}.", some(usize::try_from(seconds).unwrap_or(usize::MAX), "second"))

@@ -63,7 +63,13 @@ fn content(
     strategy: Option<Strategy>,
 ) -> Result<Content, Error> {
     let range = PortRange::of_service(start, end)?;
-    Ok(Content { description: description.unwrap_or_default(), range, strategy: strategy.unwrap_or_default() })
+    Ok(Content {
+        description: description.unwrap_or_default(),
+        range,
+        strategy: strategy.unwrap_or_default(),
+        terms: Default::default(),
+        reserved: Default::default(),
+    })
 }
 
 /// List the services, by name.
@@ -199,7 +205,13 @@ pub(super) async fn patch(
     let change = |old: &Service| {
         let range = PortRange::of_service(bound(&start, old.range.start()), bound(&end, old.range.end()))?;
         let description = description.clone().or(old.description.clone());
-        Ok(Content { description, range, strategy: strategy.clone().or(old.strategy) })
+        Ok(Content {
+            description,
+            range,
+            strategy: strategy.clone().or(old.strategy),
+            terms: old.terms,
+            reserved: old.reserved.clone(),
+        })
     };
     let service = api.registry.change_service(&call, &service, &if_match, change).await?;
     Ok(answer(StatusCode::OK, &service))

@@ -35,6 +35,8 @@ pub(super) struct Remembered {
 impl Remembered {
     fn new(service: &Service, knowledge: Knowledge) -> Self {
         let (strategy, reserved) = (service.strategy, service.reserved.clone());
+        let mut knowledge = knowledge;
+        knowledge.bar(reserved.ports());
         Self { strategy, reserved, knowledge, freed: Instant::now(), full: None }
     }
 }
@@ -126,7 +128,10 @@ impl Place {
         match services.get_mut(&self.key) {
             Some(remembered) if remembered.knowledge.range() == range => {
                 remembered.strategy = service.strategy;
-                remembered.reserved.clone_from(&service.reserved);
+                if remembered.reserved != service.reserved {
+                    remembered.reserved.clone_from(&service.reserved);
+                    remembered.knowledge.bar(service.reserved.ports());
+                }
             }
             Some(remembered) => {
                 let old = std::mem::replace(&mut remembered.knowledge, Knowledge::new(range));

@@ -48,6 +48,12 @@ pub struct Content {
 }
 
 impl Content {
+    /// A content with the terms that every service has by default, and no reserved ports.
+    #[must_use]
+    pub fn new(description: Description, range: PortRange, strategy: Strategy) -> Self {
+        Self { description, range, strategy, terms: Terms::default(), reserved: Reserved::default() }
+    }
+
     /// The current content of a service.
     #[must_use]
     pub fn of(service: &Service) -> Self {
