@@ -15,6 +15,7 @@ mod offer;
 mod ports;
 mod reads;
 mod reconcile;
+mod scene;
 mod services;
 mod sets;
 

@@ -152,6 +152,14 @@ pub enum Error {
         /// How the ports are taken.
         occupancy: Occupancy,
     },
+    /// Some names of a contiguous set have ports already, and those are not neighbours in the order of the names.
+    #[error("the ports of the set are not neighbours")]
+    SetIsScattered {
+        /// The service.
+        service: ServiceId,
+        /// What the names have.
+        claims: Vec<Claim>,
+    },
     /// The key was used for another request.
     #[error("the idempotency key was used for another request")]
     IdempotencyKeyReused,

@@ -34,7 +34,8 @@ use std::time::Duration;
 use futures::future::join;
 use tokio::time::{Instant, timeout};
 
-use super::memory::{Place, Reservation};
+use super::memory::Reservation;
+use super::scene::{Goal, Scene};
 use super::{Error, Registry};
 use crate::Call;
 use crate::store::{ClaimWrite, Claimed, Instance, NameRule, RequestKey, RequestWrite};
@@ -104,15 +105,6 @@ impl Put {
     }
 }
 
-/// What the claim is to become.
-#[derive(Clone, Copy, Debug)]
-enum Goal {
-    /// An offer.
-    Offer,
-    /// A port, for so many seconds if the caller says so.
-    Port { lease: Option<u32>, expected: Expected },
-}
-
 /// An offer, and whether an earlier request already made it.
 #[derive(Clone, Debug)]
 pub struct Offered {
@@ -124,12 +116,11 @@ pub struct Offered {
 
 /// One offer or port in the making.
 struct Attempt<'a> {
-    registry: &'a Registry,
-    call: &'a Call,
-    service: &'a ServiceId,
+    scene: Scene<'a>,
     asked: &'a Asked,
     goal: Goal,
-    place: Place,
+    /// What a PUT takes for granted.
+    expected: Expected,
     search: Option<Search>,
     /// The rule under which the name may be written, as far as is known.
     rule: NameRule,
@@ -238,7 +229,8 @@ impl Registry {
         lease: Option<u32>,
         expected: Expected,
     ) -> Result<Put, Error> {
-        let mut attempt = Attempt::new(self, call, service, asked, Goal::Port { lease, expected });
+        let mut attempt = Attempt::new(self, call, service, asked, Goal::Port { lease });
+        attempt.expected = expected;
         if expected == Expected::Something {
             return attempt.keep().await;
         }
@@ -255,12 +247,10 @@ impl Registry {
 impl<'a> Attempt<'a> {
     fn new(registry: &'a Registry, call: &'a Call, service: &'a ServiceId, asked: &'a Asked, goal: Goal) -> Self {
         Self {
-            registry,
-            call,
-            service,
+            scene: Scene::new(registry, call, service),
             asked,
             goal,
-            place: registry.memory.place(service),
+            expected: Expected::Anything,
             search: None,
             rule: NameRule::Free,
             affinity: None,
@@ -310,15 +300,15 @@ impl Attempt<'_> {
 
     /// The port to try next: the one that the name had, or one that the allocator chooses.
     async fn candidate(&mut self) -> Result<Choice, Error> {
-        let range = match self.place.range() {
+        let range = match self.scene.place.range() {
             Some(range) => range,
-            None => self.read_service().await?,
+            None => self.scene.read_service().await?,
         };
         if let Some(port) = self.asked.port {
             return self.given(port, range).await;
         }
         match self.affinity {
-            Some(last) if range.contains(last.port) => Ok(Choice::Port(self.place.reservation(last.port))),
+            Some(last) if range.contains(last.port) => Ok(Choice::Port(self.scene.place.reservation(last.port))),
             _ => self.choose().await,
         }
     }
@@ -327,22 +317,22 @@ impl Attempt<'_> {
     async fn given(&self, port: Port, range: PortRange) -> Result<Choice, Error> {
         // What is remembered may be old.
         if !range.contains(port) {
-            let service = self.current_service().await?;
+            let service = self.scene.current_service().await?;
             if !service.range.contains(port) {
-                return Err(Error::PortNotInRange { service: self.service.clone(), port, range: service.range });
+                return Err(Error::PortNotInRange { service: self.scene.service.clone(), port, range: service.range });
             }
         }
-        Ok(Choice::Port(self.place.reservation(port)))
+        Ok(Choice::Port(self.scene.place.reservation(port)))
     }
 
     /// Claims a port. Returns none if the claim was not made and another try may follow.
     async fn claim(&mut self, candidate: Reservation) -> Result<Option<Found>, Error> {
-        let mut holding = self.new_claim(candidate.port);
+        let mut holding = self.scene.new_claim(self.asked, self.goal, candidate.port);
         self.made.push(holding.clone());
-        self.call.count(|meter| meter.tries += 1);
+        self.scene.call.count(|meter| meter.tries += 1);
         let sent = Instant::now();
         let write = ClaimWrite {
-            service: self.service,
+            service: self.scene.service,
             holding: &holding,
             name: match self.rule {
                 // The dead claim is on this port and is overwritten.
@@ -350,29 +340,34 @@ impl Attempt<'_> {
                 rule => rule,
             },
             request: self.request.as_ref(),
-            now: self.registry.now(),
-            past: self.registry.past(),
+            now: self.scene.registry.now(),
+            past: self.scene.registry.past(),
         };
         // The hint is written while the claim is in flight, so nobody waits for it.
-        let claimed =
-            match join(self.registry.table.claim(self.call, &write, &self.registry.clock), self.leave_hint()).await.0 {
-                Ok(claimed) => claimed,
-                Err(error) => {
-                    // The claim may stand all the same. A retry may find it; otherwise, nobody can.
-                    if !self.is_found_again() {
-                        let _ = self.withdraw(&holding).await;
-                    }
-                    return Err(error.into());
+        let claimed = match join(
+            self.scene.registry.table.claim(self.scene.call, &write, &self.scene.registry.clock),
+            self.leave_hint(),
+        )
+        .await
+        .0
+        {
+            Ok(claimed) => claimed,
+            Err(error) => {
+                // The claim may stand all the same. A retry may find it; otherwise, nobody can.
+                if !self.is_found_again() {
+                    let _ = self.withdraw(&holding).await;
                 }
-            };
+                return Err(error.into());
+            }
+        };
         let found = match claimed {
             Claimed::Made(began) => {
                 if let (ClaimState::Allocated { accepted, .. }, Some(began)) = (&mut holding.claim.state, began) {
                     *accepted = began;
                 }
-                let (holder, now) = (Holder::from(&holding.claim), self.registry.clock.now());
+                let (holder, now) = (Holder::from(&holding.claim), self.scene.registry.clock.now());
                 let round_trip = sent.elapsed().as_secs_f64() * 1000.0;
-                self.place.learn(|knowledge| knowledge.record_claim(holder, round_trip, now));
+                self.scene.place.learn(|knowledge| knowledge.record_claim(holder, round_trip, now));
                 Some(Found::ours(holding))
             }
             Claimed::Lost(losses) => self.learn(candidate.port, *losses).await?,
@@ -384,40 +379,8 @@ impl Attempt<'_> {
     /// Writes what this call read of the whole range for other processes. It does not matter whether that succeeds.
     async fn leave_hint(&self) {
         let Some(hint) = &self.hint else { return };
-        let put = self.registry.table.put_hint(self.call, self.service, hint);
+        let put = self.scene.registry.table.put_hint(self.scene.call, self.scene.service, hint);
         let _ = timeout(HINTING, put).await;
-    }
-
-    fn new_claim(&self, port: Port) -> Holding {
-        let now = self.registry.clock.now();
-        let terms = self.place.terms();
-        let offered = ClaimState::Offered { expires_at: Expiry::after(now, self.registry.offer_seconds.into()) };
-        let (state, by_put) = match self.goal {
-            Goal::Offer => (offered, false),
-            Goal::Port { lease, .. } => match terms.grant(lease) {
-                // Should this process die before it tells anybody, the lease ends it.
-                Some(seconds) => {
-                    let lease = Some(terms.lease_from(now, seconds, self.registry.margin));
-                    (ClaimState::Allocated { accepted: now, lease }, false)
-                }
-                // Without one, nothing would.
-                None => (offered, true),
-            },
-        };
-        let claim = Claim {
-            service: self.service.name.clone(),
-            name: self.asked.name.clone(),
-            port,
-            created: now,
-            state,
-            owner: self.asked.owner.clone(),
-            labels: self.asked.labels.clone().unwrap_or_default(),
-            principal: self.call.principal().cloned(),
-            terms,
-            confirmed: false,
-            by_put,
-        };
-        Holding { claim, secret: Secret::generate(port) }
     }
 
     /// This call's own claim with this secret, if there is one.
@@ -427,29 +390,15 @@ impl Attempt<'_> {
 
     /// Records that another caller had the port.
     fn lost(&mut self, learn: impl FnOnce(&mut Knowledge)) {
-        self.call.count(|meter| meter.lost_races += 1);
-        self.place.learn(learn);
+        self.scene.call.count(|meter| meter.lost_races += 1);
+        self.scene.place.learn(learn);
         if let Some(search) = &mut self.search {
             search.record_lost_race();
         }
     }
 
-    /// The refusal of a name that has this claim.
-    fn name_has(&self, claim: Claim) -> Error {
-        let told = match claim.state {
-            ClaimState::Cooling { lease_until, .. } => lease_until,
-            state => state.told_until().filter(|until| until.has_passed(self.registry.now())),
-        };
-        let free_at = told.map(|until| until.plus(self.registry.margin));
-        Error::NameTaken { service: self.service.clone(), claim: Box::new(claim), free_at }
-    }
-
     /// Whether this claim is the same holder's.
     fn is_same_owner(&self, claim: &Claim) -> bool {
         claim.owner == self.asked.owner
-    }
-
-    async fn pause(&self) {
-        tokio::time::sleep(self.registry.chance.pause(5..25)).await;
     }
 }

@@ -3,11 +3,11 @@
 use futures::future::try_join_all;
 use tokio::time::Instant;
 
-use super::{Error, Registry};
+use super::{Error, Occupancy, Registry};
 use crate::Call;
 use crate::store::{Freshness, Sighting};
 use portmaster_domain::allocator::{Holder, WINDOW};
-use portmaster_domain::{Namespace, Port, PortRange, Reserved, Timestamp};
+use portmaster_domain::{Expiry, Namespace, Port, PortRange, Reserved, ServiceName, StateKind, Timestamp};
 
 /// How many ports each Query over a whole range covers: as many as fill a page of 1 MB with the longest names.
 const STRETCH: usize = 3_072;
@@ -80,6 +80,37 @@ impl Everything {
         self.taken(now).for_each(|claim| free.remove(claim.port));
         self.unreadable.iter().for_each(|port| free.remove(*port));
         free.count(range)
+    }
+
+    /// When the first of the ports comes back by itself, if one does.
+    pub(super) fn next_expiry(&self, now: Timestamp) -> Option<Expiry> {
+        self.taken(now).filter_map(|claim| claim.state.expires_at()).min()
+    }
+
+    /// How the ports of the range are taken, as this service sees it.
+    pub(super) fn occupancy(
+        &self,
+        service: &ServiceName,
+        range: PortRange,
+        reserved: &Reserved,
+        now: Timestamp,
+    ) -> Occupancy {
+        let of = |kind| self.taken(now).filter(move |claim| claim.state.kind() == kind);
+        let own = |kind| of(kind).filter(|claim| claim.service == *service).count();
+        let (offered, allocated) = (own(StateKind::Offered), own(StateKind::Allocated));
+        let (cooling, quarantined) = (of(StateKind::Cooling).count(), of(StateKind::Quarantined).count());
+        Occupancy {
+            size: range.size(),
+            offered,
+            allocated,
+            cooling,
+            quarantined,
+            reserved: self.free_and_reserved(range, reserved, now),
+            foreign: (self.taken(now).count() + self.unreadable.len())
+                .saturating_sub(offered + allocated + cooling + quarantined),
+            seconds_to_next_expiry: self.next_expiry(now).map(|until| until.seconds_left(now)),
+            remembered: false,
+        }
     }
 
     /// The holders, as the allocator sees them.

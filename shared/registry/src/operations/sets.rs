@@ -1,8 +1,31 @@
 //! Port sets: several names of one service, whose ports are claimed in one transaction.
+//!
+//! A set takes the steps of a PUT (see `offer`), for all of its names at once: choose ports, claim them, look at the
+//! service, tell. Two sets can therefore never hold half of what the other needs. A name whose port is the same owner's
+//! keeps it; so a retry finds what the call before it made. Once it stands, each member is a port like any other.
+//!
+//! What is different from a single claim:
+//! - A loss concerns some of the ports. The others are kept as candidates, unless the ports are to be neighbours.
+//! - The names' earlier claims are judged before the next try, instead of trying their ports and learning from that: a
+//!   failed transaction of many items costs more than a read.
 
-use super::{Error, Registry};
+use std::collections::HashSet;
+
+use futures::future::try_join_all;
+
+use super::memory::Reservation;
+use super::offer::again;
+use super::scene::{Goal, Scene};
+use super::{Asked, Error, Occupancy, Registry};
 use crate::Call;
-use portmaster_domain::{Claim, InstanceName, Labels, Owner, ServiceId};
+use crate::store::{
+    ClaimWrite, ClaimedAll, Instance, Lapse, Losses, Meant, NameRule, Reason, Removed, Renewal, Renewed, Under,
+};
+use portmaster_domain::allocator::{Holder, PortSet, Proposal, SetSearch};
+use portmaster_domain::{
+    Claim, ClaimState, Holding, InstanceName, Labels, Occupant, Owner, Port, Secret, Service, ServiceId, StateKind,
+    Terms,
+};
 
 /// A set that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +42,12 @@ pub struct NewSet {
     pub labels: Option<Labels>,
 }
 
+impl NewSet {
+    /// How many names one has at most: with two parts for each, and a third for a dead claim in the way, a transaction
+    /// stays below DynamoDB's limit of 100.
+    pub const MAX: usize = 32;
+}
+
 /// A set that stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Set {
@@ -28,12 +57,585 @@ pub struct Set {
     pub made: bool,
 }
 
+/// One name of a set in the making.
+struct Member {
+    asked: Asked,
+    rule: NameRule,
+    /// The name's last claim, once it was met.
+    last: Option<Instance>,
+    /// The port that the name had, while it is tried again.
+    wish: Option<Port>,
+    /// Whether that port is not to be tried again.
+    gave_up_wish: bool,
+    /// What the name has: a claim of the same owner, or of this call.
+    has: Option<Holding>,
+    /// Whether this call made it.
+    is_ours: bool,
+    /// The secrets of this call's claims whose outcome is not certain.
+    made: Vec<Secret>,
+}
+
+/// A set in the making.
+struct Attempt<'a> {
+    scene: Scene<'a>,
+    set: &'a NewSet,
+    goal: Goal,
+    members: Vec<Member>,
+    search: Option<SetSearch>,
+    /// Whether the names were looked up because there is no room.
+    looked_up: bool,
+}
+
+/// What an earlier claim of a name means for the set.
+enum Judged {
+    /// The same owner's, or this call's: the name has a port.
+    Has(Holding),
+    /// The name may have this port again.
+    MayReturn,
+    /// The name may be written under this rule, on any port.
+    Rule(NameRule),
+}
+
 impl Registry {
-    /// Makes sure that every one of several names has a port.
+    /// Makes sure that every one of several names has a port: gives ports to those that have none, all of them or none,
+    /// and renews those that the same owner has.
+    ///
+    /// With a lease, new names and a warm process this takes one transaction of two items for each name and one
+    /// consistent read; without a lease, one more transaction.
     ///
     /// # Errors
-    /// Those of [`Registry::put_port`], and [`Error::SetDoesNotFit`].
-    pub async fn put_set(&self, _call: &Call, service: &ServiceId, _set: &NewSet) -> Result<Set, Error> {
-        Err(Error::ServiceNotFound { service: service.clone() })
+    /// [`Error::ServiceNotFound`], [`Error::NameTaken`], [`Error::SetDoesNotFit`], [`Error::SetIsScattered`],
+    /// [`Error::ServiceClosing`], [`Error::Store`].
+    pub async fn put_set(&self, call: &Call, service: &ServiceId, set: &NewSet) -> Result<Set, Error> {
+        let member = |name: &InstanceName| Member {
+            asked: Asked { name: name.clone(), port: None, owner: set.owner.clone(), labels: set.labels.clone() },
+            rule: NameRule::Free,
+            last: None,
+            wish: None,
+            gave_up_wish: false,
+            has: None,
+            is_ours: false,
+            made: Vec::new(),
+        };
+        let mut attempt = Attempt {
+            scene: Scene::new(self, call, service),
+            set,
+            goal: Goal::Port { lease: set.lease },
+            members: set.names.iter().map(member).collect(),
+            search: None,
+            looked_up: false,
+        };
+        let result = attempt.run().await;
+        if let Err(error) = &result
+            && !matches!(error, Error::Store(_) | Error::ServiceClosing { .. })
+        {
+            // None of them. Where the table did not answer, the owner's retry finds what stands.
+            attempt.take_back().await;
+        }
+        result
     }
+}
+
+impl Attempt<'_> {
+    async fn run(&mut self) -> Result<Set, Error> {
+        loop {
+            if !self.is_complete() {
+                let chosen = self.choose().await?;
+                if !self.is_complete() && !self.claim(&chosen).await? {
+                    continue;
+                }
+            }
+            if let Some(agreed) = self.confirm().await?
+                && let Some(claims) = self.finish(agreed).await?
+            {
+                let made = self.members.iter().any(|member| member.is_ours);
+                return Ok(Set { claims, made });
+            }
+        }
+    }
+
+    fn is_complete(&self) -> bool {
+        self.members.iter().all(|member| member.has.is_some())
+    }
+
+    /// The ports to claim for the names that have none, reserved against the other calls of this process.
+    async fn choose(&mut self) -> Result<Vec<(usize, Reservation)>, Error> {
+        let mut ignores_reservations = false;
+        loop {
+            let (range, strategy) = match self.scene.place.range().zip(self.scene.place.strategy()) {
+                Some(known) => known,
+                None => {
+                    self.scene.read_service().await?;
+                    continue;
+                }
+            };
+            let mut search = match self.search.take() {
+                Some(search) => search,
+                None => self.new_search(strategy)?,
+            };
+            if std::mem::take(&mut ignores_reservations) {
+                search.ignore_reservations();
+            }
+            let now = self.scene.registry.now();
+            let proposed = self.scene.registry.chance.draw(|random| {
+                self.scene.place.with(|remembered| {
+                    let wants_hint = remembered.knowledge.wants_hint(search.search());
+                    (remembered.knowledge.propose_set(&mut search, random, now), wants_hint)
+                })
+            });
+            self.search = Some(search);
+            match proposed {
+                None => {}
+                Some((Proposal::Candidate(ports), _)) => {
+                    let wishes =
+                        self.members.iter().enumerate().filter_map(|(name, member)| Some((name, member.wish?)));
+                    let all: Vec<_> = ports.into_iter().chain(wishes).collect();
+                    return Ok(all
+                        .into_iter()
+                        .map(|(name, port)| (name, self.scene.place.reservation(port)))
+                        .collect());
+                }
+                Some((Proposal::Look(part, other), wants_hint)) => {
+                    self.scene.read_windows(std::iter::once(part).chain(other), wants_hint, now).await?;
+                }
+                Some((Proposal::LookAll, _)) => {
+                    self.scene.read_everything(range).await?;
+                }
+                Some((Proposal::Full, _)) => {
+                    if self.make_sure_that_it_does_not_fit().await? {
+                        return Ok(Vec::new());
+                    }
+                    ignores_reservations = true;
+                }
+            }
+        }
+    }
+
+    /// A search for what is missing beside what the names have.
+    fn new_search(&mut self, strategy: portmaster_domain::Strategy) -> Result<SetSearch, Error> {
+        let first = self.set.names.first().cloned().ok_or_else(|| self.does_not_fit(Occupancy::default()))?;
+        let mut search = SetSearch::new(strategy, first, self.members.len(), self.set.contiguous);
+        for name in 0..self.members.len() {
+            let Some(has) = self.members.get(name).and_then(|member| member.has.as_ref()) else { continue };
+            if !search.hold(name, has.claim.port) {
+                return Err(self.is_scattered());
+            }
+        }
+        for (name, member) in self.members.iter_mut().enumerate() {
+            if member.wish.is_some_and(|port| !search.hold(name, port)) {
+                member.give_up_wish();
+            }
+        }
+        Ok(search)
+    }
+
+    /// Claims these ports. Returns false if the claims were not made, and another try is to follow.
+    async fn claim(&mut self, chosen: &[(usize, Reservation)]) -> Result<bool, Error> {
+        let (registry, call) = (self.scene.registry, self.scene.call);
+        let mut holdings = Vec::with_capacity(chosen.len());
+        for (name, reservation) in chosen {
+            let Some(member) = self.members.get_mut(*name) else { continue };
+            let holding = self.scene.new_claim(&member.asked, self.goal, reservation.port);
+            member.made.push(holding.secret);
+            holdings.push((*name, holding));
+        }
+        call.count(|meter| meter.tries += 1);
+        let (now, past) = (registry.now(), registry.past());
+        let rule_of = |name: usize, port: Port| match self.members.get(name).map(|member| member.rule) {
+            Some(NameRule::Dead(at, _)) if at == port => NameRule::Free,
+            rule => rule.unwrap_or(NameRule::Free),
+        };
+        let writes: Vec<_> = holdings
+            .iter()
+            .map(|(name, holding)| ClaimWrite {
+                service: self.scene.service,
+                holding,
+                name: rule_of(*name, holding.claim.port),
+                request: None,
+                now,
+                past,
+            })
+            .collect();
+        let sent = tokio::time::Instant::now();
+        let losses = match registry.table.claim_all(call, &writes, &registry.clock).await? {
+            ClaimedAll::Made(began) => {
+                drop(writes);
+                let round_trip = sent.elapsed().as_secs_f64() * 1000.0;
+                for (name, mut holding) in holdings {
+                    if let (ClaimState::Allocated { accepted, .. }, Some(began)) = (&mut holding.claim.state, began) {
+                        *accepted = began;
+                    }
+                    let (holder, now) = (Holder::from(&holding.claim), registry.now());
+                    self.scene.place.learn(|knowledge| knowledge.record_claim(holder, round_trip, now));
+                    if let Some(member) = self.members.get_mut(name) {
+                        member.has = Some(holding);
+                        member.wish = None;
+                        member.is_ours = true;
+                    }
+                }
+                return Ok(true);
+            }
+            ClaimedAll::Lost(losses) => losses,
+        };
+        drop(writes);
+        self.learn(&holdings, losses).await?;
+        Ok(false)
+    }
+
+    /// Acts upon the reasons for which the claims were not made.
+    async fn learn(&mut self, holdings: &[(usize, Holding)], losses: Vec<Losses>) -> Result<(), Error> {
+        let now = self.scene.registry.now();
+        let (mut lost, mut contended, mut to_judge) = (Vec::new(), false, Vec::new());
+        for ((name, holding), Losses { port: at, instance, dead, .. }) in holdings.iter().zip(losses) {
+            let port = holding.claim.port;
+            contended |= instance == Reason::Contended || dead == Reason::Contended;
+            match at {
+                Reason::None | Reason::Throttled => {}
+                Reason::Contended => {
+                    self.scene.place.learn(|knowledge| knowledge.observe_contention(port, now));
+                    lost.push(port);
+                }
+                Reason::Failed(None) => {
+                    let unknown = super::reads::unknown(port);
+                    self.scene.place.learn(|knowledge| knowledge.observe_holder(unknown, now));
+                    lost.push(port);
+                }
+                Reason::Failed(Some(Occupant { claim, .. })) => {
+                    self.scene.place.learn(|knowledge| knowledge.observe_holder(Holder::from(&claim), now));
+                    lost.push(port);
+                }
+            }
+            let Some(member) = self.members.get_mut(*name) else { continue };
+            if member.wish == Some(port) && lost.contains(&port) {
+                member.give_up_wish();
+                to_judge.push(*name);
+            }
+            if let Reason::Failed(found) = instance {
+                member.last = found;
+                to_judge.push(*name);
+            } else if dead.is_failed() {
+                to_judge.push(*name);
+            }
+        }
+        self.scene.call.count(|meter| meter.lost_races += u32::try_from(lost.len()).unwrap_or(u32::MAX));
+        if !lost.is_empty()
+            && let Some(search) = &mut self.search
+        {
+            search.record_lost_race(&lost);
+        }
+        if contended {
+            self.scene.pause().await;
+        }
+        self.judge(to_judge).await
+    }
+
+    /// Judges the last claims of these names, all at the same time.
+    async fn judge(&mut self, names: Vec<usize>) -> Result<(), Error> {
+        let names: HashSet<_> = names.into_iter().collect();
+        let judged = {
+            let this = &*self;
+            let judgements = names.iter().filter_map(|name| this.members.get(*name).map(|member| (*name, member)));
+            let judgements = judgements.map(|(name, member)| async move {
+                match member.last {
+                    Some(last) => this.judge_one(member, last).await.map(|judged| (name, judged)),
+                    None => Ok((name, Judged::Rule(NameRule::Free))),
+                }
+            });
+            try_join_all(judgements).await?
+        };
+        let mut changed = false;
+        for (name, judged) in judged {
+            let Some(member) = self.members.get_mut(name) else { continue };
+            match judged {
+                Judged::Has(holding) => {
+                    member.wish = None;
+                    member.is_ours = member.made.contains(&holding.secret);
+                    member.has = Some(holding);
+                    changed = true;
+                }
+                Judged::MayReturn => {
+                    member.rule = NameRule::Free;
+                    member.wish = member.last.map(|last| last.port);
+                    changed = true;
+                }
+                Judged::Rule(rule) => {
+                    changed |= member.wish.take().is_some();
+                    member.rule = rule;
+                }
+            }
+        }
+        if changed {
+            self.adjust_search()?;
+        }
+        Ok(())
+    }
+
+    /// Tells the search what the names have, and what they wish for.
+    fn adjust_search(&mut self) -> Result<(), Error> {
+        let Some(search) = &mut self.search else { return Ok(()) };
+        (0..self.members.len()).for_each(|name| search.let_go(name));
+        let mut is_scattered = false;
+        for (name, member) in self.members.iter().enumerate() {
+            is_scattered |= member.has.as_ref().is_some_and(|has| !search.hold(name, has.claim.port));
+        }
+        for (name, member) in self.members.iter_mut().enumerate() {
+            if member.wish.is_some_and(|port| !search.hold(name, port)) {
+                member.give_up_wish();
+            }
+        }
+        if is_scattered { Err(self.is_scattered()) } else { Ok(()) }
+    }
+
+    /// Judges a name's last claim, as `judge_old_claim` does for a single one.
+    async fn judge_one(&self, member: &Member, last: Instance) -> Result<Judged, Error> {
+        let (registry, namespace) = (self.scene.registry, &self.scene.service.namespace);
+        let Instance { port, secret, .. } = last;
+        let in_range = self.scene.place.range().is_some_and(|range| range.contains(port));
+        let may_return = in_range && !member.gave_up_wish;
+        let found = registry.table.settled_port(self.scene.call, namespace, port).await?;
+        let (now, past) = (registry.now(), registry.past());
+        let is_this_name =
+            |claim: &Claim| (&claim.service, &claim.name) == (&self.scene.service.name, &member.asked.name);
+        let Some(Occupant { claim, secret: its }) = found else {
+            return Ok(if may_return { Judged::MayReturn } else { Judged::Rule(NameRule::Gone(secret)) });
+        };
+        if its != Some(secret) {
+            let is_cooling = claim.state.kind() == StateKind::Cooling && is_this_name(&claim);
+            if let ClaimState::Cooling { lease_until: Some(told), .. } = claim.state
+                && is_cooling
+                && claim.owner != self.set.owner
+                && !told.has_passed(past)
+            {
+                return Err(self.scene.name_has(claim));
+            }
+            let to_be_had = is_cooling || !claim.state.occupies_port(now);
+            return Ok(if may_return && to_be_had { Judged::MayReturn } else { Judged::Rule(NameRule::Gone(secret)) });
+        }
+        let is_same = claim.owner == self.set.owner;
+        if member.made.contains(&secret) || (is_same && (claim.is_allocation(now) || is_offer_of_put(&claim, registry)))
+        {
+            return Ok(Judged::Has(Holding { claim, secret }));
+        }
+        if !claim.state.occupies_port(now) {
+            let dead = NameRule::Dead(port, secret);
+            return Ok(if may_return { Judged::MayReturn } else { Judged::Rule(dead) });
+        }
+        let lapse = match claim.lease() {
+            Some(lease) if lease.until.has_passed(past) => Some(Lapse::Over(past)),
+            Some(lease) if lease.until.has_passed(now) && is_same => Some(Lapse::Own(now)),
+            _ => None,
+        };
+        let Some(lapse) = lapse else { return Err(self.scene.name_has(claim)) };
+        if may_return {
+            return Ok(Judged::MayReturn);
+        }
+        match registry.table.lapse(self.scene.call, namespace, (port, secret), lapse).await? {
+            Removed::Not(Some(found), _) if found.has(secret) => Err(self.scene.name_has(found.claim)),
+            Removed::Now | Removed::Not(..) => Ok(Judged::Rule(NameRule::Gone(secret))),
+        }
+    }
+
+    /// Reads the service and its whole range consistently. Returns true if the names have ports after all, so that
+    /// nothing is to be claimed; false if there is room, or if the names have some of the ports.
+    async fn make_sure_that_it_does_not_fit(&mut self) -> Result<bool, Error> {
+        let range = self.scene.read_whole_service().await?;
+        let everything = self.scene.read_everything(range).await?;
+        let now = self.scene.registry.now();
+        let reserved = self.scene.place.with(|remembered| remembered.reserved.clone()).unwrap_or_default();
+        let mut taken = PortSet::default();
+        everything.taken(now).for_each(|claim| taken.insert(claim.port));
+        everything.unreadable.iter().for_each(|port| taken.insert(*port));
+        if self.search.as_ref().is_some_and(|search| search.fits(range, &taken, &reserved.ports())) {
+            self.scene.pause().await;
+            return Ok(false);
+        }
+        // No claim is sent whose failed condition would show what the names have.
+        if !std::mem::replace(&mut self.looked_up, true) {
+            self.look_up().await?;
+            return Ok(self.is_complete());
+        }
+        Err(self.does_not_fit(everything.occupancy(&self.scene.service.name, range, &reserved, now)))
+    }
+
+    /// Reads where the names without a port point to, and judges that.
+    async fn look_up(&mut self) -> Result<(), Error> {
+        let (table, call, service) = (&self.scene.registry.table, self.scene.call, self.scene.service);
+        let without: Vec<_> = (0..self.members.len())
+            .filter(|name| self.members.get(*name).is_some_and(|member| member.has.is_none()))
+            .collect();
+        let reads = without
+            .iter()
+            .filter_map(|name| self.members.get(*name))
+            .map(|member| async { table.instance(call, service, &member.asked.name).await });
+        let found = try_join_all(reads).await?;
+        for (name, last) in without.iter().zip(found) {
+            if let Some(member) = self.members.get_mut(*name) {
+                member.last = last;
+            }
+        }
+        self.judge(without).await
+    }
+
+    /// Reads the service after the claims. Returns its terms if all of them stand; otherwise what cannot stand is
+    /// withdrawn, and another try is to follow.
+    async fn confirm(&mut self) -> Result<Option<Terms>, Error> {
+        let patience = self.scene.patience();
+        loop {
+            let service = self.scene.current_service().await?;
+            let held = || self.members.iter().filter_map(|member| member.has.as_ref());
+            if held().all(|has| service.may_offer(has.claim.port)) && self.is_as_agreed(&service) {
+                return Ok(Some(service.terms));
+            }
+            if held().any(|has| !service.range.contains(has.claim.port)) || !self.is_as_agreed(&service) {
+                self.withdraw(&service).await?;
+                return Ok(None);
+            }
+            // Some of the ports are being given up.
+            self.scene.wait_for_change(patience).await?;
+        }
+    }
+
+    /// Whether this call's claims are what the service gives out now.
+    fn is_as_agreed(&self, service: &Service) -> bool {
+        let ours = self.members.iter().filter(|member| member.is_ours).filter_map(|member| member.has.as_ref());
+        ours.into_iter().all(|has| has.claim.terms == service.terms && !service.reserved.contains(has.claim.port))
+    }
+
+    /// Withdraws this call's claims, and those that it adopted outside of the range and that nobody was told of.
+    async fn withdraw(&mut self, service: &Service) -> Result<(), Error> {
+        for name in 0..self.members.len() {
+            let Some(member) = self.members.get_mut(name) else { continue };
+            let Some(has) = member.has.take() else { continue };
+            if !member.is_ours && service.range.contains(has.claim.port) {
+                member.has = Some(has);
+                continue;
+            }
+            match self.scene.take_back(&has).await? {
+                // Somebody was told of it; if it can stand, the next look adopts it.
+                Some(claim) if !service.range.contains(claim.port) => return Err(self.scene.name_has(claim)),
+                Some(_) => member.rule = NameRule::Free,
+                None => member.rule = NameRule::Gone(has.secret),
+            }
+            member.is_ours = false;
+            member.give_up_wish();
+        }
+        self.search = None;
+        Ok(())
+    }
+
+    /// Withdraws what this call has made, as far as it can.
+    async fn take_back(&mut self) {
+        for member in self.members.iter_mut().filter(|member| member.is_ours) {
+            if let Some(has) = member.has.take() {
+                let _ = self.scene.take_back(&has).await;
+            }
+        }
+    }
+
+    /// The last step: accepts offers, and renews what the names had. Returns none if something is gone by now.
+    async fn finish(&mut self, agreed: Terms) -> Result<Option<Vec<Claim>>, Error> {
+        let (registry, call, service) = (self.scene.registry, self.scene.call, self.scene.service);
+        let offers: Vec<_> = self
+            .members
+            .iter()
+            .filter_map(|member| member.has.as_ref())
+            .filter(|has| has.claim.state.kind() == StateKind::Offered)
+            .map(|has| {
+                let seconds = agreed.grant(self.set.lease);
+                let under = Under { found: has.claim.terms, ..Under::of(agreed, seconds, registry.margin) };
+                (has.claim.port, has.secret, under)
+            })
+            .collect();
+        if !offers.is_empty() && !registry.table.accept_all(call, service, &offers, &registry.clock).await? {
+            self.forget().await?;
+            return Ok(None);
+        }
+        let mut claims = Vec::with_capacity(self.members.len());
+        for name in 0..self.members.len() {
+            let Some(member) = self.members.get(name) else { continue };
+            let Some(has) = &member.has else { return Ok(None) };
+            let claim = match has.claim.state {
+                ClaimState::Allocated { .. } if member.is_ours => Some(has.claim.clone()),
+                ClaimState::Allocated { .. } => self.extend(has, agreed).await?,
+                // It was accepted a moment ago.
+                _ => {
+                    let found = registry.table.port(call, &service.namespace, has.claim.port).await?;
+                    found.filter(|found| found.has(has.secret)).map(|found| found.claim)
+                }
+            };
+            match claim {
+                Some(claim) => claims.push(claim),
+                None => {
+                    self.forget().await?;
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some(claims))
+    }
+
+    /// Something that the names had is gone: all of them are looked up again.
+    async fn forget(&mut self) -> Result<(), Error> {
+        for member in &mut self.members {
+            member.has = None;
+            member.rule = NameRule::Free;
+        }
+        self.search = None;
+        self.look_up().await
+    }
+
+    /// Renews what a name had, as a PUT does.
+    async fn extend(&self, Holding { claim, secret }: &Holding, agreed: Terms) -> Result<Option<Claim>, Error> {
+        let registry = self.scene.registry;
+        let terms = if claim.confirmed { claim.terms } else { agreed };
+        let mut seconds = again(claim, self.set.lease, terms);
+        loop {
+            let renewal = Renewal {
+                port: claim.port,
+                meant: Meant::Secret { secret: *secret, confirms: true },
+                owner: self.set.owner.as_ref(),
+                under: Under { found: claim.terms, ..Under::of(terms, seconds, registry.margin) },
+                labels: self.set.labels.as_ref(),
+            };
+            let call = self.scene.call;
+            match registry.table.renew(call, self.scene.service, &renewal, &registry.clock).await? {
+                Renewed::Now(claim) => return Ok(Some(claim)),
+                Renewed::Not(Some(found))
+                    if seconds.is_some() && found.has(*secret) && found.claim.is_allocation(registry.now()) =>
+                {
+                    seconds = None;
+                }
+                Renewed::Not(_) => return Ok(None),
+            }
+        }
+    }
+
+    fn does_not_fit(&self, occupancy: Occupancy) -> Error {
+        Error::SetDoesNotFit {
+            service: self.scene.service.clone(),
+            wanted: self.members.iter().filter(|member| member.has.is_none()).count(),
+            contiguous: self.set.contiguous,
+            occupancy,
+        }
+    }
+
+    fn is_scattered(&self) -> Error {
+        let held = self.members.iter().filter_map(|member| member.has.as_ref());
+        Error::SetIsScattered {
+            service: self.scene.service.clone(),
+            claims: held.map(|has| has.claim.clone()).collect(),
+        }
+    }
+}
+
+impl Member {
+    fn give_up_wish(&mut self) {
+        self.wish = None;
+        self.gave_up_wish = true;
+    }
+}
+
+/// Whether it is the offer that an earlier PUT left behind.
+fn is_offer_of_put(claim: &Claim, registry: &Registry) -> bool {
+    claim.by_put && claim.is_offer(registry.now())
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::operation::delete_item::builders::DeleteItemFluentBuilder;
 use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use aws_sdk_dynamodb::types::builders::{ConditionCheckBuilder, DeleteBuilder, PutBuilder};
+use aws_sdk_dynamodb::types::builders::{ConditionCheckBuilder, DeleteBuilder, PutBuilder, UpdateBuilder};
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 
 use super::rules::Rule;
@@ -34,7 +34,7 @@ impl Condition {
     }
 
     /// The same condition for an update that uses these values as well.
-    fn with_update(mut self, update: &str, values: impl IntoIterator<Item = Value>) -> Self {
+    pub(super) fn with_update(mut self, update: &str, values: impl IntoIterator<Item = Value>) -> Self {
         self.names.extend(names(update));
         self.values.extend(values.into_iter().map(|(name, value)| (name.to_owned(), value)));
         self
@@ -106,6 +106,7 @@ conditional!(
     PutBuilder,
     DeleteBuilder,
     ConditionCheckBuilder,
+    UpdateBuilder,
     PutItemFluentBuilder,
     DeleteItemFluentBuilder,
     UpdateItemFluentBuilder

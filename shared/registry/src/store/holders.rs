@@ -13,6 +13,7 @@ use super::item::{Item, Key, number, text};
 use super::port_item::{claim, occupant, stored};
 use super::rules::{self, Rule};
 use super::send::{Doubt, send, send_once};
+use super::transact::{OnContention, Reason, Transacted, Transaction};
 use super::{StoreError, Table};
 use crate::Call;
 use portmaster_domain::{
@@ -167,25 +168,7 @@ impl Table {
         clock: &Clock,
     ) -> Result<Accepted, StoreError> {
         let (result, doubt) = send(call, &self.name, || {
-            let now = clock.now();
-            let mut change = Change::default();
-            change.set("#state = :to_state", text(StateKind::Allocated.as_str()));
-            change.set("#accepted = :to_accepted", number(now.millis()));
-            change.set("#confirmed = :to_confirmed", AttributeValue::Bool(true));
-            match under.lease(now) {
-                Some(lease) => change.set_lease(lease),
-                None => change.remove("#expires_at"),
-            }
-            change.set_terms(under);
-            let rules = [
-                rules::ACCEPT_SECRET,
-                rules::ACCEPT_SERVICE,
-                rules::ACCEPT_OFFERED,
-                rules::ACCEPT_LIVE,
-                terms_rule(under.found, rules::ACCEPT_TERMS, rules::ACCEPT_NO_TERMS),
-            ];
-            let condition =
-                Condition::all(&rules, live_offer(service, secret, now).into_iter().chain(terms_value(under.found)));
+            let (change, condition) = acceptance(service, secret, under, clock.now());
             self.change(&Key::port(&service.namespace, port), change, condition)
                 .return_values(ReturnValue::AllNew)
                 .send()
@@ -207,6 +190,36 @@ impl Table {
             }
             other => Accepted::Not(other),
         })
+    }
+
+    /// Accepts the offers of a set, all of them or none: the writes of [`Table::accept`] in one transaction. Returns
+    /// whether they are accepted. Offers that were accepted before, by an earlier call of their owner, count.
+    pub(crate) async fn accept_all(
+        &self,
+        call: &Call,
+        service: &ServiceId,
+        offers: &[(Port, Secret, Under)],
+        clock: &Clock,
+    ) -> Result<bool, StoreError> {
+        let mut transaction = Transaction::new().stamped_by(clock);
+        for (port, secret, under) in offers {
+            let (change, condition) = acceptance(service, *secret, *under, clock.now());
+            let key = Key::port(&service.namespace, *port);
+            transaction = transaction.update(self, *port, &key, change.expression(), condition)?;
+        }
+        let mut reasons = match self.transact(call, transaction, OnContention::Wait).await? {
+            Transacted::Done(_) => return Ok(true),
+            Transacted::Cancelled(reasons) => reasons,
+        };
+        // A send whose response was lost has accepted all of them.
+        let mut accepted = true;
+        for (port, secret, _) in offers {
+            accepted &= match reasons.take(*port).try_map(occupant)? {
+                Reason::Failed(Some(found)) => found.has(*secret) && found.claim.state.kind() == StateKind::Allocated,
+                _ => false,
+            };
+        }
+        Ok(accepted)
     }
 
     /// Renews a lease: one conditional write.
@@ -551,6 +564,28 @@ impl Change {
         }
         (expression, self.values)
     }
+}
+
+/// The change that accepts an offer, and its condition.
+fn acceptance(service: &ServiceId, secret: Secret, under: Under, now: Timestamp) -> (Change, Condition) {
+    let mut change = Change::default();
+    change.set("#state = :to_state", text(StateKind::Allocated.as_str()));
+    change.set("#accepted = :to_accepted", number(now.millis()));
+    change.set("#confirmed = :to_confirmed", AttributeValue::Bool(true));
+    match under.lease(now) {
+        Some(lease) => change.set_lease(lease),
+        None => change.remove("#expires_at"),
+    }
+    change.set_terms(under);
+    let rules = [
+        rules::ACCEPT_SECRET,
+        rules::ACCEPT_SERVICE,
+        rules::ACCEPT_OFFERED,
+        rules::ACCEPT_LIVE,
+        terms_rule(under.found, rules::ACCEPT_TERMS, rules::ACCEPT_NO_TERMS),
+    ];
+    let values = live_offer(service, secret, now).into_iter().chain(terms_value(under.found));
+    (change, Condition::all(&rules, values))
 }
 
 /// The rule that demands these terms.

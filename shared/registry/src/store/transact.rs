@@ -1,13 +1,13 @@
 //! Transactions: named parts that are written together or not at all, and the cancellation reasons by name.
 
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::builders::{ConditionCheckBuilder, DeleteBuilder, PutBuilder};
+use aws_sdk_dynamodb::types::builders::{ConditionCheckBuilder, DeleteBuilder, PutBuilder, UpdateBuilder};
 use aws_sdk_dynamodb::types::{
-    CancellationReason, ConditionCheck, Delete, Put, ReturnConsumedCapacity, TransactWriteItem,
+    CancellationReason, ConditionCheck, Delete, Put, ReturnConsumedCapacity, TransactWriteItem, Update,
 };
 use uuid::Uuid;
 
-use super::condition::{Condition, Conditional as _};
+use super::condition::{Condition, Conditional as _, Value};
 use super::item::{Item, Key, number};
 use super::send::{Doubt, backoff, send_in_doubt, wait};
 use super::{StoreError, Table};
@@ -72,6 +72,21 @@ impl<P: Copy + PartialEq> Transaction<P> {
     pub(crate) fn delete(self, table: &Table, part: P, key: &Key, condition: Condition) -> Result<Self, StoreError> {
         let delete: DeleteBuilder = Delete::builder().table_name(table.name()).set_key(Some(key.attributes()));
         Ok(self.with(part, TransactWriteItem::builder().delete(delete.only_if(condition).build()?).build()))
+    }
+
+    /// Updates an item, if the condition holds.
+    pub(crate) fn update(
+        self,
+        table: &Table,
+        part: P,
+        key: &Key,
+        (expression, values): (String, Vec<Value>),
+        condition: Condition,
+    ) -> Result<Self, StoreError> {
+        let condition = condition.with_update(&expression, values);
+        let update: UpdateBuilder = Update::builder().table_name(table.name()).set_key(Some(key.attributes()));
+        let update = update.update_expression(expression).only_if(condition).build()?;
+        Ok(self.with(part, TransactWriteItem::builder().update(update).build()))
     }
 
     /// Writes nothing, but cancels the transaction unless the condition holds.
@@ -180,9 +195,12 @@ impl Table {
     }
 }
 
-/// Sets the `accepted` of an item that has one.
+/// Sets the `accepted` of an item that has one, or that gets one.
 fn restamp(item: &mut TransactWriteItem, now: Timestamp) {
-    if let Some(accepted) = item.put.as_mut().and_then(|put| put.item.get_mut("accepted")) {
+    let put = item.put.as_mut().and_then(|put| put.item.get_mut("accepted"));
+    let values = item.update.as_mut().and_then(|update| update.expression_attribute_values.as_mut());
+    let update = values.and_then(|values| values.get_mut(":to_accepted"));
+    for accepted in put.into_iter().chain(update) {
         *accepted = number(now.millis());
     }
 }

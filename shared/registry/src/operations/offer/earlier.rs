@@ -17,20 +17,20 @@ impl Attempt<'_> {
     pub(super) async fn judge_old_claim(&mut self, instance: Instance) -> Result<Option<Found>, Error> {
         self.affinity = None;
         let Instance { port, secret, .. } = instance;
-        let namespace = &self.service.namespace;
-        let mut found = self.registry.table.settled_port(self.call, namespace, port).await?;
+        let namespace = &self.scene.service.namespace;
+        let mut found = self.scene.registry.table.settled_port(self.scene.call, namespace, port).await?;
         self.may_return = found.as_ref().is_some_and(|found| self.is_cooling_for_this_name(&found.claim));
         loop {
-            let now = self.registry.now();
+            let now = self.scene.registry.now();
             // Made gone for its own holder, who may not have heard of it yet, and whose time may still run by another
             // clock: for another owner of the name it is as if it were not gone.
             if let Some(Occupant { claim, .. }) = &found
                 && self.is_cooling_for_this_name(claim)
                 && !self.is_same_owner(claim)
                 && matches!(claim.state, ClaimState::Cooling { lease_until: Some(told), .. }
-                    if !told.has_passed(self.registry.past()))
+                    if !told.has_passed(self.scene.registry.past()))
             {
-                return Err(self.name_has(claim.clone()));
+                return Err(self.scene.name_has(claim.clone()));
             }
             let Some(occupant) = found.filter(|found| found.has(secret)) else {
                 self.rule = NameRule::Gone(secret);
@@ -47,7 +47,7 @@ impl Attempt<'_> {
                     found => Ok(found),
                 };
             };
-            found = match self.registry.table.lapse(self.call, namespace, (port, secret), lapse).await? {
+            found = match self.scene.registry.table.lapse(self.scene.call, namespace, (port, secret), lapse).await? {
                 Removed::Now => {
                     self.may_return = true;
                     None
@@ -59,13 +59,13 @@ impl Attempt<'_> {
 
     fn is_cooling_for_this_name(&self, claim: &Claim) -> bool {
         claim.state.kind() == StateKind::Cooling
-            && (&claim.service, &claim.name) == (&self.service.name, &self.asked.name)
+            && (&claim.service, &claim.name) == (&self.scene.service.name, &self.asked.name)
     }
 
     /// How a claim may be made gone for this caller, if its lease is over: at once for the same owner, and for another
     /// once the margin is over, too.
     fn lapse_of(&self, claim: &Claim) -> Option<Lapse> {
-        let (now, past) = (self.registry.now(), self.registry.past());
+        let (now, past) = (self.scene.registry.now(), self.scene.registry.past());
         let lease = claim.lease()?;
         if lease.until.has_passed(past) {
             Some(Lapse::Over(past))
@@ -79,7 +79,12 @@ impl Attempt<'_> {
     /// Judges an Instance that points to a claim of this call, which arrived after all. Only its Port item shows that
     /// it stands.
     pub(super) async fn judge_own_claim(&mut self, instance: Instance) -> Result<Option<Found>, Error> {
-        let found = self.registry.table.settled_port(self.call, &self.service.namespace, instance.port).await?;
+        let found = self
+            .scene
+            .registry
+            .table
+            .settled_port(self.scene.call, &self.scene.service.namespace, instance.port)
+            .await?;
         let stands = found.is_some_and(|found| found.has(instance.secret));
         match self.own(instance.secret) {
             Some(ours) if stands => Ok(Some(Found::ours(ours.clone()))),
@@ -104,21 +109,23 @@ impl Attempt<'_> {
             return Ok(None);
         }
         match self.goal {
-            Goal::Port { expected: Expected::Nothing, .. } if claim.is_allocation(self.registry.now()) => {
-                Err(Error::HasPort { service: self.service.clone(), claim: Box::new(claim) })
+            Goal::Port { .. }
+                if self.expected == Expected::Nothing && claim.is_allocation(self.scene.registry.now()) =>
+            {
+                Err(Error::HasPort { service: self.scene.service.clone(), claim: Box::new(claim) })
             }
             Goal::Port { .. } if self.may_adopt(&claim) => {
                 let holding = Box::new(Holding { claim, secret });
                 Ok(Some(Found { holding, origin: Origin::Adopted, offered_until: None }))
             }
-            _ => Err(self.name_has(claim)),
+            _ => Err(self.scene.name_has(claim)),
         }
     }
 
     /// Whether a PUT may take this claim for its own: a port of the same owner, or the offer that an earlier PUT of the
     /// same owner left behind. An offer that was asked for as such is its caller's to accept, who alone has the secret.
     pub(super) fn may_adopt(&self, claim: &Claim) -> bool {
-        let now = self.registry.now();
+        let now = self.scene.registry.now();
         self.is_same_owner(claim)
             && self.asked.port.is_none_or(|port| port == claim.port)
             && (claim.is_allocation(now) || (claim.by_put && claim.is_offer(now)))
@@ -127,8 +134,8 @@ impl Attempt<'_> {
     /// Returns what this request's key made, if the request has a key, the key is remembered, and the claim is live.
     pub(super) async fn made_by_key(&mut self) -> Result<Option<Found>, Error> {
         let Some(request) = &self.request else { return Ok(None) };
-        let made = self.registry.table.request(self.call, self.service, &request.key).await?;
-        let now = self.registry.clock.now();
+        let made = self.scene.registry.table.request(self.scene.call, self.scene.service, &request.key).await?;
+        let now = self.scene.registry.clock.now();
         match made.filter(|made| !made.expires_at.has_passed(now)) {
             Some(replay) => self.judge_replay(replay).await,
             None => Ok(None),
@@ -138,8 +145,9 @@ impl Attempt<'_> {
     /// Judges the claim that the key made when it was used before.
     pub(super) async fn judge_replay(&mut self, replay: Replay) -> Result<Option<Found>, Error> {
         let Some(request) = &mut self.request else { return Ok(None) };
-        let found = self.registry.table.settled_port(self.call, &self.service.namespace, replay.port).await?;
-        let now = self.registry.clock.now();
+        let found =
+            self.scene.registry.table.settled_port(self.scene.call, &self.scene.service.namespace, replay.port).await?;
+        let now = self.scene.registry.clock.now();
         let lives = |found: &Occupant| found.has(replay.secret) && found.claim.state.holds_name(now);
         let Some(holding) = found.filter(lives).and_then(Occupant::holding) else {
             // The claim it made is dead, so the key is as good as new.

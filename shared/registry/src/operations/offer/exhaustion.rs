@@ -6,20 +6,20 @@ use super::super::reads::Everything;
 use super::super::{Error, Occupancy};
 use super::{Attempt, Found};
 use crate::store::NameRule;
-use portmaster_domain::{PortRange, Reserved, StateKind, Timestamp};
+use portmaster_domain::{PortRange, Reserved, Timestamp};
 
 impl Attempt<'_> {
     /// Reads the whole range because nothing less has helped. If it is full, reports that or returns what was found
     /// instead.
     pub(super) async fn read_whole_range(&mut self, range: PortRange, now: Timestamp) -> Result<Option<Found>, Error> {
-        let everything = self.read_everything(range).await?;
+        let everything = self.scene.read_everything(range).await?;
         if !self.is_full(&everything, range) {
-            self.hint = self.place.with(|remembered| remembered.knowledge.hint(now));
+            self.hint = self.scene.place.with(|remembered| remembered.knowledge.hint(now));
             return Ok(None);
         }
         // The read was consistent, so if it covered the service's whole range it need not be repeated. `just_exhausted`
         // says why the mark matters.
-        let service = self.current_service().await?;
+        let service = self.scene.current_service().await?;
         if service.mark.is_none() && service.range == range {
             return self.exhausted(range, &everything).await;
         }
@@ -41,10 +41,11 @@ impl Attempt<'_> {
     /// changed, or the name or the key has one of the ports. Otherwise a caller that keeps retrying would cost a full
     /// read each time.
     async fn just_exhausted(&mut self, range: PortRange) -> Result<Option<Found>, Error> {
-        let Some(full) = self.place.full(range, self.registry.clock.now(), self.registry.full_for) else {
+        let Some(full) = self.scene.place.full(range, self.scene.registry.clock.now(), self.scene.registry.full_for)
+        else {
             return Ok(None);
         };
-        let service = self.current_service().await?;
+        let service = self.scene.current_service().await?;
         // Under a mark the offer waits for the outcome, which may give the caller a better response. That the range is
         // full would be true all the same, since that is how it was read, so only the wait shows that the mark is
         // checked.
@@ -57,16 +58,16 @@ impl Attempt<'_> {
         if self.affinity.is_some() {
             return Ok(None);
         }
-        let now = self.registry.clock.now();
+        let now = self.scene.registry.clock.now();
         let seconds_to_next_expiry = full.until.map(|until| until.seconds_left(now));
         let occupancy = Occupancy { seconds_to_next_expiry, remembered: true, ..full.occupancy };
-        Err(Error::RangeExhausted { service: self.service.clone(), occupancy })
+        Err(Error::RangeExhausted { service: self.scene.service.clone(), occupancy })
     }
 
     /// Reads the service and its whole range consistently, to be sure.
     async fn make_sure_of_exhaustion(&mut self) -> Result<Option<Found>, Error> {
-        let range = self.read_whole_service().await?;
-        let everything = self.read_everything(range).await?;
+        let range = self.scene.read_whole_service().await?;
+        let everything = self.scene.read_everything(range).await?;
         if self.is_full(&everything, range) {
             return self.exhausted(range, &everything).await;
         }
@@ -75,7 +76,7 @@ impl Attempt<'_> {
         if let Some(search) = &mut self.search {
             search.ignore_reservations();
         }
-        tokio::time::sleep(self.registry.chance.pause(1..20)).await;
+        tokio::time::sleep(self.scene.registry.chance.pause(1..20)).await;
         Ok(None)
     }
 
@@ -88,38 +89,20 @@ impl Attempt<'_> {
         if self.affinity.is_some() {
             return Ok(None);
         }
-        let now = self.registry.clock.now();
-        let taken = || everything.taken(now);
-        let own =
-            |kind| taken().filter(|claim| claim.service == self.service.name && claim.state.kind() == kind).count();
-        let (offered, allocated) = (own(StateKind::Offered), own(StateKind::Allocated));
-        let of = |kind| taken().filter(|claim| claim.state.kind() == kind).count();
-        let (cooling, quarantined) = (of(StateKind::Cooling), of(StateKind::Quarantined));
-        let reserved = everything.free_and_reserved(range, &self.reserved(), now);
-        let until = taken().filter_map(|claim| claim.state.expires_at()).min();
-        let occupancy = Occupancy {
-            size: range.size(),
-            offered,
-            allocated,
-            cooling,
-            quarantined,
-            reserved,
-            foreign: (taken().count() + everything.unreadable.len())
-                .saturating_sub(offered + allocated + cooling + quarantined),
-            seconds_to_next_expiry: until.map(|until| until.seconds_left(now)),
-            remembered: false,
-        };
-        self.place.remember_full(Full { range, asked: everything.asked, occupancy, until });
-        Err(Error::RangeExhausted { service: self.service.clone(), occupancy })
+        let now = self.scene.registry.clock.now();
+        let occupancy = everything.occupancy(&self.scene.service.name, range, &self.reserved(), now);
+        let until = everything.next_expiry(now);
+        self.scene.place.remember_full(Full { range, asked: everything.asked, occupancy, until });
+        Err(Error::RangeExhausted { service: self.scene.service.clone(), occupancy })
     }
 
     fn is_full(&self, everything: &Everything, range: PortRange) -> bool {
-        everything.is_full(range, &self.reserved(), self.registry.now())
+        everything.is_full(range, &self.reserved(), self.scene.registry.now())
     }
 
     /// The ports that the service only gives to those who ask for them by number, as far as is remembered.
     fn reserved(&self) -> Reserved {
-        self.place.with(|remembered| remembered.reserved.clone()).unwrap_or_default()
+        self.scene.place.with(|remembered| remembered.reserved.clone()).unwrap_or_default()
     }
 
     /// Finds the claim that the key or the name has. On a full range no claim is sent whose failed condition would show
@@ -128,12 +111,14 @@ impl Attempt<'_> {
         if let Some(found) = self.made_by_key().await? {
             return Ok(Some(found));
         }
-        let Some(instance) = self.registry.table.instance(self.call, self.service, &self.asked.name).await? else {
+        let Some(instance) =
+            self.scene.registry.table.instance(self.scene.call, self.scene.service, &self.asked.name).await?
+        else {
             return Ok(None);
         };
         let found = self.judge_old_claim(instance).await?;
         // The name's own port may be one of those that only this name may have: released, or lapsed. It is tried once.
-        let covers = || self.place.range().is_some_and(|range| range.contains(instance.port));
+        let covers = || self.scene.place.range().is_some_and(|range| range.contains(instance.port));
         if found.is_none() && self.may_return && !self.came_back && covers() {
             self.came_back = true;
             self.affinity = Some(instance);

@@ -18,8 +18,8 @@ impl Attempt<'_> {
         };
         match &put {
             Some(put) => {
-                let (holder, now) = (Holder::from(put.claim()), self.registry.now());
-                self.place.learn(|knowledge| knowledge.observe_holder(holder, now));
+                let (holder, now) = (Holder::from(put.claim()), self.scene.registry.now());
+                self.scene.place.learn(|knowledge| knowledge.observe_holder(holder, now));
             }
             None => self.start_over(),
         }
@@ -28,22 +28,22 @@ impl Attempt<'_> {
 
     /// For `If-Match: *`: keeps what the name has, and claims nothing.
     pub(super) async fn keep(&mut self) -> Result<Put, Error> {
-        let Goal::Port { lease, .. } = self.goal else { return Err(self.has_no_port()) };
+        let Goal::Port { lease } = self.goal else { return Err(self.has_no_port()) };
         loop {
             // A service that does not exist is a better answer than a name without a port.
-            self.current_service().await?;
-            let table = &self.registry.table;
-            let instance = table.instance(self.call, self.service, &self.asked.name).await?;
+            self.scene.current_service().await?;
+            let table = &self.scene.registry.table;
+            let instance = table.instance(self.scene.call, self.scene.service, &self.asked.name).await?;
             let Some(instance) = instance else { return Err(self.has_no_port()) };
-            let found = table.settled_port(self.call, &self.service.namespace, instance.port).await?;
+            let found = table.settled_port(self.scene.call, &self.scene.service.namespace, instance.port).await?;
             let Some(holding) = found.filter(|found| found.has(instance.secret)).and_then(Occupant::holding) else {
                 return Err(self.has_no_port());
             };
-            if !holding.claim.is_allocation(self.registry.now()) {
+            if !holding.claim.is_allocation(self.scene.registry.now()) {
                 return Err(self.has_no_port());
             }
             if !self.may_adopt(&holding.claim) {
-                return Err(self.name_has(holding.claim));
+                return Err(self.scene.name_has(holding.claim));
             }
             let found = Found { holding: Box::new(holding), origin: Origin::Adopted, offered_until: None };
             if self.confirm(&found).await?
@@ -55,7 +55,7 @@ impl Attempt<'_> {
     }
 
     fn has_no_port(&self) -> Error {
-        Error::HasNoPort { service: self.service.clone(), name: self.asked.name.clone() }
+        Error::HasNoPort { service: self.scene.service.clone(), name: self.asked.name.clone() }
     }
 
     /// Whatever was known of the name is out of date.
@@ -67,11 +67,11 @@ impl Attempt<'_> {
     /// Accepts the offer that a PUT without a lease claimed. Only then is anybody told, so that an offer that its maker
     /// left behind is nobody's loss.
     async fn accept(&self, Holding { claim, secret }: &Holding) -> Result<Option<Claim>, Error> {
-        let (table, clock) = (&self.registry.table, &self.registry.clock);
+        let (table, clock) = (&self.scene.registry.table, &self.scene.registry.clock);
         let terms = self.agreed.unwrap_or(claim.terms);
-        let Goal::Port { lease, .. } = self.goal else { return Ok(None) };
-        let under = Under { found: claim.terms, ..Under::of(terms, terms.grant(lease), self.registry.margin) };
-        match table.accept(self.call, self.service, (claim.port, *secret), under, clock).await? {
+        let Goal::Port { lease } = self.goal else { return Ok(None) };
+        let under = Under { found: claim.terms, ..Under::of(terms, terms.grant(lease), self.scene.registry.margin) };
+        match table.accept(self.scene.call, self.scene.service, (claim.port, *secret), under, clock).await? {
             Accepted::Now(claim) | Accepted::Before(claim) => Ok(Some(claim)),
             Accepted::Not(_) => Ok(None),
         }
@@ -89,17 +89,18 @@ impl Attempt<'_> {
                 port: claim.port,
                 meant: Meant::Secret { secret, confirms: true },
                 owner: self.asked.owner.as_ref(),
-                under: Under { found: claim.terms, ..Under::of(terms, seconds, self.registry.margin) },
+                under: Under { found: claim.terms, ..Under::of(terms, seconds, self.scene.registry.margin) },
                 labels: self.asked.labels.as_ref(),
             };
-            let clock = &self.registry.clock;
-            let found = match self.registry.table.renew(self.call, self.service, &renewal, clock).await? {
-                Renewed::Now(claim) => return Ok(Some(claim)),
-                Renewed::Not(found) => found.filter(|found| found.has(secret)),
-            };
+            let clock = &self.scene.registry.clock;
+            let found =
+                match self.scene.registry.table.renew(self.scene.call, self.scene.service, &renewal, clock).await? {
+                    Renewed::Now(claim) => return Ok(Some(claim)),
+                    Renewed::Not(found) => found.filter(|found| found.has(secret)),
+                };
             match found {
                 // Its time is longer already, or has no end, and stays as it is.
-                Some(found) if seconds.is_some() && found.claim.is_allocation(self.registry.now()) => {
+                Some(found) if seconds.is_some() && found.claim.is_allocation(self.scene.registry.now()) => {
                     if found.claim.confirmed && self.asked.labels.is_none() {
                         return Ok(Some(found.claim));
                     }

@@ -127,7 +127,7 @@ impl Attempt<'_> {
     pub(super) async fn learn(&mut self, port: Port, losses: Losses) -> Result<Option<Found>, Error> {
         let own: Vec<_> = self.made.iter().map(|made| made.secret).collect();
         // Who asks for one very port has no use for another that the name had.
-        let range = self.place.range().filter(|_| self.asked.port.is_none());
+        let range = self.scene.place.range().filter(|_| self.asked.port.is_none());
         let (rule, affinity) = (self.rule, self.affinity);
         let lesson = Lesson::of(losses, &Tried { port, rule, affinity, own: &own, range });
         if let Some(replay) = lesson.key
@@ -141,7 +141,7 @@ impl Attempt<'_> {
             return Ok(Some(found));
         }
         if lesson.pause {
-            self.pause().await;
+            self.scene.pause().await;
         }
         match self.learn_of_name(lesson.name).await? {
             Some(found) => Ok(Some(found)),
@@ -167,13 +167,13 @@ impl Attempt<'_> {
     }
 
     async fn learn_of_port(&mut self, port: Port, lesson: PortLesson) -> Result<Option<Found>, Error> {
-        let now = self.registry.clock.now();
+        let now = self.scene.registry.clock.now();
         match lesson {
             PortLesson::Nothing => Ok(None),
             PortLesson::Contended { pause } => {
                 self.lost(|knowledge| knowledge.observe_contention(port, now));
                 if pause || self.asked.port.is_some() {
-                    self.pause().await;
+                    self.scene.pause().await;
                 }
                 Ok(None)
             }
@@ -188,7 +188,7 @@ impl Attempt<'_> {
             PortLesson::Own(claim, secret) => self.name_taken(claim, secret).await,
             PortLesson::Moved(claim, instance) => {
                 // This does not indicate a crowd.
-                self.place.learn(|knowledge| knowledge.observe_holder(Holder::from(&claim), now));
+                self.scene.place.learn(|knowledge| knowledge.observe_holder(Holder::from(&claim), now));
                 self.judge_old_claim(instance).await
             }
             PortLesson::Taken(occupant) => self.learn_of_holder(port, occupant).await,
@@ -203,12 +203,12 @@ impl Attempt<'_> {
         port: Port,
         Occupant { claim, secret }: Occupant,
     ) -> Result<Option<Found>, Error> {
-        let now = self.registry.clock.now();
+        let now = self.scene.registry.clock.now();
         self.lost(|knowledge| knowledge.observe_holder(Holder::from(&claim), now));
         if self.asked.port.is_none() {
             return Ok(None);
         }
-        let is_own = claim.service == self.service.name && claim.name == self.asked.name;
+        let is_own = claim.service == self.scene.service.name && claim.name == self.asked.name;
         match secret {
             Some(secret) if is_own => self.name_taken(claim, secret).await,
             _ => Err(self.port_taken(port, Some(claim))),
@@ -216,7 +216,7 @@ impl Attempt<'_> {
     }
 
     fn port_taken(&self, port: Port, claim: Option<Claim>) -> Error {
-        Error::PortTaken { service: self.service.clone(), port, claim: claim.map(Box::new) }
+        Error::PortTaken { service: self.scene.service.clone(), port, claim: claim.map(Box::new) }
     }
 }
 

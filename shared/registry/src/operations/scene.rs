@@ -1,0 +1,191 @@
+//! What a claim is made in: the service, the process's memory of it, and the call. Shared by offers, PUTs and sets.
+
+use std::time::Duration;
+
+use futures::future::{TryFutureExt as _, try_join, try_join_all};
+use tokio::time::{Instant, sleep_until};
+
+use super::memory::Place;
+use super::offer::Asked;
+use super::{Error, Registry, reads};
+use crate::Call;
+use crate::store::Freshness;
+use portmaster_domain::{Claim, ClaimState, Expiry, Holding, Port, PortRange, Secret, Service, ServiceId, Timestamp};
+
+/// How long a claim waits for a deletion or a shrinking to end, either way.
+const CLOSING: Duration = Duration::from_secs(2);
+
+/// What a claim is to become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Goal {
+    /// An offer.
+    Offer,
+    /// A port, for so many seconds if the caller says so.
+    Port { lease: Option<u32> },
+}
+
+/// See the module.
+pub(super) struct Scene<'a> {
+    pub(super) registry: &'a Registry,
+    pub(super) call: &'a Call,
+    pub(super) service: &'a ServiceId,
+    pub(super) place: Place,
+}
+
+impl<'a> Scene<'a> {
+    pub(super) fn new(registry: &'a Registry, call: &'a Call, service: &'a ServiceId) -> Self {
+        Self { registry, call, service, place: registry.memory.place(service) }
+    }
+
+    /// A claim on this port, as it is to stand. A PUT with a lease claims an allocation; without one it claims an offer,
+    /// which it accepts: should this process die before it tells anybody, nothing else would end it.
+    pub(super) fn new_claim(&self, asked: &Asked, goal: Goal, port: Port) -> Holding {
+        let now = self.registry.now();
+        let terms = self.place.terms();
+        let offered = ClaimState::Offered { expires_at: Expiry::after(now, self.registry.offer_seconds.into()) };
+        let grant = match goal {
+            Goal::Offer => None,
+            Goal::Port { lease } => terms.grant(lease),
+        };
+        let state = match grant {
+            Some(seconds) => {
+                let lease = Some(terms.lease_from(now, seconds, self.registry.margin));
+                ClaimState::Allocated { accepted: now, lease }
+            }
+            None => offered,
+        };
+        let claim = Claim {
+            service: self.service.name.clone(),
+            name: asked.name.clone(),
+            port,
+            created: now,
+            state,
+            owner: asked.owner.clone(),
+            labels: asked.labels.clone().unwrap_or_default(),
+            principal: self.call.principal().cloned(),
+            terms,
+            confirmed: false,
+            by_put: goal != Goal::Offer && grant.is_none(),
+        };
+        Holding { claim, secret: Secret::generate(port) }
+    }
+
+    /// The refusal of a name that has this claim.
+    pub(super) fn name_has(&self, claim: Claim) -> Error {
+        let told = match claim.state {
+            ClaimState::Cooling { lease_until, .. } => lease_until,
+            state => state.told_until().filter(|until| until.has_passed(self.registry.now())),
+        };
+        let free_at = told.map(|until| until.plus(self.registry.margin));
+        Error::NameTaken { service: self.service.clone(), claim: Box::new(claim), free_at }
+    }
+
+    /// Reads the service.
+    pub(super) async fn current_service(&self) -> Result<Service, Error> {
+        match self.registry.table.service(self.call, self.service).await? {
+            Some(service) => {
+                self.place.remember(&service);
+                Ok(service)
+            }
+            None => {
+                self.place.forget();
+                Err(Error::ServiceNotFound { service: self.service.clone() })
+            }
+        }
+    }
+
+    /// Reads the service until some range is on offer, and returns that range.
+    pub(super) async fn read_service(&self) -> Result<PortRange, Error> {
+        let patience = self.patience();
+        loop {
+            let service = self.current_service().await?;
+            if let Some(range) = service.offered_range() {
+                return Ok(range);
+            }
+            self.wait_for_change(patience).await?;
+        }
+    }
+
+    /// Returns the range once no part of it is being given up: that part may come back.
+    pub(super) async fn read_whole_service(&self) -> Result<PortRange, Error> {
+        let patience = self.patience();
+        loop {
+            let service = self.current_service().await?;
+            if service.mark.is_none() {
+                return Ok(service.range);
+            }
+            self.wait_for_change(patience).await?;
+        }
+    }
+
+    /// Until when this call waits for another one that is deleting or shrinking the service.
+    pub(super) fn patience(&self) -> Instant {
+        (Instant::now() + CLOSING).min(self.call.deadline())
+    }
+
+    /// Waits a little while another call is deleting or shrinking the service.
+    pub(super) async fn wait_for_change(&self, patience: Instant) -> Result<(), Error> {
+        let until = Instant::now() + self.registry.chance.pause(20..60);
+        if until >= patience {
+            return Err(Error::ServiceClosing { service: self.service.clone() });
+        }
+        sleep_until(until).await;
+        Ok(())
+    }
+
+    /// Waits a little before another try.
+    pub(super) async fn pause(&self) {
+        tokio::time::sleep(self.registry.chance.pause(5..25)).await;
+    }
+
+    /// Reads windows, and the hint along with them where it may help. One round trip.
+    pub(super) async fn read_windows(
+        &self,
+        parts: impl Iterator<Item = PortRange>,
+        wants_hint: bool,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let looks = parts.map(|part| self.registry.read_window(self.call, &self.service.namespace, part));
+        let hint =
+            async { if wants_hint { self.registry.table.hint(self.call, self.service).await } else { Ok(None) } };
+        let (windows, hint) = try_join(try_join_all(looks), hint.map_err(Error::from)).await?;
+        let seen = self.registry.clock.now();
+        self.place.learn(|knowledge| {
+            // The windows are newer than the hint.
+            if let Some(hint) = &hint {
+                knowledge.apply_hint(hint, seen);
+            }
+            for (covered, holders) in &windows {
+                knowledge.observe(*covered, holders, now, seen);
+            }
+        });
+        Ok(())
+    }
+
+    /// Reads a whole range consistently.
+    pub(super) async fn read_everything(&self, range: PortRange) -> Result<reads::Everything, Error> {
+        let asked = self.registry.clock.now();
+        let namespace = &self.service.namespace;
+        let everything = self.registry.read_everywhere(self.call, namespace, range, Freshness::Consistent).await?;
+        let seen = self.registry.clock.now();
+        self.place.learn(|knowledge| knowledge.observe(range, &everything.holders(), asked, seen));
+        Ok(everything)
+    }
+
+    /// Removes a claim of which no caller was told; or finds that it is somebody's by now, and leaves it.
+    pub(super) async fn take_back(&self, Holding { claim, secret }: &Holding) -> Result<Option<Claim>, Error> {
+        let call = self.call.extended();
+        let (table, clock) = (&self.registry.table, &self.registry.clock);
+        let removed = match claim.state {
+            ClaimState::Allocated { .. } => table.withdraw(&call, &self.service.namespace, claim.port, *secret).await?,
+            _ => table.reject(&call, self.service, claim.port, *secret, clock).await?,
+        };
+        match removed {
+            crate::store::Removed::Not(Some(found), _) if found.has(*secret) => Ok(Some(found.claim)),
+            _ => {
+                self.place.learn(|knowledge| knowledge.record_free(claim.port));
+                Ok(None)
+            }
+        }
+    }
+}
