@@ -297,7 +297,10 @@ proptest! {
         let fits_from = |base: u16| open.iter().all(|name| is_free(base + *name as u16));
         let has_room = match holds.first_key_value() {
             _ if open.is_empty() => true,
-            _ if !contiguous => (5000..5100).filter(|number| is_free(*number)).count() >= open.len(),
+            _ if !contiguous => {
+                let is_held = |number: u16| holds.values().any(|held| *held == number);
+                (5000..5100).filter(|number| is_free(*number) && !is_held(*number)).count() >= open.len()
+            }
             Some((name, number)) => fits_from(number - *name as u16),
             None => (5000..5100).any(fits_from),
         };
@@ -312,7 +315,7 @@ proptest! {
         let distinct: std::collections::BTreeSet<_> = found.iter().map(|(_, number)| *number).collect();
         prop_assert_eq!(distinct.len(), found.len());
         for (name, number) in &found {
-            prop_assert!(is_free(*number), "{}", number);
+            prop_assert!(is_free(*number) && holds.values().all(|held| held != number), "{}", number);
             prop_assert!(knowledge.reserved.contains(port(*number)));
             if contiguous {
                 let all = found.iter().copied().chain(holds.iter().map(|(name, number)| (*name, *number)));
@@ -400,6 +403,28 @@ fn what_completes_a_set_leaves_the_slots_whole() {
     let mut set = SetSearch::new(Strategy::Lowest, name("web-02"), 4, false);
     assert!(set.hold(0, port(7004)));
     assert_eq!(proposed(&mut knowledge, &mut set, &mut random), Some(vec![(1, 5000), (2, 5001), (3, 5002)]));
+}
+
+#[test]
+fn a_candidate_that_another_name_turns_out_to_hold_is_replaced() {
+    let mut random = SmallRng::seed_from_u64(1);
+    let mut knowledge = warm(range(5000, 5011), []);
+    let mut set = SetSearch::new(Strategy::Lowest, name("web-01"), 3, false);
+    assert_eq!(proposed(&mut knowledge, &mut set, &mut random), Some(vec![(0, 5000), (1, 5001), (2, 5002)]));
+    knowledge.reserved = PortSet::default();
+    assert!(set.hold(2, port(5000)));
+    assert_eq!(proposed(&mut knowledge, &mut set, &mut random), Some(vec![(0, 5002), (1, 5001)]));
+}
+
+#[test]
+fn the_claims_of_a_set_are_one_round_trip_and_no_crowd() {
+    let mut knowledge = warm(range(5000, 5011), []);
+    let claims = [5000, 5001, 5002, 5003].map(|number| Holder { created: NOW, ..held(number) });
+    knowledge.record_claims(&claims, FIRST_ROUND_TRIP + 8.0, NOW);
+    assert_eq!((knowledge.round_trip, knowledge.width(0, 4)), (FIRST_ROUND_TRIP + 1.0, 1));
+    // A read that was sent before they were answered may have missed them.
+    knowledge.observe(knowledge.range(), &[], NOW, NOW);
+    assert_eq!(knowledge.taken.count(knowledge.range()), 4);
 }
 
 #[test]
