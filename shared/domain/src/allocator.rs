@@ -14,6 +14,8 @@
 //!   Full                     every port is believed taken: read the whole range consistently, then answer
 //! ```
 //!
+//! A *barred* port ([`Knowledge::bar`]) is never proposed, so here "every port" means every port that is not barred.
+//!
 //! The cost: a warm process finds its candidate in memory and reads nothing. A cold one reads one window of at most
 //! [`WINDOW`] items, which shows everything if fewer ports are taken, and (except for `lowest`) another one around its
 //! candidate at the same time. If neither helps, or another offer follows, it reads the whole range at once, unless
@@ -27,6 +29,12 @@
 //! - `hashed` returns the same port for a name even in a fresh table, and callers rarely collide. The ports in use are
 //!   scattered.
 //! - `random` collides least, and nobody can predict which port a new name will get.
+//!
+//! The ports of a *set* are searched for together ([`Knowledge::propose_set`]), with the same four answers and the same
+//! three strategies, in places where all of them are free instead of single ports. Sets of the same size take the same
+//! slots of the range as long as any is free, so that a crowd of them can fill the range to the last port: see
+//! `places.rs`. A lost race costs a set more than a single port, but not more often: sets that know the same want the
+//! same place or have nothing to do with each other.
 //!
 //! Callers in *one* process never collide: a candidate is reserved in the memory until its claim has been answered.
 

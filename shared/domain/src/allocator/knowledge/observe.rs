@@ -82,8 +82,15 @@ impl Knowledge {
 
     /// Records that this process has claimed the port.
     pub fn record_claim(&mut self, holder: Holder, round_trip_millis: f64, now: Timestamp) {
-        self.own.insert(holder.port, (holder.created, now));
-        self.observe_holder(holder, now);
+        self.record_claims(&[holder], round_trip_millis, now);
+    }
+
+    /// Records that this process has claimed the ports of a set, in one round trip.
+    pub fn record_claims(&mut self, holders: &[Holder], round_trip_millis: f64, now: Timestamp) {
+        for holder in holders {
+            self.own.insert(holder.port, (holder.created, now));
+            self.observe_holder(*holder, now);
+        }
         self.round_trip += (round_trip_millis - self.round_trip) / 8.0;
     }
 

@@ -10,16 +10,16 @@ use super::{Knowledge, Proposal, Search, WINDOW};
 use crate::allocator::PortSet;
 use crate::{InstanceName, Port, PortRange, Strategy, Timestamp};
 
-/// From which lost race on a set draws all of its candidates anew. One loss may be to anybody; after two there is a
-/// crowd, and candidates that were kept lie across the places among which the others draw. Keeping them for longer took
-/// more tries in every crowd.
-const DRAWN_ANEW: u32 = 2;
+/// From which lost race on there is a crowd; a single loss may be to anybody. A set then draws all of its candidates
+/// anew, since those that were kept would lie across the places among which the others draw: keeping them for longer took
+/// more tries in every crowd. It also draws from more places, since the crowd may be larger than the preferred ones.
+const CROWD: u32 = 2;
 
 /// The search for the ports of a set.
 ///
 /// The names of the set are known by their numbers, from 0. A name may hold its port already, see [`SetSearch::hold`];
-/// the others get candidates. After a lost race, a set whose ports need not follow each other keeps the candidates that
-/// were not lost.
+/// the others get candidates. After the first lost race, a set whose ports need not follow each other keeps the candidates
+/// that were not lost.
 #[derive(Clone, Debug)]
 pub struct SetSearch {
     /// The phases and the evidence. Its name is the first of the set.
@@ -43,6 +43,15 @@ enum Member {
     Candidate(Port),
     /// The name has it already.
     Held(Port),
+}
+
+impl Member {
+    fn port(self) -> Option<Port> {
+        match self {
+            Self::Open => None,
+            Self::Candidate(port) | Self::Held(port) => Some(port),
+        }
+    }
 }
 
 /// A place for the names that have neither a port nor a candidate.
@@ -84,10 +93,11 @@ impl SetSearch {
     }
 
     /// Records that other callers have these ports, or are writing to them. The candidates among them are replaced;
-    /// those of a contiguous set all are. Otherwise like [`Search::record_lost_race`].
+    /// those of a contiguous set all are, and after the first loss those of any set. Otherwise like
+    /// [`Search::record_lost_race`].
     pub fn record_lost_race(&mut self, lost: &[Port]) {
         self.search.record_lost_race();
-        let anew = self.search.losses >= DRAWN_ANEW;
+        let anew = self.search.losses >= CROWD;
         self.members.open_candidates(|port, contiguous| anew || contiguous || lost.contains(&port));
     }
 
@@ -109,7 +119,10 @@ impl SetSearch {
 impl Members {
     fn hold(&mut self, name: usize, port: Port) -> bool {
         let Some(member) = self.ports.get(name).copied() else { return false };
-        if self.contiguous && member != Member::Held(port) {
+        if member == Member::Held(port) {
+            return true;
+        }
+        if self.contiguous {
             let Some(base) = port.index().checked_sub(name) else { return false };
             let agrees = |(other, member): (usize, &Member)| match member {
                 Member::Held(port) => other == name || port.index() == base + other,
@@ -119,8 +132,8 @@ impl Members {
             if !ends || !self.ports.iter().enumerate().all(agrees) {
                 return false;
             }
-            self.open_candidates(|_, _| true);
         }
+        self.open_candidates(|candidate, contiguous| contiguous || candidate == port);
         self.ports[name] = Member::Held(port);
         true
     }
@@ -167,7 +180,7 @@ impl Members {
             let ports = self.open().filter_map(|name| Port::at(base + name)).collect();
             return Places::exactly(ports, &free);
         }
-        self.candidates().for_each(|(_, port)| free.remove(port));
+        self.ports.iter().filter_map(|member| member.port()).for_each(|port| free.remove(port));
         let need = Need { size: self.ports.len(), open: self.open().count(), contiguous: self.contiguous };
         let places = Places::of(need, &free, range);
         if within == range {
@@ -230,8 +243,7 @@ impl Knowledge {
     ///
     /// `lowest` draws at random from the first *w* places; without a crowd, *w* is 1. See [`Knowledge::width`]. `hashed`
     /// takes the first place from a hash of the name on; after each loss another hash selects one of them. `random` draws
-    /// among all of them. The last two keep to the preferred places until they have lost twice: the crowd may be larger
-    /// than these.
+    /// among all of them. The last two keep to the preferred places until there is a [`CROWD`].
     fn pick_place(
         &self,
         search: &Search,
@@ -243,7 +255,7 @@ impl Knowledge {
             return Some(Picked { ports: Vec::new(), lowest: None });
         }
         let places = members.places(self.free(search).ports(self.range), within, self.range);
-        let count = if search.losses < 2 { places.preferred() } else { places.count() };
+        let count = if search.losses < CROWD { places.preferred() } else { places.count() };
         if count == 0 {
             return None;
         }

@@ -297,7 +297,10 @@ proptest! {
         let fits_from = |base: u16| open.iter().all(|name| is_free(base + *name as u16));
         let has_room = match holds.first_key_value() {
             _ if open.is_empty() => true,
-            _ if !contiguous => (5000..5100).filter(|number| is_free(*number)).count() >= open.len(),
+            _ if !contiguous => {
+                let is_held = |number: u16| holds.values().any(|held| *held == number);
+                (5000..5100).filter(|number| is_free(*number) && !is_held(*number)).count() >= open.len()
+            }
             Some((name, number)) => fits_from(number - *name as u16),
             None => (5000..5100).any(fits_from),
         };
@@ -312,7 +315,7 @@ proptest! {
         let distinct: std::collections::BTreeSet<_> = found.iter().map(|(_, number)| *number).collect();
         prop_assert_eq!(distinct.len(), found.len());
         for (name, number) in &found {
-            prop_assert!(is_free(*number), "{}", number);
+            prop_assert!(is_free(*number) && holds.values().all(|held| held != number), "{}", number);
             prop_assert!(knowledge.reserved.contains(port(*number)));
             if contiguous {
                 let all = found.iter().copied().chain(holds.iter().map(|(name, number)| (*name, *number)));
@@ -400,6 +403,28 @@ fn what_completes_a_set_leaves_the_slots_whole() {
     let mut set = SetSearch::new(Strategy::Lowest, name("web-02"), 4, false);
     assert!(set.hold(0, port(7004)));
     assert_eq!(proposed(&mut knowledge, &mut set, &mut random), Some(vec![(1, 5000), (2, 5001), (3, 5002)]));
+}
+
+#[test]
+fn a_candidate_that_another_name_turns_out_to_hold_is_replaced() {
+    let mut random = SmallRng::seed_from_u64(1);
+    let mut knowledge = warm(range(5000, 5011), []);
+    let mut set = SetSearch::new(Strategy::Lowest, name("web-01"), 3, false);
+    assert_eq!(proposed(&mut knowledge, &mut set, &mut random), Some(vec![(0, 5000), (1, 5001), (2, 5002)]));
+    knowledge.reserved = PortSet::default();
+    assert!(set.hold(2, port(5000)));
+    assert_eq!(proposed(&mut knowledge, &mut set, &mut random), Some(vec![(0, 5002), (1, 5001)]));
+}
+
+#[test]
+fn the_claims_of_a_set_are_one_round_trip_and_no_crowd() {
+    let mut knowledge = warm(range(5000, 5011), []);
+    let claims = [5000, 5001, 5002, 5003].map(|number| Holder { created: NOW, ..held(number) });
+    knowledge.record_claims(&claims, FIRST_ROUND_TRIP + 8.0, NOW);
+    assert_eq!((knowledge.round_trip, knowledge.width(0, 4)), (FIRST_ROUND_TRIP + 1.0, 1));
+    // A read that was sent before they were answered may have missed them.
+    knowledge.observe(knowledge.range(), &[], NOW, NOW);
+    assert_eq!(knowledge.taken.count(knowledge.range()), 4);
 }
 
 #[test]
@@ -570,4 +595,105 @@ fn a_window_shows_all_the_candidates_that_it_can() {
         })
         .collect();
     assert!(starts.len() > 10, "{starts:?}");
+}
+
+#[test]
+fn after_a_loss_lowest_sets_of_which_a_window_shows_all_look_at_all() {
+    let mut random = SmallRng::seed_from_u64(1);
+    let crowd: Vec<_> = (5001..5017).map(|number| Holder { created: NOW, ..held(number) }).collect();
+    let mut knowledge = Knowledge::new(range(5000, 10_000));
+    knowledge.observe(knowledge.range(), &crowd, NOW, NOW);
+    for _ in 0..20 {
+        let mut set = SetSearch::new(Strategy::Lowest, name("web-01"), 4, true);
+        set.record_lost_race(&[]);
+        // 5000 is free, but no set begins there.
+        let look = knowledge.propose_set(&mut set, &mut random, NOW);
+        assert_eq!(look, Proposal::Look(range(5020, 10_000), None));
+    }
+}
+
+#[test]
+fn places_are_numbered_in_the_whole_range_whatever_part_was_looked_at() {
+    let mut random = SmallRng::seed_from_u64(1);
+    // Every other port is free.
+    let taken = || (5000..5020).filter(|number| number % 2 == 1).map(held);
+    let mut after_look_at = |part: PortRange| {
+        let mut knowledge = Knowledge::new(range(5000, 5019));
+        let mut set = SetSearch::new(Strategy::Lowest, name("web-01"), 2, false);
+        knowledge.observe(knowledge.range(), &taken().collect::<Vec<_>>(), NOW, NOW);
+        set.record_lost_race(&[]);
+        assert!(matches!(knowledge.propose_set(&mut set, &mut random, NOW), Proposal::Look(..)));
+        knowledge.observe(part, &taken().filter(|holder| part.contains(holder.port)).collect::<Vec<_>>(), NOW, NOW);
+        knowledge.propose_set(&mut set, &mut random, NOW)
+    };
+    let ports = |first, second| Proposal::Candidate(vec![(0, port(first)), (1, port(second))]);
+    // 5000 and 5002 are the first place, so 5002 and 5004 are none.
+    assert_eq!(after_look_at(range(5002, 5019)), ports(5004, 5006));
+    // But if they are all that there is, they will do.
+    assert_eq!(after_look_at(range(5002, 5005)), ports(5002, 5004));
+    // Here is only one, so the next look is at a place that is believed free.
+    assert_eq!(after_look_at(range(5002, 5003)), Proposal::Look(range(5000, 5019), None));
+}
+
+#[test]
+fn a_set_of_which_a_hint_alone_covers_a_port_is_looked_at() {
+    let mut random = SmallRng::seed_from_u64(1);
+    let mut knowledge = Knowledge::new(range(5000, 10_000));
+    knowledge.apply_hint(&Hint { range: knowledge.range(), taken: PortSet::default(), seen: NOW }, NOW);
+    knowledge.observe(range(5000, 5001), &[], NOW, NOW);
+    let mut set = SetSearch::new(Strategy::Lowest, name("web-01"), 4, false);
+    assert_eq!(knowledge.propose_set(&mut set, &mut random, NOW), Proposal::Look(range(5000, 10_000), None));
+    knowledge.observe(range(5000, 5003), &[], NOW, NOW);
+    assert_eq!(ports(proposed(&mut knowledge, &mut set, &mut random)), [5000, 5001, 5002, 5003]);
+}
+
+#[test]
+fn random_sets_keep_to_the_place_that_they_had_looked_at() {
+    for seed in 0..10 {
+        let mut random = SmallRng::seed_from_u64(seed);
+        let mut knowledge = Knowledge::new(range(5000, 10_000));
+        let mut set = SetSearch::new(Strategy::Random, name("web-01"), 4, seed % 2 == 0);
+        let Proposal::Look(first, Some(other)) = knowledge.propose_set(&mut set, &mut random, NOW) else { panic!() };
+        knowledge.observe(first, &[], NOW, NOW);
+        assert_eq!(ports(proposed(&mut knowledge, &mut set, &mut random))[0], other.start().get());
+    }
+}
+
+#[test]
+fn sets_that_lost_twice_draw_beyond_the_slots() {
+    for strategy in [Strategy::Hashed, Strategy::Random] {
+        let mut random = SmallRng::seed_from_u64(1);
+        // One slot is whole; of each of the 25 others, two ports are free.
+        let taken = (5004..5104).filter(|number| number % 4 < 2);
+        let mut in_slot = |losses: u32, number: u32| {
+            let mut knowledge = warm(range(5000, 5103), taken.clone());
+            let mut set = SetSearch::new(strategy, name(&format!("web-{number}")), 4, false);
+            for _ in 0..losses {
+                set.record_lost_race(&[]);
+                set.search.phase = Phase::FromMemory;
+            }
+            ports(proposed(&mut knowledge, &mut set, &mut random))[0] == 5000
+        };
+        assert!((0..40).all(|number| in_slot(0, number) && in_slot(1, number)), "{strategy:?}");
+        let in_slot = (0..40).filter(|number| in_slot(2, *number)).count();
+        assert!((1..20).contains(&in_slot), "{strategy:?}: {in_slot} of 40");
+    }
+}
+
+#[test]
+fn windows_that_are_due_reach_the_lowest_run() {
+    let mut random = SmallRng::seed_from_u64(1);
+    let mut knowledge = Knowledge::new(range(1024, 49_151));
+    // The lowest four free ports in a row are 2999 to 3002.
+    let table = Table::holding((1024..3000).step_by(2).chain(3010..5000));
+    let mut starts = Vec::new();
+    for i in 0..3 {
+        let mut set = SetSearch::new(Strategy::Lowest, name("web-01"), 4, true);
+        let now = later(i * REFRESH_MILLIS);
+        let Proposal::Look(part, None) = knowledge.propose_set(&mut set, &mut random, now) else { panic!() };
+        let (covered, found) = table.window(part);
+        knowledge.observe(covered, &found, now, now);
+        starts.push(part.start().get());
+    }
+    assert_eq!(starts, [1024, 2047, 1024]);
 }
