@@ -243,6 +243,11 @@ impl Attempt<'_> {
         let (now, past) = (registry.now(), registry.past());
         let rule_of = |name: usize, port: Port| match self.members.get(name).map(|member| member.rule) {
             Some(NameRule::Dead(at, _)) if at == port => NameRule::Free,
+            // Another name of the set overwrites the dead claim, on condition that it is dead. A transaction has one
+            // part for each item, so there is none that removes it.
+            Some(NameRule::Dead(at, secret)) if chosen.iter().any(|(_, other)| other.port == at) => {
+                NameRule::Gone(secret)
+            }
             rule => rule.unwrap_or(NameRule::Free),
         };
         let writes: Vec<_> = holdings

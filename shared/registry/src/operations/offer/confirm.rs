@@ -1,7 +1,7 @@
 //! Reading the service: before a port is chosen, if nothing is remembered of it, and after each claim.
 
 use super::super::Error;
-use super::{Attempt, Found, Origin};
+use super::{Attempt, Found, Goal, Origin};
 use crate::store::NameRule;
 use portmaster_domain::{Claim, Holding, Service};
 
@@ -67,7 +67,13 @@ impl Attempt<'_> {
     /// Withdraws a claim that was returned to no caller. From then on it is gone, and the name's Instance is stale.
     pub(super) async fn withdraw(&mut self, holding: &Holding) -> Result<(), Error> {
         if let Some(claim) = self.scene.take_back(holding).await? {
-            // The claim was found by its key or its owner, and is somebody's by now: it is not ours to withdraw.
+            if matches!(self.goal, Goal::Port { .. }) {
+                // Another call of its owner has told of it, so it is judged again, and adopted if it may be.
+                self.affinity = None;
+                self.rule = NameRule::Free;
+                return Ok(());
+            }
+            // The claim was found by its key, and is somebody's by now: it is not ours to withdraw.
             return Err(self.scene.name_has(claim));
         }
         self.made.retain(|made| made.secret != holding.secret);
