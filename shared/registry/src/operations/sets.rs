@@ -266,12 +266,13 @@ impl Attempt<'_> {
             ClaimedAll::Made(began) => {
                 drop(writes);
                 let round_trip = sent.elapsed().as_secs_f64() * 1000.0;
+                let holders: Vec<_> = holdings.iter().map(|(_, holding)| Holder::from(&holding.claim)).collect();
+                let now = registry.now();
+                self.scene.place.learn(|knowledge| knowledge.record_claims(&holders, round_trip, now));
                 for (name, mut holding) in holdings {
                     if let (ClaimState::Allocated { accepted, .. }, Some(began)) = (&mut holding.claim.state, began) {
                         *accepted = began;
                     }
-                    let (holder, now) = (Holder::from(&holding.claim), registry.now());
-                    self.scene.place.learn(|knowledge| knowledge.record_claim(holder, round_trip, now));
                     if let Some(member) = self.members.get_mut(name) {
                         member.has = Some(holding);
                         member.wish = None;
