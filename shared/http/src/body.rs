@@ -1,8 +1,8 @@
 //! Request bodies: JSON, of a limited size, arriving in time.
 
-use axum::body::to_bytes;
+use axum::body::{Bytes, to_bytes};
 use axum::extract::{FromRequest, Request};
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use deserr::Deserr;
 use portmaster_registry::Call;
 use portmaster_wire::parse::{Checked, Faults, Unreadable, parse};
@@ -16,6 +16,9 @@ pub(super) const MAX_BYTES: usize = 16 * 1024;
 /// A JSON body.
 pub(super) struct Body<T>(pub(super) T);
 
+/// A JSON body that may be left out: an empty one, of whatever type, is `{}`.
+pub(super) struct OptionalBody<T>(pub(super) T);
+
 impl<S, T> FromRequest<S> for Body<T>
 where
     S: Sync,
@@ -24,43 +27,73 @@ where
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        if let Some(declared) = request.headers().get(header::CONTENT_TYPE)
-            && !declared.to_str().is_ok_and(is_json)
-        {
-            let detail = "Send the body as JSON, with the header Content-Type: application/json.";
-            return Err(Problem::new(Kind::UnsupportedMediaType, detail).header(header::ACCEPT, "application/json"));
-        }
-        // Nothing would check the real size of a compressed body, so none is accepted.
-        let encodings = request.headers().get_all(header::CONTENT_ENCODING);
-        if encodings.iter().any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-            let detail = "The body is sent with a Content-Encoding, and compressed bodies are not accepted. Send plain \
-                          JSON, without that header.";
-            let problem = Problem::new(Kind::UnsupportedMediaType, detail);
-            return Err(problem.header(header::ACCEPT_ENCODING, "identity"));
-        }
-        let deadline = request.extensions().get::<Call>().map(Call::deadline);
-        let body = to_bytes(request.into_body(), MAX_BYTES);
-        let read = match deadline {
-            Some(deadline) => tokio::time::timeout_at(deadline, body).await,
-            None => Ok(body.await),
-        };
-        let Ok(read) = read else {
-            let detail = "The body did not arrive in the time that a request may take. Nothing was changed. Send it \
-                          again; if that does not help, check that the number of bytes sent matches Content-Length.";
-            return Err(Problem::new(Kind::RequestTimeout, detail));
-        };
-        let bytes = read.map_err(|error| {
-            let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
-            while let Some(error) = source {
-                if error.is::<http_body_util::LengthLimitError>() {
-                    return too_large();
-                }
-                source = error.source();
-            }
-            Problem::new(Kind::MalformedJson, "The body ended before it was complete. Send it again.")
-        })?;
+        is_plain_json(request.headers())?;
+        let bytes = read(request).await?;
         parse(&bytes).map(Self).map_err(Problem::from)
     }
+}
+
+impl<S, T> FromRequest<S> for OptionalBody<T>
+where
+    S: Sync,
+    T: Deserr<Faults> + Checked + Default,
+{
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        // Some clients declare a type, a form's for example, although they send nothing. So the body comes first.
+        let declared = is_plain_json(request.headers());
+        let bytes = read(request).await?;
+        if bytes.is_empty() {
+            return Ok(Self(T::default()));
+        }
+        declared?;
+        parse(&bytes).map(Self).map_err(Problem::from)
+    }
+}
+
+/// Checks that a body is declared as JSON, or not at all, and is not compressed.
+fn is_plain_json(headers: &HeaderMap) -> Result<(), Problem> {
+    if let Some(declared) = headers.get(header::CONTENT_TYPE)
+        && !declared.to_str().is_ok_and(is_json)
+    {
+        let detail = "Send the body as JSON, with the header Content-Type: application/json.";
+        return Err(Problem::new(Kind::UnsupportedMediaType, detail).header(header::ACCEPT, "application/json"));
+    }
+    // Nothing would check the real size of a compressed body, so none is accepted.
+    let encodings = headers.get_all(header::CONTENT_ENCODING);
+    if encodings.iter().any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        let detail = "The body is sent with a Content-Encoding, and compressed bodies are not accepted. Send plain \
+                      JSON, without that header.";
+        let problem = Problem::new(Kind::UnsupportedMediaType, detail);
+        return Err(problem.header(header::ACCEPT_ENCODING, "identity"));
+    }
+    Ok(())
+}
+
+/// Reads a body, if it is small enough and arrives in time.
+async fn read(request: Request) -> Result<Bytes, Problem> {
+    let deadline = request.extensions().get::<Call>().map(Call::deadline);
+    let body = to_bytes(request.into_body(), MAX_BYTES);
+    let read = match deadline {
+        Some(deadline) => tokio::time::timeout_at(deadline, body).await,
+        None => Ok(body.await),
+    };
+    let Ok(read) = read else {
+        let detail = "The body did not arrive in the time that a request may take. Nothing was changed. Send it again; \
+                      if that does not help, check that the number of bytes sent matches Content-Length.";
+        return Err(Problem::new(Kind::RequestTimeout, detail));
+    };
+    read.map_err(|error| {
+        let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+        while let Some(error) = source {
+            if error.is::<http_body_util::LengthLimitError>() {
+                return too_large();
+            }
+            source = error.source();
+        }
+        Problem::new(Kind::MalformedJson, "The body ended before it was complete. Send it again.")
+    })
 }
 
 /// `application/json`, or another type with the suffix `+json`, with any parameters (RFC 6838, section 4.2.8).
