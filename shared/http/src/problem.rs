@@ -226,6 +226,7 @@ impl From<Error> for Problem {
             Error::SetDoesNotFit { service, wanted, contiguous, occupancy } => {
                 set_does_not_fit(&service, wanted, contiguous, occupancy)
             }
+            Error::SetIsScattered { service, claims } => set_is_scattered(&service, &claims),
             Error::IdempotencyKeyReused => Self::new(
                 Kind::IdempotencyKeyReused,
                 "This Idempotency-Key belongs to a live offer that was asked for with another body. Use another key.",
@@ -588,6 +589,17 @@ fn set_does_not_fit(service: &ServiceId, wanted: usize, contiguous: bool, occupa
     );
     let problem = Problem::new(Kind::RangeExhausted, detail).with("wanted", wanted).with("contiguous", contiguous);
     without_room(problem, &occupancy)
+}
+
+fn set_is_scattered(service: &ServiceId, claims: &[Claim]) -> Problem {
+    let held: Vec<_> = claims.iter().map(|claim| format!("{} has port {}", claim.name, claim.port)).collect();
+    let detail = format!(
+        "The ports that names of this set have already in {service} are not neighbours in the order of the names: {}. \
+         Nothing was changed. Release them first, or ask for the set without contiguous.",
+        held.join(", ")
+    );
+    let shown: Vec<_> = claims.iter().map(claim_json).collect();
+    Problem::new(Kind::NameTaken, detail).with("ports", shown)
 }
 
 impl From<StoreError> for Problem {
