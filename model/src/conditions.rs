@@ -52,6 +52,18 @@ macro_rules! conditions {
 conditions! {
     /// A Port item is put only where there is none or a dead one.
     PortIfDead @ "store/rules.rs: PORT_IF_DEAD" => In("names");
+    /// Or it is the same name of the same service that comes back to its port.
+    ReturnName @ "store/rules.rs: RETURN_NAME" => In("leases");
+    /// The name comes back at once only to a port that was released, not to one whose lease was made gone early.
+    ReturnCooled @ "store/rules.rs: RETURN_COOLED" => In("leases");
+    /// It comes back once the lease is over by the claimer's clock only to the same owner.
+    ReturnOwner @ "store/rules.rs: RETURN_OWNER, RETURN_UNOWNED" => In("leases");
+    /// Another owner of the name waits for the margin after the lease.
+    ReturnLapsed @ "store/rules.rs: RETURN_LAPSED" => In("leases");
+    /// A stranger waits for the margin after the lease.
+    Margin @ "operations/lease.rs: hold" => In("leases");
+    /// An allocation that is claimed begins when the claim is sent, and not when it is decided.
+    StampAtSend @ "store/claim.rs: claim" => In("late release of a lease");
     /// *Free*: the Instance is absent, or points to the port being claimed.
     NameFree @ "store/rules.rs: NAME_FREE" => In("names");
     /// *Gone* and *Dead*: the Instance still carries the secret that was judged.
@@ -76,6 +88,8 @@ conditions! {
     JudgeSecret @ "operations/offer/earlier.rs: judge_old_claim" => In("replies");
     /// The Port item to which an Instance points is read settled.
     JudgeSettled @ "operations/offer/earlier.rs: judge_old_claim" => In("halves");
+    /// A port that is cooling because its lease was made gone early still has the name for the margin, for another owner.
+    CoolingHoldsName @ "operations/offer/earlier.rs: judge_old_claim" => In("early lapse");
     /// An Instance with the secret of a claim of this very call is the call's own claim, arrived late.
     OwnByInstance @ "operations/offer/losses.rs: of" => Spare("*OwnAnswered* recognizes it later. Kept: it saves a transaction.");
     /// The call's own late claim is the answer only if its Port item stands.
@@ -104,13 +118,27 @@ conditions! {
     LookAtRange @ "operations/offer/confirm.rs: confirm" => In("shrinking");
     /// A replay is confirmed like a claim.
     LookAtReplay @ "operations/offer/confirm.rs: confirm" => In("keyed deletion");
+    /// A claim is told only with the terms that the look shows; otherwise it is withdrawn, and made again.
+    LookAtTerms @ "operations/offer/confirm.rs: confirm" => In("terms");
+    /// A PUT looks at the service before it tells a claim that it adopts.
+    AdoptLook @ "operations/put.rs: adopt" => In("leases");
+    /// A PUT adopts only its own owner's claim.
+    AdoptOwner @ "operations/put.rs: adopt" => In("leases");
+    /// A PUT adopts an offer only if a PUT made it.
+    AdoptPut @ "operations/put.rs: adopt" => In("leases");
+    /// The write by which a PUT or a renewal confirms a claim gives it the terms that the look showed.
+    AdoptTerms @ "operations/put.rs: adopt" => In("terms");
+    /// A lease that is longer already is answered as it stands only if it is confirmed; otherwise it is confirmed first.
+    ConfirmLonger @ "operations/lease.rs: renew" => In("leases");
+    /// A PUT's claim is not withdrawn because its confirmation failed.
+    PutStays @ "operations/put.rs: put_port" => In("leases");
     /// A claim made with a key is not withdrawn because its confirmation failed.
     KeyedStays @ "operations/offer/confirm.rs: confirm" => In("keyed deletion");
     /// A request that was only shown a claim by a replay does not withdraw it.
     ReplayStays @ "operations/offer/confirm.rs: confirm" => In("flapping");
     /// A claim that could not be withdrawn because it was accepted is not gone.
     WithdrawnIsGone @ "operations/offer/confirm.rs: withdraw" => In("flapping");
-    /// Accept, reject and release read the clock at each send, and not when the call begins.
+    /// Accept, reject, release and renewal read the clock at each send, and not when the call begins.
     ClockAtSend @ "store/ports.rs: accept, reject, release_claim, release_port" => In("releases");
     /// Accept: the secret matches.
     AcceptSecret @ "store/rules.rs: ACCEPT_SECRET" => In("holders");
@@ -120,6 +148,8 @@ conditions! {
     AcceptOffered @ "store/rules.rs: ACCEPT_OFFERED" => Spare("only offers have an expiry, so *AcceptLive* implies it. Kept for leases: an allocation with a lease has one too, and a second accept would make it permanent.");
     /// Accept: `expires_at > :now`.
     AcceptLive @ "store/rules.rs: ACCEPT_LIVE" => In("holders");
+    /// Accept: the terms are what they were taken for.
+    AcceptTerms @ "store/rules.rs: ACCEPT_TERMS, ACCEPT_NO_TERMS" => In("terms");
     /// An accept that finds its own allocation returns it.
     AcceptAgain @ "store/ports.rs: accept" => In("holders");
     /// Reject and withdrawal: the secret matches.
@@ -136,12 +166,54 @@ conditions! {
     ReleaseSecret @ "store/rules.rs: RELEASE_SECRET" => In("fast accept");
     /// Release by name: `accepted <= :sent`; release of an allocation that was seen: `accepted` is no later than seen.
     ReleaseSent @ "store/rules.rs: RELEASE_SENT" => In("releases");
+    /// Release by name: the owner is the one that is named, or there is none.
+    ReleaseOwner @ "store/rules.rs: RELEASE_OWNER, RELEASE_UNOWNED" => In("leases");
+    /// Release by name: the terms are what they were taken for.
+    ReleaseTerms @ "store/rules.rs: RELEASE_TERMS, RELEASE_NO_TERMS" => In("terms");
     /// Release by port: the service matches.
     ReleasePortService @ "store/rules.rs: RELEASE_PORT_SERVICE" => In("late release");
     /// Release by port: `accepted <= :sent`.
     ReleasePortSent @ "store/rules.rs: RELEASE_PORT_SENT" => In("releases");
+    /// Release by port: the owner is the one that is named, or there is none.
+    ReleasePortOwner @ "store/rules.rs: RELEASE_PORT_OWNER, RELEASE_PORT_UNOWNED" => In("leases");
+    /// Release by port: the terms are what they were taken for.
+    ReleasePortTerms @ "store/rules.rs: RELEASE_PORT_TERMS, RELEASE_PORT_NO_TERMS" => In("terms");
     /// Release by port is sent once.
     ReleasePortOnce @ "store/ports.rs: release_port" => In("releases");
+    /// A release with a cool-down takes state, secret and lease off the item; it does not only make the lease end.
+    ReleaseStrips @ "store/ports.rs: release_claim, release_port" => In("leases");
+    /// Renewal by name, by a PUT, or as it was seen: the secret matches.
+    RenewSecret @ "store/rules.rs: RENEW_SECRET" => In("leases");
+    /// Renewal by port: the service matches.
+    RenewService @ "store/rules.rs: RENEW_SERVICE" => In("leases");
+    /// Renewal by port: `accepted <= :sent`.
+    RenewSent @ "store/rules.rs: RENEW_SENT" => In("leases");
+    /// Renewal: the state is *allocated*.
+    RenewAllocated @ "store/rules.rs: RENEW_ALLOCATED" => In("leases");
+    /// Renewal: the owner is the one that is named, or there is none.
+    RenewOwner @ "store/rules.rs: RENEW_OWNER, RENEW_UNOWNED" => In("leases");
+    /// Renewal: `lease_until > :now`.
+    RenewLive @ "store/rules.rs: RENEW_LIVE" => In("leases");
+    /// Renewal: the lease does not become shorter.
+    RenewLonger @ "store/rules.rs: RENEW_LONGER" => In("leases");
+    /// Renewal: the claim is confirmed, or the service was looked at.
+    RenewConfirmed @ "store/rules.rs: RENEW_CONFIRMED" => In("leases");
+    /// Renewal: the terms are what they were taken for.
+    RenewTerms @ "store/rules.rs: RENEW_TERMS, RENEW_NO_TERMS" => In("terms");
+    /// A lease that is found over is made gone before the answer says that it is lost.
+    LapseFirst @ "operations/lease.rs: renew" => In("leases");
+    /// A lease is made gone only under the secret that was seen.
+    LapseSecret @ "store/rules.rs: LAPSE_SECRET" => In("leases");
+    /// For its own holder, a lease is made gone only once it is over.
+    LapseOwn @ "store/rules.rs: LAPSE_OWN" => In("leases");
+    /// For anybody else, a lease is made gone only once it has been over for the margin.
+    LapseOver @ "store/rules.rs: LAPSE_OVER" => In("leases");
+    /// A maker withdraws an allocation that it told nobody of only under its secret.
+    WithdrawSecret @ "store/rules.rs: WITHDRAW_SECRET" => In("leases");
+    /// And only while nobody else has confirmed it.
+    WithdrawUnconfirmed @ "store/rules.rs: WITHDRAW_UNCONFIRMED" => In("leases");
+    /// A cool-down or quarantine is lifted only from a port that nobody has.
+    Lift @ "store/rules.rs: LIFT" => Spare("not modelled: an operator's call, which ends a cool-down on purpose.");
     /// A service is created only if there is none of its name.
     CreateAbsent @ "store/rules.rs: CREATE_ABSENT" => In("creation");
     /// Ranges is put only with the version that was read.
@@ -174,6 +246,10 @@ conditions! {
     DeadFirst @ "operations/services.rs: clear" => In("deletion");
     /// A dead claim that was accepted before it could be removed causes a refusal.
     RevivedRefuses @ "operations/services.rs: clear" => In("deletion");
+    /// Leases that are over are made gone before the service or the part of its range is given up.
+    LapsedFirst @ "operations/services.rs: clear" => In("leases");
+    /// A lease that was renewed before it could be made gone causes a refusal.
+    RenewedRefuses @ "operations/services.rs: clear" => In("leases");
     /// A dead claim is removed only if it is still dead.
     RemoveStill @ "store/rules.rs: REMOVE_STILL" => In("deletion");
     /// A mark exactly as it was to be set is the attempt's own: it stands.
@@ -182,6 +258,8 @@ conditions! {
     OwnService @ "store/services.rs: with_ranges" => In("creation");
     /// An Instance is removed only if its claim is gone, not if it is merely dead.
     SweepGone @ "operations/reconcile.rs: judge" => In("sweeps");
+    /// The reconciler makes a lease gone only once it has been over for the margin.
+    SweepMargin @ "operations/reconcile.rs: judge" => In("leases");
     /// The reconciler, too, reads the Port item to which an Instance points settled.
     SweepSettled @ "operations/reconcile.rs: judge" => In("halves and sweeps");
     /// An Instance is removed only a week after its claim was first seen to be gone.
