@@ -157,11 +157,6 @@ impl Protocol {
         if self.world.cools.contains(&true) { 2 } else { 1 }
     }
 
-    /// How far the fastest clock is ahead.
-    pub(crate) fn ahead(&self) -> Tick {
-        self.fastest
-    }
-
     /// The revision of a new service, or of one written in place of another. Without randomness it is counted.
     pub(crate) fn revision(&self, call: usize, fresh: u8, old: Option<u8>) -> u8 {
         if self.has(Condition::RevisionRandom) { 16 + call as u8 * 8 + fresh } else { old.map_or(1, |old| old + 1) }

@@ -168,7 +168,8 @@ impl Property {
             };
         }
         always!(
-            Ports, Names, Ranges, Services, Secrets, Survival, Reconciler, Keys, Answers, Leases, Lost, Cooldown, Owners
+            Ports, Names, Ranges, Services, Secrets, Survival, Reconciler, Keys, Answers, Leases, Lost, Cooldown,
+            Owners
         )
     }
 }

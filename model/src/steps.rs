@@ -385,7 +385,7 @@ impl Step<'_> {
         }
     }
 
-    fn script(&self) -> Script {
+    pub(crate) fn script(&self) -> Script {
         self.protocol.world.calls[self.call].script
     }
 

@@ -1,5 +1,7 @@
 //! The worlds: each small and about a few conditions; together they are about all of them.
 
+mod leases;
+
 use crate::table::{Name, Port, Ports, Secret, ServiceId, Tick};
 use crate::world::{By, Claim, Of, Script, World};
 
@@ -67,6 +69,12 @@ fn create(service: ServiceId, range: Ports) -> Script {
 /// The worlds that the tests explore.
 #[must_use]
 pub fn worlds() -> Vec<World> {
+    let mut worlds = claims_and_services();
+    worlds.extend(leases::worlds());
+    worlds
+}
+
+fn claims_and_services() -> Vec<World> {
     vec![
         // Names, and the claims in their way.
         World {

@@ -241,10 +241,7 @@ pub(crate) struct Renewal {
 impl Write {
     /// Whether it is a TransactWriteItems, with a token.
     pub(crate) fn has_token(&self) -> bool {
-        matches!(
-            self,
-            Self::Claim { .. } | Self::AcceptSet { .. } | Self::Resize { .. } | Self::RemoveOrphan { .. }
-        )
+        matches!(self, Self::Claim { .. } | Self::AcceptSet { .. } | Self::Resize { .. } | Self::RemoveOrphan { .. })
     }
 }
 
@@ -358,7 +355,14 @@ impl Step<'_> {
         let expires = until.map(|until| until + self.protocol.hold(terms));
         let clocks = self.protocol.clocks(self.state);
         let right = self.protocol.cools(service);
+        // A PUT has not the secret from its holder, so the offer must be a PUT's, and its owner's.
+        let (foreign, hijacked) = match self.script() {
+            Script::Put { owner, .. } => (item.owner != owner, !item.put),
+            _ => (false, false),
+        };
         let state = &mut *self.state;
+        state.history.flag(Property::Owners, foreign);
+        state.history.flag(Property::Secrets, hijacked);
         let live = item.phase == Phase::Offered && item.expires.is_some_and(|expires| expires > now);
         state.history.flag(Property::Secrets, !item.has(secret) || item.service != service || !live);
         // A clock that is ahead shows a time by which the accept will have been performed.
@@ -528,7 +532,7 @@ impl Step<'_> {
             item.accepted.is_some() && began.is_some_and(|began| process.closed.is_none_or(|closed| began <= closed));
         if item.service == service && in_time && !process.released {
             process.released = true;
-            if let Some(told) = told.filter(|told| told.cools) {
+            if let Some(told) = told.filter(|told| told.cools && told.shown) {
                 // The release's own cool-down, in place of the lease's.
                 told.cools = false;
                 self.state.history.cooldowns[usize::from(port)] =
@@ -606,10 +610,7 @@ impl Step<'_> {
             }
             let slowest = self.protocol.slowest(self.state);
             let live = found.is_some_and(|found| {
-                self.state
-                    .table
-                    .port(found.port)
-                    .is_some_and(|item| item.has(found.secret) && item.is_live(slowest))
+                self.state.table.port(found.port).is_some_and(|item| item.has(found.secret) && item.is_live(slowest))
             });
             self.flag_sweep(live);
             self.state.table.names[usize::from(service)][usize::from(name)] = None;

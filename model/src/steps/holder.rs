@@ -47,7 +47,8 @@ impl Step<'_> {
             // The terms were not what it took them for.
             let Write::Accept { lease, .. } = write else { return };
             let cools = item.cools;
-            let again = Write::Accept { port, secret, service, now: 0, stamp: 0, ahead: false, lease, cools, terms: cools };
+            let again =
+                Write::Accept { port, secret, service, now: 0, stamp: 0, ahead: false, lease, cools, terms: cools };
             return self.send_by_clock(again);
         }
         let again = own.filter(|item| item.phase == Phase::Allocated && self.has(Condition::AcceptAgain));
@@ -85,9 +86,12 @@ impl Step<'_> {
             Reply::Not(_) => doubt,
             _ => true,
         };
+        let fastest = self.protocol.fastest(self.state);
         if yes && let Some(told) = self.state.history.find(secret) {
             told.reject_told = true;
-            let wrong = told.accepted.is_some() && !told.ended;
+            // In doubt, a lease that is over already may be taken for a rejection.
+            let lasts = told.lease.is_none_or(|until| until > fastest);
+            let wrong = told.accepted.is_some() && !told.ended && lasts;
             self.state.history.flag(Property::Secrets, wrong);
         }
         self.done();
@@ -120,9 +124,14 @@ impl Step<'_> {
     pub(super) fn released(&mut self, port: Port, service: ServiceId, wanted: Option<Secret>, reply: Reply) {
         let (Script::ReleaseName { by, .. } | Script::ReleasePort { by, .. }) = self.script() else { return };
         match reply {
-            Reply::Not(Some(PortItem { service: its, secret: Some(secret), accepted: Some(sent), cools, owner, .. }))
-                if its == service && wanted.is_none_or(|wanted| wanted == secret) && by.may(owner) =>
-            {
+            Reply::Not(Some(PortItem {
+                service: its,
+                secret: Some(secret),
+                accepted: Some(sent),
+                cools,
+                owner,
+                ..
+            })) if its == service && wanted.is_none_or(|wanted| wanted == secret) && by.may(owner) => {
                 let write = Write::ReleaseClaim { port, secret, service, sent, seen: true, by, cools, now: 0 };
                 self.send(write, Then::End);
             }

@@ -145,6 +145,7 @@ impl Step<'_> {
     fn answer_lost(&mut self, renewal: &Renewal) {
         let Renewal { port, service, owner, secret, .. } = *renewal;
         let lost: Vec<_> = (self.state.history.told.iter())
+            .filter(|told| told.accepted.is_some())
             .filter(|told| match secret {
                 Some(secret) => told.secret == secret,
                 None => (told.port, told.service, told.owner) == (port, service, owner) && told.lease.is_some(),
@@ -184,7 +185,9 @@ impl Step<'_> {
                 self.state.calls[self.call].got = Some((secret, port));
                 self.done();
             }
-            Reply::Not(Some(item)) if item.has(secret) && item.phase == Phase::Allocated && item.is_held(self.now()) => {
+            Reply::Not(Some(item))
+                if item.has(secret) && item.phase == Phase::Allocated && item.is_held(self.now()) =>
+            {
                 self.tell(&item, port);
             }
             _ => self.judge_again(port, secret),

@@ -336,9 +336,7 @@ impl Step<'_> {
         let looks = match how {
             Found::Made { .. } => self.has(Condition::LookExists) && self.has(Condition::LookAfter),
             Found::Replayed => {
-                self.has(Condition::LookExists)
-                    && self.has(Condition::LookAfter)
-                    && self.has(Condition::LookAtReplay)
+                self.has(Condition::LookExists) && self.has(Condition::LookAfter) && self.has(Condition::LookAtReplay)
             }
             Found::Offer { .. } | Found::Allocation { .. } => self.has(Condition::AdoptLook),
             Found::Unconfirmed { .. } => true,

@@ -8,7 +8,7 @@
 
 use super::{Pc, Step, Then};
 use crate::conditions::Condition;
-use crate::table::{Instance, Phase, Port, PortItem, Ranges, SERVICES, Tick};
+use crate::table::{Instance, Phase, Port, PortItem, Ranges, SERVICES};
 use crate::world::Script;
 use crate::writes::Write;
 
@@ -63,7 +63,7 @@ impl Step<'_> {
             Some(item) if !item.is_live(now) => {
                 self.send(Write::RemoveDead { port, secret: item.secret, now }, Then::End);
             }
-            Some(item) if item.is_lapsed(now - self.protocol.margin() * Tick::from(self.has(Condition::SweepMargin))) => {
+            Some(item) if item.is_lapsed(now - self.protocol.margin()) => {
                 self.make_gone(item, port, false, Then::End);
             }
             Some(item) if item.phase == Phase::Allocated => self.goto(Pc::LookForService(item, port)),
@@ -85,9 +85,8 @@ impl Step<'_> {
         let Script::SweepName { service, name } = self.script() else { return false };
         let Some(found) = self.settled(instance.port, Condition::SweepSettled) else { return false };
         let now = self.now();
-        let stands = found.is_some_and(|item| {
-            item.has(instance.secret) && (self.has(Condition::SweepGone) || item.is_live(now))
-        });
+        let stands = found
+            .is_some_and(|item| item.has(instance.secret) && (self.has(Condition::SweepGone) || item.is_live(now)));
         let secret = instance.secret;
         if stands {
             self.done();

@@ -230,8 +230,8 @@ impl Step<'_> {
                 self.remove_next(change);
             }
             (Write::Lapse { secret, .. }, reply) => {
-                change.revived |= matches!(reply, Reply::Not(Some(item)) if item.has(secret))
-                    && self.has(Condition::RenewedRefuses);
+                change.revived |=
+                    matches!(reply, Reply::Not(Some(item)) if item.has(secret)) && self.has(Condition::RenewedRefuses);
                 self.remove_next(change);
             }
             (Write::Resize { .. }, Reply::RangesChanged) => self.goto(Pc::ReadRanges(change)),

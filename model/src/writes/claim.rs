@@ -107,7 +107,11 @@ impl Step<'_> {
             contended = true;
         } else if let Some(instance) = table.name(service, name) {
             let holds = match rule {
-                Rule::Free => self.holds(Condition::NameFree, instance.port == port),
+                Rule::Free => {
+                    self.holds(Condition::NameFree, instance.port == port)
+                        && (!matches!(common.kind, Kind::Lease(_))
+                            || self.holds(Condition::NameNew, instance.secret != part.secret))
+                }
                 Rule::Gone(was) | Rule::Dead(_, was) => self.holds(Condition::NameAsJudged, instance.secret == was),
             };
             if !holds {
@@ -197,9 +201,9 @@ impl Step<'_> {
             history.cooldowns[place] = None;
         }
         for told in &mut history.told {
-            if told.port == port && told.cools && told.shown {
+            if told.port == port && told.cools {
                 let same = (told.service, told.name) == (service, name);
-                early |= !same && told.lease.is_some_and(|until| until + cooldown > fastest);
+                early |= !same && told.shown && told.lease.is_some_and(|until| until + cooldown > fastest);
                 // Whoever comes later waits for the new claim.
                 told.cools = told.lease.is_none();
             }

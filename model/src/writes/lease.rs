@@ -8,8 +8,7 @@ use crate::table::{Phase, Port, PortItem, Secret};
 
 impl Step<'_> {
     pub(super) fn renew(&mut self, renewal: Renewal) -> Option<Reply> {
-        let Renewal { port, service, owner, secret, looked, lease, at_least, cools, terms, sent, now } =
-            renewal;
+        let Renewal { port, service, owner, secret, looked, lease, at_least, cools, terms, sent, now } = renewal;
         self.free(Key::Port(port))?;
         let found = self.state.table.port(port);
         let until = (now + lease).max(at_least);
@@ -44,8 +43,12 @@ impl Step<'_> {
         let closed = self.state.calls[self.call].closed;
         let history = &mut self.state.history;
         let told = item.secret.and_then(|secret| history.find(secret).copied());
-        let early = closed.is_none_or(|closed| told.and_then(|told| told.accepted).is_some_and(|began| began <= closed));
-        let meant = renewal.secret.is_none_or(|secret| item.has(secret)) && item.service == renewal.service && early;
+        let began = told.and_then(|told| told.accepted);
+        let meant = item.service == renewal.service
+            && match renewal.secret {
+                Some(secret) => item.has(secret),
+                None => closed.is_none_or(|closed| began.is_some_and(|began| began <= closed)),
+            };
         history.flag(Property::Owners, item.owner != renewal.owner || !meant);
         history.flag(Property::Lost, told.is_none_or(|told| told.lost_told || told.ended && told.shown));
     }
