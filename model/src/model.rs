@@ -7,15 +7,15 @@ use stateright::{Model, Property as Checked};
 use crate::conditions::Condition;
 use crate::history::{Clocks, History, Told};
 use crate::properties::Property;
-use crate::steps::{Pc, Step};
+use crate::steps::{Found, Pc, Step};
 use crate::table::{
     Instance, Key, Moment, PORTS, Phase, Port, PortItem, Ranges, Request, Secret, Service, ServiceId, Table, Tick, Veil,
 };
 use crate::world::{Script, World};
 use crate::writes::{Reply, Rule, Write};
 
-/// How many attempts an offer makes at most, in any world.
-const ATTEMPTS: usize = 3;
+/// How many claims a call makes at most, in any world.
+const ATTEMPTS: usize = 4;
 
 /// A world, and perhaps a condition that the protocol lacks in it.
 #[derive(Clone, Debug)]
@@ -54,6 +54,28 @@ pub(crate) struct Offering {
     /// The claims of this call with an ambiguous outcome, their expiry, and their terms.
     pub(crate) made: [Option<(Secret, Tick, bool)>; ATTEMPTS],
     pub(crate) tries: u8,
+    pub(crate) set: Gathering,
+}
+
+/// The knowledge of a set in progress. While one name is judged, the rule and the old port of that name are the
+/// offering's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Gathering {
+    /// The name that is judged.
+    pub(crate) at: u8,
+    pub(crate) rules: [Rule; 2],
+    pub(crate) have: [Option<Member>; 2],
+}
+
+/// A claim that a set has for one of its names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Member {
+    pub(crate) secret: Secret,
+    pub(crate) port: Port,
+    pub(crate) ends: Tick,
+    pub(crate) how: Found,
+    /// Whether nothing is left to be written for it.
+    pub(crate) settled: bool,
 }
 
 /// A state of a world.
@@ -139,7 +161,7 @@ impl Protocol {
     /// How long an allocation may stay that nobody was told of.
     pub(crate) fn longest_lease(&self) -> Tick {
         let lease = |script| match script {
-            Script::Put { lease, .. } | Script::Accept { lease, .. } => lease.unwrap_or(0),
+            Script::Put { lease, .. } | Script::Set { lease, .. } | Script::Accept { lease, .. } => lease.unwrap_or(0),
             Script::RenewName { lease, .. } | Script::RenewPort { lease, .. } => lease,
             _ => 0,
         };
@@ -310,7 +332,7 @@ impl Model for Protocol {
                     actions.push(Action::GiveUp(call));
                 }
             }
-            if matches!(process.pc, Pc::Look { .. }) {
+            if matches!(process.pc, Pc::Look { .. } | Pc::LookSet) {
                 actions.push(Action::GiveUp(call));
             }
             if state.stops > 0 && !matches!(process.pc, Pc::Idle | Pc::Done) {

@@ -7,6 +7,11 @@ use crate::world::{By, Of, Script};
 use crate::writes::{Kind, Part, Removal, Renewal, Resize, Rule, Why, Write};
 
 impl Protocol {
+    fn chooses_set(&self, state: &State, call: u8) -> bool {
+        let call = usize::from(call);
+        state.calls[call].pc == Pc::Choose && matches!(self.world.calls[call].script, Script::Set { .. })
+    }
+
     /// Describes a step.
     pub(crate) fn describe(&self, state: &State, action: Action) -> String {
         let who = |call: u8| {
@@ -27,6 +32,14 @@ impl Protocol {
             pc => pc,
         };
         match action {
+            Action::Go(call, choice) if self.chooses_set(state, call) => {
+                let ports = self.world.ports;
+                if choice >= ports * ports {
+                    format!("{} finds the range full for name {}", who(call), choice - ports * ports)
+                } else {
+                    format!("{} chooses port {}, then {}", who(call), choice % ports, choice / ports)
+                }
+            }
             Action::Go(call, choice) => format!("{} {}", who(call), step(pc(call), choice, self.world.ports)),
             Action::Lose(call) => format!("{} {}; the response is lost", who(call), sent(pc(call))),
             Action::Late(call) => format!("{} {}, which stays under way", who(call), sent(pc(call))),
@@ -89,6 +102,7 @@ fn script(script: Script) -> String {
         Script::ReleaseName { name, by, .. } => format!("release name {name}{}", whose(by)),
         Script::ReleasePort { port, by, .. } => format!("release port {port}{}", whose(by)),
         Script::Put { name, owner, lease, .. } => format!("put name {name}{}{}", owned(owner), leased(lease)),
+        Script::Set { owner, lease, .. } => format!("set of names 0 and 1{}{}", owned(owner), leased(lease)),
         Script::RenewName { name, owner, lease, .. } => {
             format!("renew name {name}{}{}", owned(owner), leased(Some(lease)))
         }
@@ -132,6 +146,7 @@ fn step(pc: Pc, choice: u8, ports: u8) -> String {
         Pc::ReadInstance => "reads where the name points to".to_owned(),
         Pc::Look { port, .. } if choice == 1 => format!("reads the service as it was, before it returns port {port}"),
         Pc::Look { port, .. } => format!("reads the service, before it returns port {port}"),
+        Pc::LookSet => "reads the service, before it returns the set".to_owned(),
         Pc::ReadService => "reads the service".to_owned(),
         Pc::Query(_) if choice == 1 => "queries the claims on a port, as it was".to_owned(),
         Pc::Query(_) => "queries the claims on a port".to_owned(),

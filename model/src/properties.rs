@@ -39,11 +39,13 @@ pub enum Property {
     Cooldown,
     /// A call ends or extends nothing that it does not mean.
     Owners,
+    /// A set has all its names or none.
+    Sets,
 }
 
 impl Property {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Ports,
         Self::Names,
         Self::Ranges,
@@ -57,6 +59,7 @@ impl Property {
         Self::Lost,
         Self::Cooldown,
         Self::Owners,
+        Self::Sets,
     ];
 
     /// Its name.
@@ -76,6 +79,7 @@ impl Property {
             Self::Lost => "what is lost stays lost",
             Self::Cooldown => "cool-downs are kept",
             Self::Owners => "only the owner's call",
+            Self::Sets => "sets are whole",
         }
     }
 
@@ -138,6 +142,11 @@ impl Property {
                 "A release that names an owner ends no other's allocation. A renewal extends none of another owner, \
                  service or name, and none that began after it was answered."
             }
+            Self::Sets => {
+                "A set that is refused leaves no claim that it has made, unless a call of the same owner confirmed \
+                 it. A call for a set that stops or gives up leaves both claims or none, where neither name had one \
+                 before and none is released."
+            }
         }
     }
 
@@ -155,7 +164,13 @@ impl Property {
                 Self::Survival => shown_stands(protocol, state),
                 Self::Keys => one_claim_per_key(protocol, state),
                 Self::Leases => leases_last(protocol, state),
-                Self::Secrets | Self::Reconciler | Self::Answers | Self::Lost | Self::Cooldown | Self::Owners => true,
+                Self::Secrets
+                | Self::Reconciler
+                | Self::Answers
+                | Self::Lost
+                | Self::Cooldown
+                | Self::Owners
+                | Self::Sets => true,
             }
     }
 
@@ -169,7 +184,7 @@ impl Property {
         }
         always!(
             Ports, Names, Ranges, Services, Secrets, Survival, Reconciler, Keys, Answers, Leases, Lost, Cooldown,
-            Owners
+            Owners, Sets
         )
     }
 }

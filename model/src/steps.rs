@@ -9,6 +9,7 @@ mod lease;
 mod offer;
 mod reconciler;
 mod service;
+mod set;
 
 pub(crate) use lease::Goal;
 pub(crate) use offer::After;
@@ -55,6 +56,8 @@ pub(crate) enum Pc {
     Release(Instance),
     /// It reads its service before it returns an offer.
     Look { secret: Secret, port: Port, expires: Tick, how: Found },
+    /// A set has a claim for each of its names, and reads its service.
+    LookSet,
     /// A change reads its service.
     ReadService,
     /// It looks for claims, port by port.
@@ -97,6 +100,10 @@ pub(crate) enum Then {
     Lapsed(Goal),
     /// A PUT accepts the offer of a PUT.
     Adopt,
+    /// A set accepts or renews what it has.
+    Gather,
+    /// A set that is refused withdraws what it has made.
+    Refuse,
     /// A step of a change of a service.
     Change(Change),
 }
@@ -126,6 +133,7 @@ impl Step<'_> {
                     Script::Offer { .. }
                     | Script::Accept { .. }
                     | Script::Put { .. }
+                    | Script::Set { .. }
                     | Script::RenewName { .. }
                     | Script::RenewPort { .. }
                     | Script::ReleaseName { .. }
@@ -133,6 +141,9 @@ impl Step<'_> {
                     _ => 1,
                 };
                 u8::from(told) * guesses
+            }
+            Pc::Choose if matches!(protocol.world.calls[call].script, Script::Set { .. }) => {
+                protocol.world.ports * protocol.world.ports + 2
             }
             Pc::Choose => protocol.world.ports + 1,
             Pc::NameUsed(..) => 2,
@@ -151,6 +162,7 @@ impl Step<'_> {
                 self.begin()
             }
             Pc::Send { write, doubt, committed, then } => self.send_on(write, doubt, committed, then),
+            Pc::Choose if matches!(self.script(), Script::Set { .. }) => self.choose_set(choice),
             Pc::Choose => self.choose(choice),
             Pc::NameUsed(instance, losses) => self.name_used(instance, losses, choice),
             Pc::JudgeKey(request, after) => self.judge_key(request, after),
@@ -160,6 +172,7 @@ impl Step<'_> {
             Pc::ReadInstance => self.read_instance(),
             Pc::Release(instance) => self.release(instance),
             Pc::Look { secret, port, expires, how } => self.look(secret, port, expires, how, choice),
+            Pc::LookSet => self.look_set(),
             Pc::ReadService => self.read_service(),
             Pc::Query(change) => self.query(change, choice),
             Pc::ReadRanges(change) => self.read_ranges(change),
@@ -172,7 +185,7 @@ impl Step<'_> {
 
     fn begin(&mut self) -> bool {
         match self.script() {
-            Script::Offer { .. } | Script::Put { .. } => {
+            Script::Offer { .. } | Script::Put { .. } | Script::Set { .. } => {
                 self.goto(Pc::Choose);
                 true
             }
@@ -291,6 +304,8 @@ impl Step<'_> {
             Then::Change(change) => self.changed(write, reply, change),
             Then::Lapsed(goal) => self.lapsed(write, reply, goal),
             Then::Adopt => self.adopted(write, reply),
+            Then::Gather => self.gathered(write, reply),
+            Then::Refuse => self.refuse_set(),
             Then::End => match write {
                 Write::Claim { .. } => self.claimed(write, reply),
                 Write::Accept { secret, service, .. } => self.accepted(write, secret, service, reply),
@@ -369,6 +384,7 @@ impl Step<'_> {
     pub(crate) fn done(&mut self) {
         let moment = self.state.moment;
         let script = self.script();
+        self.flag_half();
         let process = &mut self.state.calls[self.call];
         process.pc = Pc::Done;
         process.offer = Offering::default();

@@ -44,6 +44,8 @@ pub(crate) enum Script {
     ReleasePort { service: ServiceId, port: Port, by: By },
     /// Makes sure that a name has a port, perhaps with a lease.
     Put { service: ServiceId, name: Name, owner: Option<Owner>, lease: Option<Tick> },
+    /// Makes sure that two names have ports, both or none.
+    Set { service: ServiceId, owner: Option<Owner>, lease: Option<Tick> },
     /// Renews the lease of a name.
     RenewName { service: ServiceId, name: Name, owner: Option<Owner>, lease: Tick },
     /// Renews the lease of a port of a service.

@@ -248,8 +248,8 @@ impl Write {
 /// The reasons for which a claim was not made, item by item (`Losses`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Losses {
-    /// Which part of a set failed: the first one that did. What failed in the other is found later.
-    pub(crate) second: bool,
+    /// The name whose part failed: the first one. What failed in the other is found later.
+    pub(crate) of: Name,
     pub(crate) port: Option<PortItem>,
     pub(crate) name: Option<Instance>,
     /// Whether the name was among the reasons, even after it has been judged.
@@ -357,7 +357,7 @@ impl Step<'_> {
         let right = self.protocol.cools(service);
         // A PUT has not the secret from its holder, so the offer must be a PUT's, and its owner's.
         let (foreign, hijacked) = match self.script() {
-            Script::Put { owner, .. } => (item.owner != owner, !item.put),
+            Script::Put { owner, .. } | Script::Set { owner, .. } => (item.owner != owner, !item.put),
             _ => (false, false),
         };
         let state = &mut *self.state;

@@ -74,6 +74,9 @@ impl Step<'_> {
 
     pub(super) fn renewed(&mut self, renewal: Renewal, reply: Reply) {
         let Renewal { port, service, owner, secret, looked, lease, .. } = renewal;
+        if self.is_set() {
+            return self.gathered(Write::Renew(renewal), reply);
+        }
         let found = match reply {
             Reply::Renewed(item) => return self.tell(&item, port),
             Reply::Not(found) => found,

@@ -38,22 +38,26 @@ impl Step<'_> {
             Script::Put { service, name, owner, lease } => {
                 Asked { service, name, key: false, owner, kind: lease.map_or(Kind::Put, Kind::Lease) }
             }
+            Script::Set { service, owner, lease } => {
+                let name = self.state.calls[self.call].offer.set.at;
+                Asked { service, name, key: false, owner, kind: lease.map_or(Kind::Put, Kind::Lease) }
+            }
             _ => Asked { service: 0, name: 0, key: false, owner: None, kind: Kind::Offer },
         }
     }
 
-    fn is_put(&self) -> bool {
+    pub(super) fn is_put(&self) -> bool {
         matches!(self.script(), Script::Put { .. })
     }
 
-    fn common(&self) -> Common {
+    pub(super) fn common(&self) -> Common {
         let Asked { service, owner, kind, .. } = self.asked();
         let cools = self.state.calls[self.call].guess;
         Common { service, owner, kind, cools, now: self.now(), stamp: 0, ahead: false }
     }
 
     /// Until when the holder of a claim has it that is made at this time.
-    fn ends(&self, kind: Kind, now: Tick) -> Tick {
+    pub(super) fn ends(&self, kind: Kind, now: Tick) -> Tick {
         match kind {
             Kind::Offer | Kind::Put => now + self.protocol.world.life,
             Kind::Lease(lease) => now + lease,
@@ -111,7 +115,9 @@ impl Step<'_> {
     pub(super) fn claimed(&mut self, write: Write, reply: Reply) {
         let Write::Claim { part: Part { port, secret, .. }, common, .. } = write else { return };
         match reply {
+            Reply::Lost(losses) if self.is_set() => self.learn_set(losses),
             Reply::Lost(losses) => self.learn(losses),
+            _ if self.is_set() => self.claimed_set(write),
             _ => {
                 let ends = self.ends(common.kind, common.now);
                 self.confirm(secret, port, ends, Found::Made { cools: common.cools });
@@ -127,7 +133,7 @@ impl Step<'_> {
     }
 
     /// Evaluates the reasons for which a claim was not made, one after the other.
-    fn learn(&mut self, mut losses: Losses) {
+    pub(super) fn learn(&mut self, mut losses: Losses) {
         if let Some(request) = losses.request.take() {
             return self.goto(Pc::JudgeKey(request, After::Learn(losses)));
         }
@@ -209,7 +215,7 @@ impl Step<'_> {
             After::Learn(losses) => self.learn(losses),
             After::Taken { untrue } => {
                 self.state.history.flag(Property::Answers, untrue);
-                self.done();
+                self.refused();
             }
             After::Full => self.goto(Pc::ReadInstance),
         }
@@ -277,7 +283,15 @@ impl Step<'_> {
         match after {
             After::Learn(losses) => self.learn(losses),
             // The range is full.
-            _ => self.done(),
+            _ => self.refused(),
+        }
+    }
+
+    fn refused(&mut self) {
+        if self.is_set() {
+            self.refuse_set();
+        } else {
+            self.done();
         }
     }
 
@@ -304,7 +318,10 @@ impl Step<'_> {
 
     /// How a PUT takes this claim for its own, if it may.
     fn adoptable(&self, item: &PortItem) -> Option<Found> {
-        let Script::Put { service, name, owner, .. } = self.script() else { return None };
+        let Asked { service, name, owner, .. } = self.asked();
+        if !self.is_put() && !self.is_set() {
+            return None;
+        }
         let same = item.is_of(service, name) && (item.owner == owner || !self.has(Condition::AdoptOwner));
         match item.phase {
             _ if !same || !item.is_held(self.now()) => None,
@@ -326,13 +343,16 @@ impl Step<'_> {
         let Asked { service, name, .. } = self.asked();
         match self.instance(service, name) {
             Some(instance) => self.goto(Pc::JudgeOld(instance, After::Full)),
-            None => self.done(),
+            None => self.refused(),
         }
         true
     }
 
     /// Continues with the confirmation of the claim.
     pub(super) fn confirm(&mut self, secret: Secret, port: Port, expires: Tick, how: Found) {
+        if self.is_set() {
+            return self.has_member(secret, port, expires, how);
+        }
         let looks = match how {
             Found::Made { .. } => self.has(Condition::LookExists) && self.has(Condition::LookAfter),
             Found::Replayed => {
@@ -348,7 +368,7 @@ impl Step<'_> {
         }
     }
 
-    fn may_offer(&self, service: Option<Service>, port: Port) -> bool {
+    pub(super) fn may_offer(&self, service: Option<Service>, port: Port) -> bool {
         service.is_some_and(|service| {
             let marked = if self.has(Condition::LookAtMark) { service.keep } else { None };
             match marked {
@@ -467,6 +487,13 @@ impl Step<'_> {
     }
 
     fn show(&mut self, secret: Secret, port: Port, expires: Tick) {
+        self.tell_claim(secret, port, expires);
+        self.state.calls[self.call].got = Some((secret, port));
+        self.done();
+    }
+
+    /// The caller is told of the claim.
+    pub(super) fn tell_claim(&mut self, secret: Secret, port: Port, expires: Tick) {
         let Asked { service, name, key, owner, kind } = self.asked();
         // A replay returns what the item says, so the item's name must be the caller's.
         let whose = self.state.table.port(port).filter(|item| item.has(secret)).map_or(name, |item| item.name);
@@ -490,8 +517,6 @@ impl Step<'_> {
             lost_told: false,
             ended: false,
         });
-        self.state.calls[self.call].got = Some((secret, port));
-        self.done();
     }
 
     pub(super) fn withdraw(&mut self, secret: Secret, port: Port, why: Removal, last: bool) {

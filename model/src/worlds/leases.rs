@@ -31,6 +31,10 @@ fn accept_leased(of: Of, lease: Tick) -> Script {
     Script::Accept { of, service: 0, lease: Some(lease) }
 }
 
+fn set(owner: Option<Owner>, lease: Option<Tick>) -> Script {
+    Script::Set { service: 0, owner, lease }
+}
+
 /// The worlds of leases.
 pub(super) fn worlds() -> Vec<World> {
     vec![
@@ -240,5 +244,42 @@ pub(super) fn worlds() -> Vec<World> {
         .with_clocks(renew_name(0, Some(0), 3), LATE)
         .with(delete())
         .with(Script::SweepPort { port: 0 }),
+        World { stops: 1, ..World::new("sets", "two sets want the same names and ports", [Some(AB), None]) }
+            .with(set(Some(0), Some(1)))
+            .with(set(Some(1), Some(1))),
+        World { tries: 1, ..World::new("sets of one owner", "two sets of one owner, and a release", [Some(AB), None]) }
+            .with(set(Some(0), Some(1)))
+            .with(set(Some(0), Some(2)))
+            .with(Script::ReleaseName { service: 0, name: 1, by: By::Anybody }),
+        World {
+            ..World::new(
+                "sets without a lease",
+                "a set without a lease, a PUT for one of its names, and a deletion",
+                [Some(AB), None],
+            )
+        }
+        .with(set(Some(0), None))
+        .with(put_unleased(1, Some(0)))
+        .with(delete()),
+        World {
+            ticks: 2,
+            claims: vec![leased(1, 1, 1, Some(0))],
+            ..World::new("sets and a held name", "a set has a port for one name, and loses it", [Some(AB), None])
+        }
+        .with(set(Some(0), Some(1)))
+        .with(put(1, Some(1), 1))
+        .with(renew_name(1, Some(0), 1)),
+        World {
+            ticks: 1,
+            claims: vec![held(0, 0, 0, Some(1)), Claim { secret: 1, ..held(1, 1, 0, Some(1)) }],
+            ..World::new(
+                "sets and dead names",
+                "a set takes the ports of its names' dead offers, crosswise",
+                [Some(AB), None],
+            )
+        }
+        .with(set(None, Some(1)))
+        .with_clocks(Script::Accept { of: Of::Claim(1), service: 0, lease: None }, LATE)
+        .with(offer(0)),
     ]
 }

@@ -32,23 +32,23 @@ impl Step<'_> {
 
     pub(super) fn claim(
         &mut self,
-        part: Part,
+        first: Part,
         second: Option<Part>,
         common: Common,
         key: Option<KeyWrite>,
     ) -> Option<Reply> {
         let mut contended = false;
         let mut removals = [None; 2];
-        for (place, part) in [Some(part), second].into_iter().enumerate() {
+        for (place, part) in [Some(first), second].into_iter().enumerate() {
             let Some(part) = part else { continue };
-            let other = if place == 0 { second } else { Some(part) };
+            let other = if place == 0 { second } else { Some(first) };
             let judged = self.judge_part(part, other, &common, key.filter(|_| place == 0));
             if judged.failed {
                 let own = judged.losses.port.is_some_and(|item| item.has(part.secret));
                 if own && self.has(Condition::OwnClaim) {
                     return Some(Reply::Done);
                 }
-                return Some(Reply::Lost(Losses { second: place == 1, ..judged.losses }));
+                return Some(Reply::Lost(Losses { of: if self.is_set() { part.name } else { 0 }, ..judged.losses }));
             }
             contended |= judged.contended;
             removals[place] = judged.removes;
@@ -59,7 +59,7 @@ impl Step<'_> {
         if matches!(common.kind, Kind::Lease(_)) {
             self.state.moment += 1;
         }
-        for part in [Some(part), second].into_iter().flatten() {
+        for part in [Some(first), second].into_iter().flatten() {
             self.put_part(part, &common);
         }
         if let Some(key) = key {
@@ -71,7 +71,7 @@ impl Step<'_> {
                 told.key_until = None;
             }
             self.state.table.request =
-                Some(Request { port: part.port, secret: part.secret, body: part.name, expires: key.expires });
+                Some(Request { port: first.port, secret: first.secret, body: first.name, expires: key.expires });
         }
         for at in removals.into_iter().flatten() {
             self.state.table.ports[usize::from(at)] = None;
