@@ -251,7 +251,7 @@ conditions! {
     /// The names of a set that have no port yet are claimed in one transaction.
     SetAtOnce @ "operations/sets.rs: put_set" => In("sets");
     /// A set that is refused withdraws what it has claimed.
-    SetWithdraws @ "operations/sets.rs: put_set" => In("sets");
+    SetWithdraws @ "operations/sets.rs: put_set" => In("sets without a lease");
     /// Leases that are over are made gone before the service or the part of its range is given up.
     LapsedFirst @ "operations/services.rs: clear" => In("lapsed deletion");
     /// A lease that was renewed before it could be made gone causes a refusal.

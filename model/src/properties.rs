@@ -143,9 +143,8 @@ impl Property {
                  service or name, and none that began after it was answered."
             }
             Self::Sets => {
-                "A set that is refused leaves no claim that it has made, unless a call of the same owner confirmed \
-                 it. A call for a set that stops or gives up leaves both claims or none, where neither name had one \
-                 before and none is released."
+                "Whoever claims a set and has a port for neither name has both or none after each step. A set that is \
+                 refused leaves no claim that it has made, unless a call of the same owner confirmed it."
             }
         }
     }

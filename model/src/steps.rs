@@ -384,7 +384,6 @@ impl Step<'_> {
     pub(crate) fn done(&mut self) {
         let moment = self.state.moment;
         let script = self.script();
-        self.flag_half();
         let process = &mut self.state.calls[self.call];
         process.pc = Pc::Done;
         process.offer = Offering::default();

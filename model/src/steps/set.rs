@@ -259,20 +259,17 @@ impl Step<'_> {
         self.send(write, Then::Refuse);
     }
 
-    /// A call for a set may not end with half of it, unless the other half was there before, or was released since.
-    pub(super) fn flag_half(&mut self) {
+    /// A set that had no port for either name has both ports once one is claimed.
+    pub(crate) fn flag_half(&mut self) {
         let Script::Set { service, owner, .. } = self.script() else { return };
-        let process = &self.state.calls[self.call];
-        let made = |member: Member| matches!(member.how, Found::Made { .. });
-        if !process.offer.set.have.into_iter().flatten().all(made) || self.state.calls.iter().any(|call| call.released)
-        {
+        if self.state.calls[self.call].offer.set.have.iter().any(Option::is_some) {
             return;
         }
         let held = |name| {
             let mut items = self.state.table.ports.iter().flatten();
             items.any(|item| item.is_of(service, name) && item.owner == owner && item.secret.is_some())
         };
-        let half = self.has_own_claim() && !(held(0) && held(1));
+        let half = held(0) != held(1);
         self.state.history.flag(Property::Sets, half);
     }
 

@@ -262,7 +262,7 @@ pub(super) fn worlds() -> Vec<World> {
         .with(put_unleased(1, Some(0)))
         .with(delete()),
         World {
-            ticks: 2,
+            ticks: 1,
             claims: vec![leased(1, 1, 1, Some(0))],
             ..World::new("sets and a held name", "a set has a port for one name, and loses it", [Some(AB), None])
         }

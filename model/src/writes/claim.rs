@@ -76,6 +76,7 @@ impl Step<'_> {
         for at in removals.into_iter().flatten() {
             self.state.table.ports[usize::from(at)] = None;
         }
+        self.flag_half();
         Some(Reply::Done)
     }
 
