@@ -122,6 +122,8 @@ conditions! {
     LookAtReplay @ "operations/offer/confirm.rs: confirm" => In("keyed deletion");
     /// A claim is told only with the terms that the look shows; otherwise it is withdrawn, and made again.
     LookAtTerms @ "operations/offer/confirm.rs: confirm" => In("terms of a PUT");
+    /// A PUT without a lease claims an offer, and accepts it once it has looked.
+    PutOffers @ "operations/put.rs: put_port" => In("retries without a lease");
     /// A PUT looks at the service before it tells a claim that it adopts.
     AdoptLook @ "operations/put.rs: adopt" => In("retries without a lease");
     /// A PUT adopts only its own owner's claim.
@@ -268,6 +270,8 @@ conditions! {
     SweepSettled @ "operations/reconcile.rs: judge" => In("halves and sweeps");
     /// An Instance is removed only a week after its claim was first seen to be gone.
     SweepGrace @ "operations/reconcile.rs: examine" => Spare("a claim that is gone stays gone, so the Instance could be removed at once. Kept for P14: until then the name comes back to its port.");
+    /// The reconciler, a deletion and another owner make a lease gone only once it has been over for the margin.
+    GoneByMargin @ "operations/reconcile.rs: judge" => Spare("*LapseOver* ensures it. Kept: it saves a write that fails.");
     /// That a claim is gone is noted only on the Instance that was seen.
     NoteSecret @ "store/rules.rs: NOTE_SECRET" => In("two sweeps");
     /// An Instance is removed only while it carries the secret of the claim that is gone.

@@ -159,6 +159,12 @@ impl Step<'_> {
         self.done();
     }
 
+    /// A lease that ended by this time is over for everybody.
+    pub(super) fn past(&self) -> Tick {
+        let margin = if self.has(Condition::GoneByMargin) { self.protocol.margin() } else { 0 };
+        self.now() - margin
+    }
+
     /// Makes a lapsed claim gone: for its own holder at once, otherwise past the margin.
     pub(super) fn make_gone(&mut self, item: PortItem, port: Port, own: bool, then: Then) {
         let now = self.now();

@@ -254,7 +254,7 @@ impl Step<'_> {
         let rule = match found {
             Some(item) if item.is_lapsed(now) && item.is_live(now) => {
                 let own = item.owner == owner;
-                if !own && !item.is_lapsed(past) {
+                if !own && !item.is_lapsed(self.past()) {
                     return self.name_taken(item, instance.port);
                 }
                 return self.make_gone(item, instance.port, own, Then::Lapsed(Goal::Claim(instance, after)));

@@ -63,7 +63,7 @@ impl Step<'_> {
             Some(item) if !item.is_live(now) => {
                 self.send(Write::RemoveDead { port, secret: item.secret, now }, Then::End);
             }
-            Some(item) if item.is_lapsed(now - self.protocol.margin()) => {
+            Some(item) if item.is_lapsed(self.past()) => {
                 self.make_gone(item, port, false, Then::End);
             }
             Some(item) if item.phase == Phase::Allocated => self.goto(Pc::LookForService(item, port)),

@@ -162,7 +162,7 @@ impl Step<'_> {
             }
         }
         let now = self.now();
-        let past = now - self.protocol.margin();
+        let past = self.past();
         let live = |item: &PortItem| item.is_live(now) && !item.is_lapsed(past);
         if change.found.iter().flatten().any(live) && self.has(Condition::LiveRefuses) {
             self.refuse(change);

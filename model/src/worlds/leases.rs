@@ -1,6 +1,6 @@
 //! The worlds of leases and owners.
 
-use super::{A, AB, B, accept, change, delete, held, offer, release_name};
+use super::{A, AB, B, FAST, accept, change, delete, held, offer, release_name};
 use crate::table::{Name, Owner, Port, Tick};
 use crate::world::{By, Claim, Of, Script, World};
 
@@ -237,6 +237,7 @@ pub(super) fn worlds() -> Vec<World> {
         World {
             ticks: 3,
             late: 1,
+            ttl: true,
             cools: [true, false],
             claims: vec![leased(0, 0, 1, Some(0))],
             ..World::new("lapsed deletion", "a service is deleted while a lease ends", [Some(A), None])
@@ -281,5 +282,24 @@ pub(super) fn worlds() -> Vec<World> {
         .with(set(None, Some(1)))
         .with_clocks(Script::Accept { of: Of::Claim(1), service: 0, lease: None }, LATE)
         .with(offer(0)),
+        World {
+            ports: 1,
+            ..World::new("fast PUT", "a lease seems to begin after it is renewed and released", [Some(A), None])
+        }
+        .with_clocks(put(0, Some(0), 2), FAST)
+        .with(renew_port(0, Some(0), 2))
+        .with(Script::ReleasePort { service: 0, port: 0, by: By::Owner(Some(0)) })
+        .with(put(1, Some(0), 2)),
+        World {
+            ports: 1,
+            ticks: 3,
+            ttl: true,
+            cools: [true, false],
+            claims: vec![leased(0, 0, 1, Some(0))],
+            ..World::new("cool-down", "a lease ends and cools down, and a clock is slow", [Some(A), None])
+        }
+        .with_clocks(renew_name(0, Some(0), 1), LATE)
+        .with(Script::ReleaseName { service: 0, name: 0, by: By::Owner(Some(0)) })
+        .with(put(1, Some(1), 1)),
     ]
 }

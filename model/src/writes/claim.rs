@@ -177,6 +177,9 @@ impl Step<'_> {
                 expires: Some(now + lease + self.protocol.hold(cools)),
                 ..item
             },
+            Kind::Put if !self.has(Condition::PutOffers) => {
+                PortItem { phase: Phase::Allocated, accepted: Some(stamp), expires: None, put: false, ..item }
+            }
             _ => item,
         };
         self.state.table.ports[usize::from(port)] = Some(item);
