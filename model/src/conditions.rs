@@ -61,7 +61,7 @@ conditions! {
     /// Another owner of the name waits for the margin after the lease.
     ReturnLapsed @ "store/rules.rs: RETURN_LAPSED" => In("early lapse");
     /// A stranger waits for the margin after the lease.
-    Margin @ "store/ports.rs: accept, renew" => In("strangers");
+    Margin @ "store/holders.rs: lease" => In("strangers");
     /// An allocation that is claimed begins when the claim is sent, and not when it is decided.
     StampAtSend @ "store/claim.rs: claim" => In("late release of a lease");
     /// *Free*: the Instance is absent, or points to the port being claimed.
@@ -83,7 +83,7 @@ conditions! {
     /// A transaction that is retried keeps its token.
     StableToken @ "store/transact.rs: transact" => In("copies");
     /// An offer has an expiry.
-    OfferExpires @ "operations/offer.rs: new_claim" => In("names");
+    OfferExpires @ "operations/scene.rs: new_claim" => In("names");
     /// A claim that is dead and not gone is judged *Dead*, not *Gone*.
     DeadIsNotGone @ "operations/offer/earlier.rs: judge_old_claim" => In("names");
     /// The Instance's claim is on its port only if the Port item has the Instance's secret.
@@ -109,9 +109,9 @@ conditions! {
     /// The Port item to which a Request points is read settled.
     KeySettled @ "operations/offer/earlier.rs: judge_replay" => In("halves with a key");
     /// The Service is read before an offer is returned.
-    LookExists @ "operations/offer.rs: run" => In("shrinking");
+    LookExists @ "operations/offer.rs: next" => In("shrinking");
     /// The Service is read after the claim, not alongside it.
-    LookAfter @ "operations/offer.rs: run" => In("shrinking");
+    LookAfter @ "operations/offer.rs: next" => In("shrinking");
     /// The Service is read consistently.
     LookConsistent @ "store/services.rs: service" => In("shrinking");
     /// A port that is being given up is not returned, although it is in the range.
@@ -123,15 +123,15 @@ conditions! {
     /// A claim is told only with the terms that the look shows; otherwise it is withdrawn, and made again.
     LookAtTerms @ "operations/offer/confirm.rs: confirm" => In("terms of a PUT");
     /// A PUT without a lease claims an offer, and accepts it once it has looked.
-    PutOffers @ "operations/put.rs: put_port" => In("retries without a lease");
+    PutOffers @ "operations/scene.rs: new_claim" => In("retries without a lease");
     /// A PUT looks at the service before it tells a claim that it adopts.
-    AdoptLook @ "operations/put.rs: adopt" => In("retries without a lease");
+    AdoptLook @ "operations/offer.rs: next" => In("retries without a lease");
     /// A PUT adopts only its own owner's claim.
-    AdoptOwner @ "operations/put.rs: adopt" => In("retries without a lease");
+    AdoptOwner @ "operations/offer/earlier.rs: may_adopt" => In("retries without a lease");
     /// A PUT adopts an offer only if a PUT made it.
-    AdoptPut @ "operations/put.rs: adopt" => In("a PUT and a POST");
+    AdoptPut @ "operations/offer/earlier.rs: may_adopt" => In("a PUT and a POST");
     /// The write by which a PUT or a renewal confirms a claim gives it the terms that the look showed.
-    AdoptTerms @ "store/ports.rs: accept, renew" => In("terms of a PUT");
+    AdoptTerms @ "operations/offer/finish.rs: accept, extend" => In("terms of a PUT");
     /// A lease that is longer already is answered as it stands only if it is confirmed; otherwise it is confirmed first.
     ConfirmLonger @ "operations/lease.rs: renew" => In("retries");
     /// A PUT's claim is not withdrawn because its confirmation failed.
@@ -143,7 +143,7 @@ conditions! {
     /// A claim that could not be withdrawn because it was accepted is not gone.
     WithdrawnIsGone @ "operations/offer/confirm.rs: withdraw" => In("flapping");
     /// Accept, reject, release and renewal read the clock at each send, and not when the call begins.
-    ClockAtSend @ "store/ports.rs: accept, reject, release_claim, release_port, renew" => In("releases");
+    ClockAtSend @ "store/holders.rs: accept, reject, release_claim, release_port, renew" => In("releases");
     /// Accept: the secret matches.
     AcceptSecret @ "store/rules.rs: ACCEPT_SECRET" => In("holders");
     /// Accept: the service matches.
@@ -155,7 +155,7 @@ conditions! {
     /// Accept: the terms are what they were taken for.
     AcceptTerms @ "store/rules.rs: ACCEPT_TERMS, ACCEPT_NO_TERMS" => In("terms of an offer");
     /// An accept that finds its own allocation returns it.
-    AcceptAgain @ "store/ports.rs: accept" => In("holders");
+    AcceptAgain @ "store/holders.rs: accept" => In("holders");
     /// Reject and withdrawal: the secret matches.
     RejectSecret @ "store/rules.rs: REJECT_SECRET" => In("holders");
     /// Reject: the service matches.
@@ -183,9 +183,9 @@ conditions! {
     /// Release by port: the terms are what they were taken for.
     ReleasePortTerms @ "store/rules.rs: RELEASE_PORT_TERMS, RELEASE_PORT_NO_TERMS" => In("terms");
     /// Release by port is sent once.
-    ReleasePortOnce @ "store/ports.rs: release_port" => In("releases");
+    ReleasePortOnce @ "store/holders.rs: release_port" => In("releases");
     /// A release with a cool-down takes state, secret and lease off the item; it does not only make the lease end.
-    ReleaseStrips @ "store/ports.rs: release_claim, release_port" => In("gone for good");
+    ReleaseStrips @ "store/holders.rs: release_claim, release_port" => In("gone for good");
     /// Renewal by name, by a PUT, or as it was seen: the secret matches.
     RenewSecret @ "store/rules.rs: RENEW_SECRET" => In("other names");
     /// Renewal by port: the service matches.
