@@ -16,7 +16,7 @@ pub(super) const MAX_BYTES: usize = 16 * 1024;
 /// A JSON body.
 pub(super) struct Body<T>(pub(super) T);
 
-/// A JSON body that may be left out: an empty one, of whatever type, is `{}`.
+/// A JSON body that may be left out: an empty one, of whatever type, is `{}`, and so is `null`.
 pub(super) struct OptionalBody<T>(pub(super) T);
 
 impl<S, T> FromRequest<S> for Body<T>
@@ -48,6 +48,9 @@ where
             return Ok(Self(T::default()));
         }
         declared?;
+        if bytes.trim_ascii() == b"null" {
+            return Ok(Self(T::default()));
+        }
         parse(&bytes).map(Self).map_err(Problem::from)
     }
 }
@@ -113,7 +116,40 @@ impl From<Unreadable> for Problem {
 
 #[cfg(test)]
 mod tests {
+    use portmaster_wire::Renewal;
+
     use super::*;
+
+    async fn optional(content_type: Option<&str>, body: &'static str) -> Result<Renewal, Problem> {
+        let mut request = Request::new(axum::body::Body::from(body));
+        if let Some(content_type) = content_type {
+            request.headers_mut().insert(header::CONTENT_TYPE, content_type.parse().unwrap());
+        }
+        OptionalBody::from_request(request, &()).await.map(|OptionalBody(body)| body)
+    }
+
+    /// Callers of before send none, some of them with a type.
+    #[tokio::test]
+    async fn a_body_may_be_left_out() {
+        for content_type in [None, Some("application/json"), Some("application/x-www-form-urlencoded")] {
+            assert_eq!(optional(content_type, "").await.unwrap(), Renewal::default());
+        }
+        for same in ["{}", " {} ", "null", " null\n"] {
+            assert_eq!(optional(None, same).await.unwrap(), Renewal::default(), "{same}");
+        }
+        let given = optional(Some("application/json"), r#"{"lease_seconds":60}"#).await.unwrap();
+        assert_eq!(given.lease_seconds.map(portmaster_wire::Seconds::get), Some(60));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_there_is_read_strictly() {
+        let kind = async |content_type, body| optional(content_type, body).await.unwrap_err().kind();
+        assert_eq!(kind(Some("text/plain"), "{}").await, Kind::UnsupportedMediaType);
+        assert_eq!(kind(None, "lease_seconds=60").await, Kind::MalformedJson);
+        assert_eq!(kind(None, " ").await, Kind::MalformedJson);
+        assert_eq!(kind(None, r#"{"lease_second":60}"#).await, Kind::InvalidRequest);
+        assert_eq!(kind(None, "[]").await, Kind::InvalidRequest);
+    }
 
     #[test]
     fn media_types_are_read_as_rfc_6838_has_them() {

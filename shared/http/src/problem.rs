@@ -529,17 +529,18 @@ fn not_held(service: &ServiceId, port: Port, claim: Option<&Claim>) -> Problem {
 /// How the ports are taken, and when the first one comes back.
 fn taken(occupancy: &Occupancy) -> (String, String) {
     let Occupancy { offered, allocated, cooling, quarantined, reserved, seconds_to_next_expiry, .. } = *occupancy;
+    // What is counted as reserved is free, and does not end by itself.
     let held = [(cooling, "cooling"), (quarantined, "in quarantine"), (reserved, "reserved")];
     let held = held.iter().filter(|(count, _)| *count > 0).map(|(count, state)| format!(", {count} {state}"));
     let counts = format!("{offered} offered, {allocated} allocated{}", held.collect::<String>());
     let next = match seconds_to_next_expiry {
         Some(seconds) => {
             let seconds = some(usize::try_from(seconds).unwrap_or(usize::MAX), "second");
-            let which = match (allocated, cooling + quarantined) {
+            match (allocated, cooling + quarantined) {
                 (0, 0) => format!("The first offer expires in {seconds}."),
+                (0, _) => format!("The first of them comes back in {seconds}."),
                 _ => format!("The first of them comes back in {seconds}, unless its lease is renewed before."),
-            };
-            if allocated > 0 { which } else { which.replace(", unless its lease is renewed before", "") }
+            }
         }
         None => "None of the ports has an expiry.".to_owned(),
     };
@@ -582,9 +583,9 @@ fn set_does_not_fit(service: &ServiceId, wanted: usize, contiguous: bool, occupa
     let neighbours = if contiguous { " next to each other" } else { "" };
     let advice = if contiguous { "Ask for fewer ports or without contiguous, release" } else { "Release" };
     let detail = format!(
-        "{service} has no {} free{neighbours}; none of the set was given. Of its {} ports, {counts}. {next} {advice} ports, \
-         or extend the range.",
-        some(wanted, "port"),
+        "{service} has no {}{neighbours}; none of the set was given. Its {} ports: {counts}. {next} {advice} ports, or \
+         extend the range.",
+        some(wanted, "free port"),
         occupancy.size
     );
     let problem = Problem::new(Kind::RangeExhausted, detail).with("wanted", wanted).with("contiguous", contiguous);
@@ -665,6 +666,199 @@ pub(super) use problems;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+    fn at(seconds: i64) -> Expiry {
+        Expiry::after(NOW, seconds)
+    }
+
+    fn service() -> ServiceId {
+        ServiceName::try_from("django").unwrap().into()
+    }
+
+    fn claim(state: ClaimState, owner: Option<&str>) -> Box<Claim> {
+        Box::new(Claim {
+            service: service().name,
+            name: "web-01".try_into().unwrap(),
+            port: Port::new(5000).unwrap(),
+            created: NOW,
+            state,
+            owner: owner.map(|owner| owner.try_into().unwrap()),
+            labels: Default::default(),
+            principal: None,
+            terms: Default::default(),
+            confirmed: true,
+            by_put: false,
+        })
+    }
+
+    fn leased(until: i64) -> ClaimState {
+        let lease = portmaster_domain::Lease { until: at(until), expires_at: at(until + 10), seconds: 60 };
+        ClaimState::Allocated { accepted: NOW, lease: Some(lease) }
+    }
+
+    const UNTIL_RELEASED: ClaimState = ClaimState::Allocated { accepted: NOW, lease: None };
+
+    /// A problem with its document.
+    fn shown(error: Error) -> (Problem, Value) {
+        let problem = Problem::from(error);
+        let document = serde_json::from_slice(&problem.document("id")).unwrap();
+        (problem, document)
+    }
+
+    /// Some members of a problem, as an object.
+    fn members(document: &Value, names: &[&str]) -> Value {
+        names.iter().map(|name| ((*name).to_owned(), document[*name].clone())).collect::<Map<_, _>>().into()
+    }
+
+    #[test]
+    fn a_name_that_is_taken_says_by_whom_and_until_when() {
+        let taken =
+            |state, owner, free_at| shown(Error::NameTaken { service: service(), claim: claim(state, owner), free_at });
+        // As it always was.
+        let (problem, document) = taken(UNTIL_RELEASED, None, None);
+        let plain = json!({ "port": 5000, "state": "allocated", "owner": null, "expires_at": null });
+        assert_eq!(members(&document, &["port", "state", "owner", "expires_at"]), plain);
+        assert_eq!(document.as_object().unwrap().len(), 7, "{document}");
+        assert_eq!(problem.seconds_to_retry(NOW), None);
+        let (_, document) = taken(ClaimState::Offered { expires_at: at(60) }, None, None);
+        assert_eq!(document.as_object().unwrap().len(), 7, "{document}");
+
+        let (problem, document) = taken(leased(60), Some("gh/shop/17"), None);
+        let expected = json!({ "owner": "gh/shop/17", "expires_at": "2027-01-15T08:01:00Z" });
+        assert_eq!(members(&document, &["owner", "expires_at"]), expected);
+        assert_eq!(problem.seconds_to_retry(NOW), None);
+        // The lease is over, and the margin is not.
+        let (problem, document) = taken(leased(-3), Some("gh/shop/17"), Some(at(7)));
+        assert_eq!((problem.kind(), problem.seconds_to_retry(NOW)), (Kind::NameTaken, Some(7)));
+        assert!(document["detail"].as_str().unwrap().contains("2027-01-15T08:00:07Z"), "{document}");
+        assert_eq!(problem.seconds_to_retry(at(60).instant()), Some(1));
+    }
+
+    #[test]
+    fn a_port_that_is_taken_says_who_has_it_and_until_when() {
+        let port = Port::new(5000).unwrap();
+        let taken = |state| {
+            let claim = Some(claim(state, Some("gh/shop/17")));
+            shown(Error::PortTaken { service: service(), port, claim })
+        };
+        for (state, word, until, retry) in [
+            (ClaimState::Offered { expires_at: at(60) }, "offered", json!("2027-01-15T08:01:00Z"), None),
+            (UNTIL_RELEASED, "allocated", Value::Null, None),
+            // What its holder was told, and the margin.
+            (leased(60), "allocated", json!("2027-01-15T08:01:10Z"), None),
+            (
+                ClaimState::Cooling { until: at(60), lease_until: None },
+                "cooling",
+                json!("2027-01-15T08:01:00Z"),
+                Some(60),
+            ),
+            (ClaimState::Quarantined { until: at(60) }, "quarantined", json!("2027-01-15T08:01:00Z"), Some(60)),
+        ] {
+            let (problem, document) = taken(state);
+            let expected = json!({
+                "status": 409, "port": 5000, "service": "django", "name": "web-01", "owner": "gh/shop/17", "state": word,
+                "until": until,
+            });
+            let names = ["status", "port", "service", "name", "owner", "state", "until"];
+            assert_eq!(members(&document, &names), expected);
+            assert_eq!((problem.kind(), problem.seconds_to_retry(NOW)), (Kind::PortTaken, retry), "{word}");
+        }
+        let (problem, document) = shown(Error::PortTaken { service: service(), port, claim: None });
+        assert_eq!((problem.kind(), &document["port"]), (Kind::PortTaken, &json!(5000)));
+    }
+
+    #[test]
+    fn another_owner_is_told_who_holds_the_port_and_since_when() {
+        let error = |owner| Error::NotTheOwner { service: service(), claim: claim(leased(60), owner) };
+        let (problem, document) = shown(error(Some("gh/shop/17")));
+        let expected = json!({
+            "status": 409, "port": 5000, "name": "web-01", "owner": "gh/shop/17", "since": "2027-01-15T08:00:00.000Z",
+            "expires_at": "2027-01-15T08:01:00Z",
+        });
+        assert_eq!(members(&document, &["status", "port", "name", "owner", "since", "expires_at"]), expected);
+        assert_eq!(problem.kind(), Kind::NotTheOwner);
+        assert!(document["detail"].as_str().unwrap().contains("/v1/services/django/ports/5000?owner=*"));
+        let (_, document) = shown(error(None));
+        assert_eq!(document.get("owner"), None);
+        assert!(document["detail"].as_str().unwrap().contains("name no owner"), "{document}");
+    }
+
+    #[test]
+    fn the_other_refusals_have_their_numbers() {
+        let (port, range) =
+            (Port::new(80 + 1024).unwrap(), PortRange::new(Port::MIN, Port::new(1030).unwrap()).unwrap());
+        let (problem, document) = shown(Error::PortNotInRange { service: service(), port, range });
+        let expected = json!({ "status": 409, "port": 1104, "start": 1024, "end": 1030 });
+        assert_eq!(members(&document, &["status", "port", "start", "end"]), expected);
+        assert_eq!(problem.kind(), Kind::PortNotInRange);
+        let (problem, document) = shown(Error::LeaseExpired { service: service(), port });
+        assert_eq!(
+            (problem.kind(), &document["status"], &document["port"]),
+            (Kind::LeaseExpired, &json!(410), &json!(1104))
+        );
+        let (problem, document) = shown(Error::HasPort { service: service(), claim: claim(UNTIL_RELEASED, None) });
+        let kind = Kind::PreconditionFailed;
+        assert_eq!((problem.kind(), &document["status"], &document["port"]), (kind, &json!(412), &json!(5000)));
+        let name = "web-01".try_into().unwrap();
+        let (problem, document) = shown(Error::HasNoPort { service: service(), name });
+        assert_eq!((problem.kind(), &document["status"]), (kind, &json!(412)));
+        for claim in
+            [None, Some(claim(UNTIL_RELEASED, None)), Some(claim(ClaimState::Offered { expires_at: at(1) }, None))]
+        {
+            let (problem, _) = shown(Error::NotHeld { service: service(), port, claim });
+            assert_eq!(problem.kind(), Kind::PortNotFound);
+        }
+        for (state, word) in [
+            (ClaimState::Offered { expires_at: at(60) }, "offered"),
+            (ClaimState::Cooling { until: at(60), lease_until: None }, "cooling"),
+            (ClaimState::Quarantined { until: at(60) }, "quarantined"),
+        ] {
+            let offered = Some(claim(state, None));
+            let (problem, document) = shown(Error::PortNotFound { service: None, wanted: "5000".to_owned(), offered });
+            assert_eq!((problem.kind(), &document["state"]), (Kind::PortNotFound, &json!(word)));
+            assert_eq!(document["expires_at"], "2027-01-15T08:01:00Z");
+        }
+    }
+
+    #[test]
+    fn a_range_without_room_counts_what_nobody_uses() {
+        let occupancy = Occupancy { size: 10, offered: 1, seconds_to_next_expiry: Some(60), ..Occupancy::default() };
+        let exhausted = |occupancy| shown(Error::RangeExhausted { service: service(), occupancy });
+        let retry =
+            |problem: Problem| problem.into_response().headers()[header::RETRY_AFTER].to_str().unwrap().to_owned();
+        // The words of before, as long as nothing is new.
+        let (problem, document) = exhausted(Occupancy { offered: 10, ..occupancy });
+        let detail = "All 10 ports of django are taken: 10 offered, 0 allocated. The first offer expires in 60 seconds. \
+                      Release ports or extend the range.";
+        assert_eq!(document["detail"], detail);
+        assert!(!problem.is_held_back());
+        assert_eq!(retry(problem), "60");
+
+        let held = Occupancy { allocated: 4, cooling: 2, quarantined: 1, reserved: 2, ..occupancy };
+        let (problem, document) = exhausted(held);
+        let names = ["size", "offered", "allocated", "cooling", "quarantined", "reserved", "other"];
+        let expected = json!({
+            "size": 10, "offered": 1, "allocated": 4, "cooling": 2, "quarantined": 1, "reserved": 2, "other": 0,
+        });
+        assert_eq!(members(&document, &names), expected);
+        let detail = document["detail"].as_str().unwrap();
+        assert!(detail.contains(
+            "4 allocated, 2 cooling, 1 in quarantine, 2 reserved. The first of them comes back in 60 seconds"
+        ));
+        assert!(problem.is_held_back());
+
+        let set =
+            |contiguous| shown(Error::SetDoesNotFit { service: service(), wanted: 4, contiguous, occupancy: held });
+        let (problem, document) = set(true);
+        assert_eq!((problem.kind(), problem.is_held_back()), (Kind::RangeExhausted, true));
+        let expected = json!({ "status": 409, "wanted": 4, "contiguous": true, "cooling": 2 });
+        assert_eq!(members(&document, &["status", "wanted", "contiguous", "cooling"]), expected);
+        assert!(document["detail"].as_str().unwrap().contains("4 free ports next to each other"), "{document}");
+        let (_, document) = set(false);
+        assert!(document["detail"].as_str().unwrap().contains("no 4 free ports; none"), "{document}");
+    }
 
     #[test]
     fn our_own_mistakes_are_internal_and_not_for_the_caller_to_repeat() {

@@ -6,8 +6,8 @@ use std::fmt;
 use std::ops::{ControlFlow, RangeInclusive};
 
 use deserr::{
-    DeserializeError, Deserr, ErrorKind, IntoValue, MergeWithError, Value as Deserialized, ValueKind, ValuePointerRef,
-    take_cf_content,
+    DeserializeError, Deserr, ErrorKind, IntoValue, Map as _, MergeWithError, Value as Deserialized, ValueKind,
+    ValuePointerRef, take_cf_content,
 };
 use portmaster_domain::{
     Description, InstanceName, InvalidLabels, InvalidPort, Labels, Owner, Port, ServiceName, Strategy,
@@ -324,15 +324,24 @@ impl Deserr<Faults> for Labels {
         value: Deserialized<V>,
         location: ValuePointerRef<'_>,
     ) -> Result<Self, Faults> {
-        let pairs = BTreeMap::<String, String>::deserialize_from_value(value, location)?;
-        let mut faults = Vec::new();
-        // Each wrong label is named; what they are together only counts if each is right.
-        for (key, value) in &pairs {
-            let place = || pointer(location.push_key(key));
-            if !Self::is_key(key) {
-                faults.push(Fault::in_body(place(), "is no label's key: 1 to 32 characters out of a-z 0-9 . _ -"));
-            } else if !Self::is_value(value) {
-                faults.push(Fault::in_body(place(), "must have at most 64 characters, all of them printable ASCII"));
+        // Pair by pair: deserr's own reading of a map (0.6.4) loses the mistakes in it.
+        let Deserialized::Map(map) = value else {
+            let error = ErrorKind::IncorrectValueKind { actual: value, accepted: &[ValueKind::Map] };
+            return Err(take_cf_content(Faults::error::<V>(None, error, location)));
+        };
+        let (mut pairs, mut faults) = (BTreeMap::new(), Vec::new());
+        for (key, value) in map.into_iter() {
+            let place = || pointer(location.push_key(&key));
+            match String::deserialize_from_value(value.into_value(), location.push_key(&key)) {
+                Err(Faults(more)) => faults.extend(more),
+                Ok(_) if !Self::is_key(&key) => {
+                    faults.push(Fault::in_body(place(), "is no label's key: 1 to 32 characters out of a-z 0-9 . _ -"));
+                }
+                Ok(value) if !Self::is_value(&value) => {
+                    faults
+                        .push(Fault::in_body(place(), "must have at most 64 characters, all of them printable ASCII"));
+                }
+                Ok(value) => drop(pairs.insert(key, value)),
             }
         }
         if !faults.is_empty() {
