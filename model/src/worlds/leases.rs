@@ -301,5 +301,39 @@ pub(super) fn worlds() -> Vec<World> {
         .with_clocks(renew_name(0, Some(0), 1), LATE)
         .with(Script::ReleaseName { service: 0, name: 0, by: By::Owner(Some(0)) })
         .with(put(1, Some(1), 1)),
+        World {
+            ticks: 1,
+            lost: 1,
+            claims: vec![leased(0, 0, 1, Some(0))],
+            ..World::new(
+                "slow retry",
+                "a lease is made gone for its own holder, whose PUT has a slow clock",
+                [Some(AB), None],
+            )
+        }
+        .with(renew_name(0, Some(0), 1))
+        .with_clocks(put(0, Some(0), 1), LATE),
+        World {
+            late: 1,
+            ..World::new(
+                "copies of a PUT",
+                "a second copy of a PUT's request arrives at any time later",
+                [Some(AB), None],
+            )
+        }
+        .with(put(0, Some(0), 1))
+        .with(Script::ReleaseName { service: 0, name: 0, by: By::Anybody })
+        .with(put(0, Some(1), 1)),
+        World {
+            ticks: 1,
+            ..World::new(
+                "mixed retries",
+                "a PUT with a lease retries one without, and the service is deleted",
+                [Some(A), None],
+            )
+        }
+        .with(put_unleased(0, Some(0)))
+        .with(put(0, Some(0), 1))
+        .with(delete()),
     ]
 }

@@ -197,6 +197,7 @@ impl Step<'_> {
         let Common { service, owner, now, .. } = *common;
         let fastest = self.protocol.fastest(self.state);
         let cooldown = self.protocol.cooldown();
+        let items = self.state.table.ports;
         let history = &mut self.state.history;
         let mut early = false;
         let place = usize::from(port);
@@ -211,8 +212,9 @@ impl Step<'_> {
                 // Whoever comes later waits for the new claim.
                 told.cools = told.lease.is_none();
             }
-            // The same holder, with a new tenure.
-            if told.is_of(service, name, owner) && told.lease.is_some_and(|until| until <= now) {
+            // The same holder, with a new tenure: the old one is over by its clock, or was made gone.
+            let gone = items[usize::from(told.port)].is_none_or(|item| !item.has(told.secret));
+            if told.is_of(service, name, owner) && told.lease.is_some_and(|until| until <= now || gone) {
                 told.ended = true;
             }
         }
