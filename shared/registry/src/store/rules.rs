@@ -143,8 +143,9 @@ rules! {
     LAPSE_OWN: "#lease_until <= :now";
     /// Its lease is over by more than clocks differ: for everybody else.
     LAPSE_OVER: "#lease_until <= :past";
-    /// A cool-down or a quarantine that an operator ends, or a lease that is over by more than clocks differ.
-    LIFT: "#state = :cooling OR #state = :quarantined OR #lease_until <= :past";
+    /// An operator ends a quarantine, or a cool-down: one after a release, or one after a lease that is over by more than
+    /// clocks differ.
+    LIFT: "#state = :quarantined OR (#state = :cooling AND attribute_not_exists(#lease_until)) OR #lease_until <= :past";
 
     // A service and its range.
 
