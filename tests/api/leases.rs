@@ -372,7 +372,7 @@ async fn bad_input_is_named() {
         assert!(faults.iter().all(|fault| fault.starts_with(&format!("#/{field}"))), "{field} {bad}: {faults:?}");
     }
     // A number in the path is a port, and no port has a name.
-    api.put(&format!("{PORTS}/5000"), json!({})).await.expect_problem(400, "invalid-request");
+    api.put(&format!("{PORTS}/5000"), json!({})).await.expect_problem(405, "method-not-allowed");
     api.put("/v1/services/nobody/ports/web-01", json!({})).await.expect_problem(404, "service-not-found");
 }
 

@@ -4,6 +4,7 @@
 //! Each extractor also declares its parameters for the OpenAPI document, so that a handler names it only once.
 
 use axum::extract::{FromRequestParts, Path};
+use axum::http::header;
 use http::request::Parts;
 use portmaster_domain::{InstanceName, InvalidPort, Namespace, Port, Secret, ServiceId, ServiceName};
 use portmaster_registry::{Error, PortOrName};
@@ -158,9 +159,10 @@ pub(super) fn port_or_name(text: &str) -> Result<PortOrName, Problem> {
 fn new_name(text: &str) -> Result<InstanceName, Problem> {
     let fault = |detail: String| Problem::invalid(vec![Fault::in_parameter("port_or_name", detail)]);
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        let detail = "must be the instance's name, which has at least one character that is no digit; a certain port is \
-                      asked for with the field port of the body";
-        return Err(fault(detail.to_owned()));
+        // As it always was: a port by its number has no PUT.
+        let detail = "A port is put by the name of its instance, not by its number; a certain port is asked for with the \
+                      field port of the body.";
+        return Err(Problem::new(Kind::MethodNotAllowed, detail).header(header::ALLOW, "GET,DELETE"));
     }
     InstanceName::try_from(text).map_err(|error| fault(error.to_string()))
 }

@@ -19,7 +19,7 @@ use super::{Api, Kind, Problem};
 
 problems!(ListProblems: NotFound, ServiceNotFound);
 problems!(PutProblems: MalformedJson, RequestTimeout, UnsupportedMediaType, NotFound, ServiceNotFound, NameTaken,
-    PortTaken, PortNotInRange, RangeExhausted, PreconditionFailed, ServiceClosing);
+    PortTaken, PortNotInRange, RangeExhausted, PreconditionFailed, ServiceClosing, MethodNotAllowed);
 problems!(PortProblems: NotFound, ServiceNotFound, PortNotFound);
 problems!(RenewProblems: MalformedJson, RequestTimeout, UnsupportedMediaType, NotFound, ServiceNotFound, PortNotFound,
     NotTheOwner, LeaseExpired, ServiceClosing);

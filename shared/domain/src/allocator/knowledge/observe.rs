@@ -99,6 +99,18 @@ impl Knowledge {
         self.deadlines.set(port, expires_at);
     }
 
+    /// Records that this process has ended the claim on the port, and that nobody else may have it until then. That says
+    /// nothing about a crowd.
+    pub fn record_hold(&mut self, port: Port, until: Expiry) {
+        self.own.remove(&port);
+        if self.range.contains(port) {
+            self.seen.insert(port);
+            self.hinted.remove(port);
+            self.taken.insert(port);
+            self.deadlines.set(port, Some(until));
+        }
+    }
+
     /// Records that nobody holds the port any more.
     pub fn record_free(&mut self, port: Port) {
         self.frees += 1;
