@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use portmaster_domain::{Labels, Principal, StateKind, Terms};
-use portmaster_registry::{Asked, BulkRelease, Content, Expected, ListFilter, MapState, Registry};
+use portmaster_registry::{Asked, BulkRelease, Content, Expected, ListFilter, MapState, PortOrName, Registry};
 use portmaster_testkit::{call, fill};
 
 use crate::ground::{
@@ -48,10 +48,7 @@ async fn populated() -> (Ground, Process) {
         let seconds = if i % 2 == 0 { 600 } else { 0 };
         process.put_as(&asked, seconds, Expected::Anything).await.unwrap();
     }
-    process
-        .offer_as(Asked { labels: Some(labels(&[("team", "a")])), ..asked("ci-offered", "job-1") })
-        .await
-        .unwrap();
+    process.offer_as(Asked { labels: Some(labels(&[("team", "a")])), ..asked("ci-offered", "job-1") }).await.unwrap();
     process.put("ci-cooling", "job-1", 60).await.unwrap();
     process.release("ci-cooling", "job-1").await.unwrap();
     let aside = process.offer("ci-aside", "job-1").await.unwrap();
@@ -78,10 +75,7 @@ async fn what_passes_every_filter_is_released() {
         (BulkRelease { filter: filter("", "job-1", &[("team", "a"), ("env", "ci")]), ..everything() }, vec![5001]),
         (BulkRelease { filter: filter("", "", &[("team", "c")]), ..everything() }, vec![]),
         (BulkRelease { names: vec![name("web-2"), name("ci-1"), name("x")], ..everything() }, vec![5001, 5004]),
-        (
-            BulkRelease { names: vec![name("web-2")], filter: filter("ci-", "", &[]), ..everything() },
-            vec![],
-        ),
+        (BulkRelease { names: vec![name("web-2")], filter: filter("ci-", "", &[]), ..everything() }, vec![]),
         (everything(), vec![5001, 5002, 5003, 5004]),
     ] {
         let (ground, process) = populated().await;
@@ -90,10 +84,9 @@ async fn what_passes_every_filter_is_released() {
         // A list with this filter has the same ports.
         if wanted.names.is_empty() {
             let mut listed = Vec::new();
-            for (state, is_meant) in
-                [(StateKind::Allocated, wanted.allocated), (StateKind::Offered, wanted.offered)]
-            {
-                let page = process.registry.list_claims(&call(), &process.service, state, &wanted.filter, None, 100);
+            for (state, is_meant) in [(StateKind::Allocated, wanted.allocated), (StateKind::Offered, wanted.offered)] {
+                let call = call();
+                let page = process.registry.list_claims(&call, &process.service, state, &wanted.filter, None, 100);
                 let page = page.await.unwrap().items;
                 listed.extend(page.iter().filter(|_| is_meant).map(|claim| claim.port.get()));
             }
@@ -164,7 +157,8 @@ async fn a_map_shows_every_port() {
     ground.pass(1);
     let map = process.registry.map(&call(), &process.service).await.unwrap();
     let counts: HashMap<_, _> = MapState::ALL.into_iter().map(MapState::as_str).zip(map.counts).collect();
-    let expected = [("free", 20), ("offered", 1), ("allocated", 4), ("cooling", 2), ("quarantined", 1), ("reserved", 2)];
+    let expected =
+        [("free", 20), ("offered", 1), ("allocated", 4), ("cooling", 2), ("quarantined", 1), ("reserved", 2)];
     assert_eq!(counts, HashMap::from(expected));
     assert_eq!(map.largest_free_run, 8, "5022–5029");
     assert_eq!(map.next_expiry.map(since), Some(50));
@@ -204,8 +198,7 @@ fn size(value: &AttributeValue) -> usize {
 #[tokio::test]
 async fn the_largest_port_item_is_below_a_kilobyte() {
     let longest = "s".repeat(64);
-    let terms =
-        Terms { lease: Some(2_592_000), max_lease: Some(2_592_000), cooldown: 604_800, quarantine: 604_800 };
+    let terms = Terms { lease: Some(2_592_000), max_lease: Some(2_592_000), cooldown: 604_800, quarantine: 604_800 };
     let ground = Ground::new(1024, 1024).await;
     let process = ground.process(0).await.found(&longest, with_terms(49_151, 49_151, terms)).await;
     let pairs: Vec<_> = (0..Labels::MAX).map(|i| (i.to_string().repeat(8), i.to_string().repeat(24))).collect();
@@ -227,8 +220,22 @@ async fn the_largest_port_item_is_below_a_kilobyte() {
     assert!(renewed.confirmed);
     let item = ground.item(49_151).await.unwrap();
     for attribute in [
-        "pk", "sk", "service", "name", "state", "secret", "created", "accepted", "expires_at", "lease_until", "lease",
-        "owner", "labels", "principal", "terms", "confirmed",
+        "pk",
+        "sk",
+        "service",
+        "name",
+        "state",
+        "secret",
+        "created",
+        "accepted",
+        "expires_at",
+        "lease_until",
+        "lease",
+        "owner",
+        "labels",
+        "principal",
+        "terms",
+        "confirmed",
     ] {
         assert!(item.contains_key(attribute), "{attribute}: {item:?}");
     }
@@ -238,15 +245,8 @@ async fn the_largest_port_item_is_below_a_kilobyte() {
     let more = "put".len() + 1 + (64 - "default".len());
     assert!(bytes + more < 1024, "{bytes} bytes and {more}");
     assert_eq!(by.meter().write_units, 4.0);
-    let call = call();
-    let renewal = process.registry.renew(
-        &call,
-        &process.service,
-        &portmaster_registry::PortOrName::Port(port(49_151)),
-        asked.owner.as_ref(),
-        Some(2_592_000),
-    );
-    renewal.await.unwrap();
+    let (call, at) = (call(), PortOrName::Port(port(49_151)));
+    process.registry.renew(&call, &process.service, &at, asked.owner.as_ref(), Some(2_592_000)).await.unwrap();
     assert_eq!(call.meter().write_units, 1.0);
     assert!(Registry::MAX_MARGIN_SECONDS >= Registry::MARGIN_SECONDS);
 }

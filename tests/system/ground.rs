@@ -148,8 +148,7 @@ impl Ground {
     }
 
     pub async fn with(content: Content) -> Self {
-        let ground =
-            Self { world: World::new().await, time: Standing::default(), service: service_id("django") };
+        let ground = Self { world: World::new().await, time: Standing::default(), service: service_id("django") };
         let new = NewService { id: ground.service.clone(), content };
         ground.process(0).await.registry.create_service(&call(), new).await.unwrap();
         ground
@@ -167,10 +166,7 @@ impl Ground {
 
     /// Starts a process whose requests meet these faults.
     pub async fn faulty(&self, ahead: i64, plan: &Plan) -> Process {
-        Process {
-            registry: self.world.at(self.time.clock(ahead * 1000), plan).await,
-            service: self.service.clone(),
-        }
+        Process { registry: self.world.at(self.time.clock(ahead * 1000), plan).await, service: self.service.clone() }
     }
 
     /// Starts a process that has given out a port before, and so knows the service and its terms. What it gave out is

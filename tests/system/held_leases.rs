@@ -340,7 +340,9 @@ async fn nobody_is_told_of_a_claim_whose_service_is_gone() {
             let found = match finder {
                 "put" => process.put("web", "job-1", 60).await.map(|put| put.claim().port.get()),
                 "set" => process.set(&["web", "next"], "job-1", 60, false).await.map(|set| set.claims[0].port.get()),
-                renew => process.renew(renew.split_once(' ').unwrap().1, "job-1", 60).await.map(|claim| claim.port.get()),
+                renew => {
+                    process.renew(renew.split_once(' ').unwrap().1, "job-1", 60).await.map(|claim| claim.port.get())
+                }
             };
             match (shrinks, finder) {
                 (false, _) => assert_eq!(why(found), "service-not-found"),

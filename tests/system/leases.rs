@@ -403,13 +403,9 @@ async fn a_key_is_as_good_as_new_once_its_lease_is_over() {
     assert!(!anew.replayed && anew.holding.secret != first.holding.secret, "{anew:?}");
     assert_eq!(anew.holding.claim.port, first.holding.claim.port);
     // Another owner under the same key is another request.
-    let other = process.registry.offer(
-        &portmaster_testkit::call(),
-        &process.service,
-        asked("web", "job-2"),
-        Some(&key),
-    );
-    assert!(matches!(other.await, Err(Error::IdempotencyKeyReused)));
+    let call = portmaster_testkit::call();
+    let other = process.registry.offer(&call, &process.service, asked("web", "job-2"), Some(&key)).await;
+    assert!(matches!(other, Err(Error::IdempotencyKeyReused)));
     ground.assert_healthy().await;
 }
 
