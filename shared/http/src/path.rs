@@ -49,6 +49,18 @@ pub(super) struct OfPort {
     pub(super) wanted: PortOrName,
 }
 
+/// `{service}` and `{port_or_name}`: a name that is to have a port. An invalid one is a mistake in the request.
+pub(super) struct ToBePort {
+    pub(super) service: ServiceId,
+    pub(super) name: InstanceName,
+}
+
+/// `{service}` and `{port}`: a port of a service, whoever has it.
+pub(super) struct InRange {
+    pub(super) service: ServiceId,
+    pub(super) port: Port,
+}
+
 /// `{port}`: a port, whatever its service.
 pub(super) struct AnyPort {
     pub(super) namespace: Namespace,
@@ -90,6 +102,10 @@ from_segments! {
         SERVICE, ("secret", "The offer's secret.");
     OfPort((String, String)) = |(name, text)| Ok(Self { service: service(&name)?, wanted: port_or_name(&text)? });
         SERVICE, ("port_or_name", "The port, or the instance's name.");
+    ToBePort((String, String)) = |(name, text)| Ok(Self { service: service(&name)?, name: new_name(&text)? });
+        SERVICE, ("port_or_name", "The instance's name. Not digits alone.");
+    InRange((String, String)) = |(name, text)| Ok(Self { service: service(&name)?, port: port(&text)? });
+        SERVICE, ("port", "The port.");
     AnyPort(String) = |text| Ok(Self { namespace: Namespace::default(), port: port(&text)? });
         ("port", "The port.");
 }
@@ -138,6 +154,17 @@ pub(super) fn port_or_name(text: &str) -> Result<PortOrName, Problem> {
     })
 }
 
+/// A name that is to have a port.
+fn new_name(text: &str) -> Result<InstanceName, Problem> {
+    let fault = |detail: String| Problem::invalid(vec![Fault::in_parameter("port_or_name", detail)]);
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        let detail = "must be the instance's name, which has at least one character that is no digit; a certain port is \
+                      asked for with the field port of the body";
+        return Err(fault(detail.to_owned()));
+    }
+    InstanceName::try_from(text).map_err(|error| fault(error.to_string()))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -147,7 +174,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_segment_is_answered(text: String) {
-            let _ = (service(&text), offer("django", &text), port(&text), port_or_name(&text));
+            let _ = (service(&text), offer("django", &text), port(&text), port_or_name(&text), new_name(&text));
         }
 
         #[test]
@@ -158,6 +185,16 @@ mod tests {
                 Err(_) => {}
             }
         }
+    }
+
+    #[test]
+    fn digits_alone_are_no_new_name() {
+        for text in ["5000", "0", "123456789"] {
+            let problem = new_name(text).unwrap_err();
+            assert_eq!(problem.kind(), Kind::InvalidRequest);
+            assert!(String::from_utf8(problem.document("id")).unwrap().contains("the field port of the body"));
+        }
+        assert_eq!(new_name("web-01").unwrap().as_str(), "web-01");
     }
 
     #[test]
