@@ -12,8 +12,9 @@ const M: u64 = MARGIN as u64;
 
 /// A late copy of a renewal, by number or by name, that was sent while the allocation lived.
 async fn late_renewal(ground: &Ground, at: &str, seconds: u32) -> Plan {
-    let plan = Plan::script(&[("UpdateItem 05000 lease_until", Fault::Hold)]);
-    let renewer = ground.faulty(0, &plan).await;
+    let plan = Plan::default();
+    let renewer = ground.warm(0, &plan).await;
+    plan.add(&[("UpdateItem 05000 lease_until", Fault::Hold)]);
     renewer.renew(at, "job-1", seconds).await.unwrap();
     plan
 }
@@ -104,8 +105,9 @@ async fn a_renewal_and_whoever_takes_over_never_both_succeed() {
             process.renew("5000", "job-1", 60).await.unwrap();
             // Sent in the last moment of the lease, and under way for longer than the margin. Its caller stops there.
             ground.pass(59);
-            let late = Plan::script(&[("UpdateItem 05000 lease_until", Fault::Hold), ("UpdateItem", Fault::Wait)]);
-            let renewer = ground.faulty(0, &late).await;
+            let late = Plan::default();
+            let renewer = ground.warm(0, &late).await;
+            late.add(&[("UpdateItem 05000 lease_until", Fault::Hold), ("UpdateItem", Fault::Wait)]);
             let renewing = tokio::spawn(async move { renewer.renew("5000", "job-1", 600).await });
             late.waiting().await;
             renewing.abort();
@@ -382,7 +384,7 @@ async fn what_an_adopter_was_told_is_not_withdrawn() {
             _ => assert_eq!(process.renew("web", "job-1", 10).await.unwrap().port.get(), 5000),
         }
         plan.open();
-        assert_eq!(put(making.await.unwrap()), (5000, false));
+        assert_eq!(put(making.await.unwrap()).0, 5000);
         assert_eq!(told(&process.get("web").await.unwrap()), Some(60), "{adopter}");
         ground.assert_healthy().await;
     }

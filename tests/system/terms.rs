@@ -104,6 +104,8 @@ async fn a_claim_keeps_its_terms() {
     let ground = Ground::with(with_terms(5000, 5009, cooling(50))).await;
     let process = ground.process(0).await;
     assert_eq!(put(process.put("web", "job-1", 60).await), (5000, true));
+    // From now on it is known that somebody was told of it.
+    process.renew("web", "job-1", 60).await.unwrap();
     ground.change(|old| Content { terms: STRICT, ..old }).await.unwrap();
     assert_eq!(told(process.put("web", "job-1", 1000).await.unwrap().claim()), Some(1000));
     assert_eq!(told(&process.renew("web", "job-1", 2000).await.unwrap()), Some(2000));
