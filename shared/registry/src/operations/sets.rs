@@ -466,6 +466,12 @@ impl Attempt<'_> {
                 return Ok(self.is_complete());
             }
         }
+        // Ports that the names had may be what keeps the others from standing beside them.
+        if self.set.contiguous && self.members.iter().any(|member| member.wish.is_some()) {
+            self.members.iter_mut().for_each(Member::give_up_wish);
+            self.adjust_search()?;
+            return Ok(false);
+        }
         Err(self.does_not_fit(everything.occupancy(&self.scene.service.name, range, &reserved, now)))
     }
 
