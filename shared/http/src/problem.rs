@@ -600,7 +600,11 @@ fn set_is_scattered(service: &ServiceId, claims: &[Claim]) -> Problem {
         held.join(", ")
     );
     let shown: Vec<_> = claims.iter().map(claim_json).collect();
-    Problem::new(Kind::NameTaken, detail).with("ports", shown)
+    let mut problem = Problem::new(Kind::NameTaken, detail).with("ports", shown);
+    if let Some(first) = claims.first() {
+        problem = problem.with("port", first.port.get()).with("state", first.state.kind().as_str());
+    }
+    problem
 }
 
 impl From<StoreError> for Problem {
