@@ -193,7 +193,7 @@ mod tests {
     fn digits_alone_are_no_new_name() {
         for text in ["5000", "0", "123456789"] {
             let problem = new_name(text).unwrap_err();
-            assert_eq!(problem.kind(), Kind::InvalidRequest);
+            assert_eq!(problem.kind(), Kind::MethodNotAllowed);
             assert!(String::from_utf8(problem.document("id")).unwrap().contains("the field port of the body"));
         }
         assert_eq!(new_name("web-01").unwrap().as_str(), "web-01");
