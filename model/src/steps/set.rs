@@ -243,7 +243,9 @@ impl Step<'_> {
             member.is_some_and(|member| !member.settled && matches!(member.how, Found::Made { .. }))
         });
         let Some(place) = made.filter(|_| self.has(Condition::SetWithdraws)) else {
-            let left = self.has_own_claim();
+            // What arrives late stays until it ends by itself, as it would after the answer.
+            let late = self.state.late < self.protocol.world.late;
+            let left = !late && self.has_own_claim();
             self.state.history.flag(Property::Sets, left);
             return self.done();
         };
