@@ -143,8 +143,8 @@ impl Step<'_> {
             }
             let lease = if let Kind::Lease(lease) = kind { Some(lease) } else { None };
             let write = match (member.how, lease) {
-                (Found::Allocation { cools }, Some(lease)) => Some(Write::Renew(Renewal {
-                    lease,
+                (Found::Allocation { cools }, lease) => Some(Write::Renew(Renewal {
+                    lease: lease.unwrap_or(0),
                     cools,
                     terms: cools,
                     ..Renewal::of(port, service, owner, secret)
@@ -210,6 +210,17 @@ impl Step<'_> {
                     && item.lease_until.is_none_or(|until| until > self.now() + lease) =>
             {
                 self.renewed_member(place(secret).unwrap_or(0), &item);
+            }
+            // It is longer already, but nobody has confirmed it.
+            (Write::Renew(renewal), Reply::Not(Some(item)))
+                if item.secret == renewal.secret
+                    && item.owner == renewal.owner
+                    && !item.confirmed
+                    && item.phase == Phase::Allocated
+                    && item.is_held(self.now()) =>
+            {
+                let at_least = item.lease_until.unwrap_or(0);
+                self.send(Write::Renew(Renewal { at_least, ..renewal }), Then::Gather);
             }
             (Write::Accept { port, secret, .. }, _) | (Write::Renew(Renewal { port, secret: Some(secret), .. }), _) => {
                 self.judge_member_again(place(secret).unwrap_or(0) as u8, port, secret);
