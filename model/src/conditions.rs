@@ -269,7 +269,7 @@ conditions! {
     /// The reconciler, too, reads the Port item to which an Instance points settled.
     SweepSettled @ "operations/reconcile.rs: judge" => In("halves and sweeps");
     /// An Instance is removed only a week after its claim was first seen to be gone.
-    SweepGrace @ "operations/reconcile.rs: examine" => Spare("a claim that is gone stays gone, so the Instance could be removed at once. Kept for P14: until then the name comes back to its port.");
+    SweepGrace @ "operations/reconcile.rs: examine" => In("early lapse and a sweep");
     /// The reconciler, a deletion and another owner make a lease gone only once it has been over for the margin.
     GoneByMargin @ "operations/reconcile.rs: judge" => Spare("*LapseOver* ensures it. Kept: it saves a write that fails.");
     /// That a claim is gone is noted only on the Instance that was seen.

@@ -144,7 +144,8 @@ impl Property {
             }
             Self::Sets => {
                 "Whoever claims a set and has a port for neither name has both or none after each step. A set that is \
-                 refused leaves no claim that it has made, unless a call of the same owner confirmed it."
+                 refused leaves no claim that it has made, unless a call of the same owner confirmed it, or a late copy of \
+                 its request made it."
             }
         }
     }

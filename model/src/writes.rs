@@ -363,7 +363,8 @@ impl Step<'_> {
         let state = &mut *self.state;
         state.history.flag(Property::Owners, foreign);
         state.history.flag(Property::Secrets, hijacked);
-        let live = item.phase == Phase::Offered && item.expires.is_some_and(|expires| expires > now);
+        // An accept of what its holder has accepted already is no harm by itself.
+        let live = item.expires.is_some_and(|expires| expires > now);
         state.history.flag(Property::Secrets, !item.has(secret) || item.service != service || !live);
         // A clock that is ahead shows a time by which the accept will have been performed.
         let shown = if ahead { stamp + 2 } else { stamp };
@@ -383,9 +384,12 @@ impl Step<'_> {
         let moment = if self.protocol.world.late > 1 { stamp } else { state.moment };
         let Some(secret) = item.secret else { return Reply::Done };
         if let Some(told) = state.history.find(secret) {
-            told.accepted = Some(moment);
-            told.lease = until;
-            told.cools = right;
+            // A second accept does not change what was told.
+            if told.accepted.is_none() {
+                told.accepted = Some(moment);
+                told.lease = until;
+                told.cools = right;
+            }
             // Other callers may have found it dead, and used its key for another claim.
             told.key_until = told.key_until.filter(|_| told.expires > clocks.fastest);
         } else if item.put {

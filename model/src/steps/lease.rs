@@ -123,10 +123,15 @@ impl Step<'_> {
         }
     }
 
-    /// An allocation that has no lease is told as it stands.
-    pub(super) fn stands_as_told(&mut self, secret: Secret, port: Port) {
-        match self.state.table.port(port).filter(|item| item.has(secret)) {
-            Some(item) => self.tell(&item, port),
+    /// A PUT without a lease tells an allocation as it stands, but confirms it where nobody has.
+    pub(super) fn stands_as_told(&mut self, renewal: Renewal) {
+        let Renewal { port, secret, .. } = renewal;
+        match self.state.table.port(port).filter(|item| item.secret == secret) {
+            Some(item) if item.confirmed || !self.has(Condition::ConfirmLonger) => self.tell(&item, port),
+            Some(item) => {
+                let at_least = item.lease_until.unwrap_or(0);
+                self.renew_looked(Renewal { at_least, ..renewal });
+            }
             None => self.done(),
         }
     }

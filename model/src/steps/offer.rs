@@ -451,13 +451,14 @@ impl Step<'_> {
                 let lease = if let Kind::Lease(lease) = kind { Some(lease) } else { None };
                 self.send(accept(lease, cools, terms(cools)), Then::Adopt);
             }
-            Found::Allocation { cools } => match (kind, self.script()) {
-                (Kind::Lease(lease), Script::Put { owner, .. }) => {
-                    let terms = terms(cools);
-                    self.renew_looked(Renewal { lease, cools, terms, ..Renewal::of(port, service, owner, secret) });
+            Found::Allocation { cools } => {
+                let Script::Put { owner, .. } = self.script() else { return };
+                let renewal = Renewal { cools, terms: terms(cools), ..Renewal::of(port, service, owner, secret) };
+                match kind {
+                    Kind::Lease(lease) => self.renew_looked(Renewal { lease, ..renewal }),
+                    _ => self.stands_as_told(renewal),
                 }
-                _ => self.stands_as_told(secret, port),
-            },
+            }
             Found::Unconfirmed { cools } => {
                 let (Script::RenewName { service, owner, lease, .. } | Script::RenewPort { service, owner, lease, .. }) =
                     self.script()

@@ -143,8 +143,8 @@ impl Step<'_> {
             }
             let lease = if let Kind::Lease(lease) = kind { Some(lease) } else { None };
             let write = match (member.how, lease) {
-                (Found::Allocation { cools }, Some(lease)) => Some(Write::Renew(Renewal {
-                    lease,
+                (Found::Allocation { cools }, lease) => Some(Write::Renew(Renewal {
+                    lease: lease.unwrap_or(0),
                     cools,
                     terms: cools,
                     ..Renewal::of(port, service, owner, secret)
@@ -211,6 +211,17 @@ impl Step<'_> {
             {
                 self.renewed_member(place(secret).unwrap_or(0), &item);
             }
+            // It is longer already, but nobody has confirmed it.
+            (Write::Renew(renewal), Reply::Not(Some(item)))
+                if item.secret == renewal.secret
+                    && item.owner == renewal.owner
+                    && !item.confirmed
+                    && item.phase == Phase::Allocated
+                    && item.is_held(self.now()) =>
+            {
+                let at_least = item.lease_until.unwrap_or(0);
+                self.send(Write::Renew(Renewal { at_least, ..renewal }), Then::Gather);
+            }
             (Write::Accept { port, secret, .. }, _) | (Write::Renew(Renewal { port, secret: Some(secret), .. }), _) => {
                 self.judge_member_again(place(secret).unwrap_or(0) as u8, port, secret);
             }
@@ -243,7 +254,9 @@ impl Step<'_> {
             member.is_some_and(|member| !member.settled && matches!(member.how, Found::Made { .. }))
         });
         let Some(place) = made.filter(|_| self.has(Condition::SetWithdraws)) else {
-            let left = self.has_own_claim();
+            // What arrives late stays until it ends by itself, as it would after the answer.
+            let late = self.state.late < self.protocol.world.late;
+            let left = !late && self.has_own_claim();
             self.state.history.flag(Property::Sets, left);
             return self.done();
         };

@@ -302,6 +302,19 @@ pub(super) fn worlds() -> Vec<World> {
         .with(Script::ReleaseName { service: 0, name: 0, by: By::Owner(Some(0)) })
         .with(put(1, Some(1), 1)),
         World {
+            ticks: 2,
+            lost: 1,
+            claims: vec![leased(0, 0, 1, Some(0))],
+            ..World::new(
+                "early lapse and a sweep",
+                "the reconciler comes to a name whose lease was made gone",
+                [Some(AB), None],
+            )
+        }
+        .with(renew_name(0, Some(0), 1))
+        .with_clocks(Script::SweepName { service: 0, name: 0 }, LATE)
+        .with(put(0, Some(1), 1)),
+        World {
             ticks: 1,
             lost: 1,
             claims: vec![leased(0, 0, 1, Some(0))],
