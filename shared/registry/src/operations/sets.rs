@@ -443,10 +443,14 @@ impl Attempt<'_> {
         if may_return {
             return Ok(Judged::MayReturn);
         }
-        match registry.table.lapse(self.scene.call, namespace, (port, secret), lapse).await? {
-            Removed::Not(Some(found), _) if found.has(secret) => Err(self.scene.name_has(found.claim)),
-            Removed::Now | Removed::Not(..) => Ok(Judged::Rule(NameRule::Gone(secret))),
-        }
+        Ok(match registry.table.lapse(self.scene.call, namespace, (port, secret), lapse).await? {
+            // It was renewed meanwhile: the same owner has it, and anybody else waits.
+            Removed::Not(Some(found), _) if found.has(secret) && is_same => {
+                Judged::Has(Holding { claim: found.claim, secret })
+            }
+            Removed::Not(Some(found), _) if found.has(secret) => return Err(self.scene.name_has(found.claim)),
+            Removed::Now | Removed::Not(..) => Judged::Rule(NameRule::Gone(secret)),
+        })
     }
 
     /// Reads the service and its whole range consistently. Returns true if the names have ports after all, so that
