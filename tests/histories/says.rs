@@ -191,7 +191,6 @@ fn offer(service: &'static str, name: &str, key: Option<&str>, still: Range<u16>
 #[cfg(test)]
 mod tests {
     use portmaster_domain::{Port, ServiceId, ServiceName};
-    use portmaster_registry::Occupancy;
 
     use super::super::linearize::Stamp;
     use super::*;
@@ -335,7 +334,7 @@ mod tests {
     #[test]
     fn an_offers_answer_says_whose_a_name_or_a_key_is_and_that_every_port_is_taken() {
         let offer = |service| Act::Offer { service, name: "web-0".to_owned(), key: Some("k".to_owned()) };
-        let full = || Answer::Refused(Error::RangeExhausted { service: service(), occupancy: Occupancy::default() });
+        let full = || Answer::Refused(Error::RangeExhausted { service: service(), occupancy: Box::default() });
         for (act, answer, expected) in [
             (offer("still"), Answer::Offered { claim: 3, replayed: true }, &["Claim(3): Shown(3)"][..]),
             // Its claim has a beginning of its own.

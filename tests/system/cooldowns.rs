@@ -12,7 +12,7 @@ use crate::ground::{
 #[track_caller]
 fn full<T: std::fmt::Debug>(answer: Result<T, Error>) -> Occupancy {
     match answer.unwrap_err() {
-        Error::RangeExhausted { occupancy, .. } | Error::SetDoesNotFit { occupancy, .. } => occupancy,
+        Error::RangeExhausted { occupancy, .. } | Error::SetDoesNotFit { occupancy, .. } => *occupancy,
         other => panic!("{other:?}"),
     }
 }

@@ -222,9 +222,9 @@ impl From<Error> for Problem {
             Error::NotTheOwner { service, claim } => not_the_owner(&service, &claim),
             Error::LeaseExpired { service, port } => lease_expired(&service, port),
             Error::NotHeld { service, port, claim } => not_held(&service, port, claim.as_deref()),
-            Error::RangeExhausted { service, occupancy } => range_exhausted(&service, occupancy),
+            Error::RangeExhausted { service, occupancy } => range_exhausted(&service, *occupancy),
             Error::SetDoesNotFit { service, wanted, contiguous, occupancy } => {
-                set_does_not_fit(&service, wanted, contiguous, occupancy)
+                set_does_not_fit(&service, wanted, contiguous, *occupancy)
             }
             Error::SetIsScattered { service, claims } => set_is_scattered(&service, &claims),
             Error::IdempotencyKeyReused => Self::new(
@@ -829,7 +829,7 @@ mod tests {
     #[test]
     fn a_range_without_room_counts_what_nobody_uses() {
         let occupancy = Occupancy { size: 10, offered: 1, seconds_to_next_expiry: Some(60), ..Occupancy::default() };
-        let exhausted = |occupancy| shown(Error::RangeExhausted { service: service(), occupancy });
+        let exhausted = |occupancy| shown(Error::RangeExhausted { service: service(), occupancy: Box::new(occupancy) });
         let retry =
             |problem: Problem| problem.into_response().headers()[header::RETRY_AFTER].to_str().unwrap().to_owned();
         // The words of before, as long as nothing is new.
@@ -853,8 +853,9 @@ mod tests {
         ));
         assert!(problem.is_held_back());
 
-        let set =
-            |contiguous| shown(Error::SetDoesNotFit { service: service(), wanted: 4, contiguous, occupancy: held });
+        let set = |contiguous| {
+            shown(Error::SetDoesNotFit { service: service(), wanted: 4, contiguous, occupancy: Box::new(held) })
+        };
         let (problem, document) = set(true);
         assert_eq!((problem.kind(), problem.is_held_back()), (Kind::RangeExhausted, true));
         let expected = json!({ "status": 409, "wanted": 4, "contiguous": true, "cooling": 2 });

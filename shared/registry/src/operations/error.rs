@@ -138,7 +138,7 @@ pub enum Error {
         /// The service.
         service: ServiceId,
         /// How the ports are taken.
-        occupancy: Occupancy,
+        occupancy: Box<Occupancy>,
     },
     /// There is no room for so many ports, or not next to each other.
     #[error("a set of {wanted} ports does not fit into {service}")]
@@ -150,7 +150,7 @@ pub enum Error {
         /// Whether they were to be neighbours.
         contiguous: bool,
         /// How the ports are taken.
-        occupancy: Occupancy,
+        occupancy: Box<Occupancy>,
     },
     /// Some names of a contiguous set have ports already, and those are not neighbours in the order of the names.
     #[error("the ports of the set are not neighbours")]

@@ -653,7 +653,7 @@ impl Attempt<'_> {
             service: self.scene.service.clone(),
             wanted: self.members.iter().filter(|member| member.has.is_none()).count(),
             contiguous: self.set.contiguous,
-            occupancy,
+            occupancy: Box::new(occupancy),
         }
     }
 

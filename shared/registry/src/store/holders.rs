@@ -43,6 +43,7 @@ pub(crate) enum Renewed {
 
 /// The outcome of a removal.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "it is taken apart where it is made")]
 pub(crate) enum Removed {
     /// The claim is gone.
     Now,

@@ -61,7 +61,7 @@ impl Attempt<'_> {
         let now = self.scene.registry.clock.now();
         let seconds_to_next_expiry = full.until.map(|until| until.seconds_left(now));
         let occupancy = Occupancy { seconds_to_next_expiry, remembered: true, ..full.occupancy };
-        Err(Error::RangeExhausted { service: self.scene.service.clone(), occupancy })
+        Err(Error::RangeExhausted { service: self.scene.service.clone(), occupancy: Box::new(occupancy) })
     }
 
     /// Reads the service and its whole range consistently, to be sure.
@@ -93,7 +93,7 @@ impl Attempt<'_> {
         let occupancy = everything.occupancy(&self.scene.service.name, range, &self.reserved(), now);
         let until = everything.next_expiry(now);
         self.scene.place.remember_full(Full { range, asked: everything.asked, occupancy, until });
-        Err(Error::RangeExhausted { service: self.scene.service.clone(), occupancy })
+        Err(Error::RangeExhausted { service: self.scene.service.clone(), occupancy: Box::new(occupancy) })
     }
 
     fn is_full(&self, everything: &Everything, range: PortRange) -> bool {
