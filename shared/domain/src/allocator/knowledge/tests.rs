@@ -225,7 +225,7 @@ fn an_offer_that_expires_is_free_again_unless_it_was_accepted() {
     let mut knowledge = Knowledge::new(range(5000, 5009));
     let offer = |number| Holder { port: port(number), created: LONG_AGO, expires_at: Some(Expiry::after(NOW, 3)) };
     knowledge.observe(range(5000, 5009), &[offer(5000), offer(5001)], NOW, NOW);
-    knowledge.record_acceptance(port(5000));
+    knowledge.record_acceptance(port(5000), None);
     let mut at = |millis| {
         let mut search = Search::new(Strategy::Lowest, name("web-01"));
         match knowledge.propose(&mut search, &mut random, later(millis)) {
@@ -249,7 +249,7 @@ fn no_more_is_remembered_of_a_port_than_its_last_claim() {
         let offered =
             |number| Holder { created: now, expires_at: Some(Expiry::after(now, 30 * 86_400)), ..held(number) };
         knowledge.record_claim(offered(5000), 1.0, now);
-        knowledge.record_acceptance(port(5000));
+        knowledge.record_acceptance(port(5000), None);
         knowledge.record_claim(offered(5001), 1.0, now);
         knowledge.record_free(port(5001));
         knowledge.observe_holder(offered(5002), now);
