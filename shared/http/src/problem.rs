@@ -387,10 +387,17 @@ fn name_taken(service: &ServiceId, claim: &Claim, free_at: Option<Expiry>) -> Pr
             free_at.to_rfc3339()
         ),
         _ => {
-            let release = format!("Release it with DELETE {}", path::port(service, name));
-            let until = leased.as_ref().map(|until| format!(", wait for the end of its lease at {until}"));
-            let named = owner.as_ref().map(|owner| format!("If the owner {owner} is you, name it. "));
-            format!("{}{release}{}", named.unwrap_or_default(), until.unwrap_or_default())
+            let path = path::port(service, name);
+            let release = match owner {
+                Some(owner) => {
+                    format!("If the owner {owner} is you, name it. DELETE {path}?owner=* releases it whoever holds it")
+                }
+                None => format!("Release it with DELETE {path}"),
+            };
+            match &leased {
+                Some(until) => format!("{release}, its lease ends at {until}"),
+                None => release,
+            }
         }
     };
     let detail = format!(
@@ -733,6 +740,8 @@ mod tests {
         let expected = json!({ "owner": "gh/shop/17", "expires_at": "2027-01-15T08:01:00Z" });
         assert_eq!(members(&document, &["owner", "expires_at"]), expected);
         assert_eq!(problem.seconds_to_retry(NOW), None);
+        // Without the parameter a release would be refused.
+        assert!(document["detail"].as_str().unwrap().contains("/ports/web-01?owner=*"), "{document}");
         // The lease is over, and the margin is not.
         let (problem, document) = taken(leased(-3), Some("gh/shop/17"), Some(at(7)));
         assert_eq!((problem.kind(), problem.seconds_to_retry(NOW)), (Kind::NameTaken, Some(7)));
