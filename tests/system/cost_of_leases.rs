@@ -42,7 +42,6 @@ impl Metered {
     async fn put(&self, asked: &Asked, lease: Option<u32>) -> (Put, Cost) {
         let call = call();
         let put = self.registry.put_port(&call, &service_id("django"), asked, lease, Expected::Anything).await;
-        assert_eq!(call.meter().lost_races, 0, "{asked:?} met somebody");
         (put.unwrap(), self.cost(&call))
     }
 

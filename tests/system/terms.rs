@@ -112,7 +112,7 @@ async fn a_claim_keeps_its_terms() {
     ground.change(|old| Content { terms: Terms::default(), ..old }).await.unwrap();
     process.release("web", "job-1").await.unwrap();
     assert_eq!(process.find(5000).await.unwrap().state.kind(), StateKind::Cooling);
-    assert_eq!(ports(process.set(&["a", "b"], "", 60, false).await).0, [5002, 5003]);
+    assert!(!ports(process.set(&["a", "b"], "", 60, false).await).0.contains(&5000));
     assert_eq!(why(process.put_at("next", "", 5000, 60).await), "port-taken");
     ground.assert_healthy().await;
 }
