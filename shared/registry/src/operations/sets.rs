@@ -82,6 +82,9 @@ struct Attempt<'a> {
     goal: Goal,
     members: Vec<Member>,
     search: Option<SetSearch>,
+    /// This call's claims, from when they are known to have been made until they are withdrawn: whatever becomes of the
+    /// call, they are its own to take back.
+    claimed: Vec<Holding>,
     /// Whether the names were looked up because there is no room.
     looked_up: bool,
 }
@@ -123,6 +126,7 @@ impl Registry {
             goal: Goal::Port { lease: set.lease },
             members: set.names.iter().map(member).collect(),
             search: None,
+            claimed: Vec::new(),
             looked_up: false,
         };
         let result = attempt.run().await;
@@ -274,6 +278,7 @@ impl Attempt<'_> {
                         *accepted = began;
                     }
                     if let Some(member) = self.members.get_mut(name) {
+                        self.claimed.push(holding.clone());
                         member.has = Some(holding);
                         member.wish = None;
                         member.is_ours = true;
@@ -356,6 +361,9 @@ impl Attempt<'_> {
                 Judged::Has(holding) => {
                     member.wish = None;
                     member.is_ours = member.made.contains(&holding.secret);
+                    if member.is_ours && !self.claimed.iter().any(|claimed| claimed.secret == holding.secret) {
+                        self.claimed.push(holding.clone());
+                    }
                     member.has = Some(holding);
                     changed = true;
                 }
@@ -520,7 +528,10 @@ impl Attempt<'_> {
                 // Somebody was told of it; if it can stand, the next look adopts it.
                 Some(claim) if !service.range.contains(claim.port) => return Err(self.scene.name_has(claim)),
                 Some(_) => member.rule = NameRule::Free,
-                None => member.rule = NameRule::Gone(has.secret),
+                None => {
+                    self.claimed.retain(|claimed| claimed.secret != has.secret);
+                    member.rule = NameRule::Gone(has.secret);
+                }
             }
             member.is_ours = false;
             member.give_up_wish();
@@ -529,18 +540,32 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    /// Withdraws what this call has made, as far as it can.
+    /// Withdraws what this call has made, as far as it can. One of its claims may be gone by now, or another call's of
+    /// its owner: then it is left alone.
     async fn take_back(&mut self) {
-        for member in self.members.iter_mut().filter(|member| member.is_ours) {
-            if let Some(has) = member.has.take() {
-                let _ = self.scene.take_back(&has).await;
-            }
+        for claimed in std::mem::take(&mut self.claimed) {
+            let _ = self.scene.take_back(&claimed).await;
         }
     }
 
-    /// The last step: accepts offers, and renews what the names had. Returns none if something is gone by now.
+    /// The last step: renews what the names had, and accepts offers. In this order, because what is accepted cannot be
+    /// taken back. Returns none if something is gone by now.
     async fn finish(&mut self, agreed: Terms) -> Result<Option<Vec<Claim>>, Error> {
         let (registry, call, service) = (self.scene.registry, self.scene.call, self.scene.service);
+        let mut claims = Vec::with_capacity(self.members.len());
+        for name in 0..self.members.len() {
+            let Some(member) = self.members.get(name) else { continue };
+            let Some(has) = &member.has else { return Ok(None) };
+            let claim = match has.claim.state {
+                ClaimState::Allocated { .. } if !member.is_ours => self.extend(has, agreed).await?,
+                _ => Some(has.claim.clone()),
+            };
+            let Some(claim) = claim else {
+                self.forget().await?;
+                return Ok(None);
+            };
+            claims.push(claim);
+        }
         let offers: Vec<_> = self
             .members
             .iter()
@@ -552,30 +577,21 @@ impl Attempt<'_> {
                 (has.claim.port, has.secret, under)
             })
             .collect();
-        if !offers.is_empty() && !registry.table.accept_all(call, service, &offers, &registry.clock).await? {
+        if offers.is_empty() {
+            return Ok(Some(claims));
+        }
+        if !registry.table.accept_all(call, service, &offers, &registry.clock).await? {
             self.forget().await?;
             return Ok(None);
         }
-        let mut claims = Vec::with_capacity(self.members.len());
-        for name in 0..self.members.len() {
-            let Some(member) = self.members.get(name) else { continue };
-            let Some(has) = &member.has else { return Ok(None) };
-            let claim = match has.claim.state {
-                ClaimState::Allocated { .. } if member.is_ours => Some(has.claim.clone()),
-                ClaimState::Allocated { .. } => self.extend(has, agreed).await?,
-                // It was accepted a moment ago.
-                _ => {
-                    let found = registry.table.port(call, &service.namespace, has.claim.port).await?;
-                    found.filter(|found| found.has(has.secret)).map(|found| found.claim)
-                }
+        for (member, claim) in self.members.iter().zip(&mut claims) {
+            let Some(has) = member.has.as_ref().filter(|_| claim.state.kind() == StateKind::Offered) else { continue };
+            let found = registry.table.port(call, &service.namespace, has.claim.port).await?;
+            let Some(found) = found.filter(|found| found.has(has.secret)) else {
+                self.forget().await?;
+                return Ok(None);
             };
-            match claim {
-                Some(claim) => claims.push(claim),
-                None => {
-                    self.forget().await?;
-                    return Ok(None);
-                }
-            }
+            *claim = found.claim;
         }
         Ok(Some(claims))
     }
