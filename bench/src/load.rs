@@ -17,6 +17,8 @@ pub enum Work {
     Offer,
     /// Asks for an offer and accepts it.
     OfferAndAccept,
+    /// Asks for a port with a lease, in one request.
+    Put,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -82,6 +84,13 @@ async fn caller(
             return done;
         }
         let start = Instant::now();
+        if work == Work::Put {
+            let path = format!("/v1/services/{service}/ports/caller-{number}");
+            let (status, answer) = connection.send("PUT", &path, r#"{"owner":"load","lease_seconds":900}"#).await;
+            assert_eq!(status, 201, "{answer}");
+            done.push((start.elapsed(), began.elapsed()));
+            continue;
+        }
         let (status, answer) = connection.send("POST", &offers, &format!(r#"{{"name":"caller-{number}"}}"#)).await;
         assert_eq!(status, 201, "{answer}");
         if work == Work::OfferAndAccept {

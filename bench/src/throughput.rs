@@ -1,4 +1,4 @@
-//! Offers and accepts per second of the local server, over its real HTTP, in memory and on disk.
+//! Offers, accepts and PUTs of ports per second of the local server, over its real HTTP, in memory and on disk.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -15,8 +15,8 @@ pub fn run(quick: bool, server: Option<PathBuf>) -> Part {
     let machine = machine();
     let mut part = Part {
         text: format!(
-            "Each caller asks for an offer under a new name and accepts it, over and over (`lowest`). Callers and server \
-             share the machine: {machine}\n\n"
+            "Each caller asks for an offer under a new name and accepts it, over and over (`lowest`); or it asks for a \
+             port with a lease, in one `PUT`. Callers and server share the machine: {machine}\n\n"
         ),
         ..Part::default()
     };
@@ -29,23 +29,26 @@ pub fn run(quick: bool, server: Option<PathBuf>) -> Part {
             let of = |work| {
                 serving(&binary, on_disk, |address| load::run(address, "load", callers, work, Stop::After(seconds)))
             };
-            let (offers, both) = (of(Work::Offer), of(Work::OfferAndAccept));
+            let (offers, both, put) = (of(Work::Offer), of(Work::OfferAndAccept), of(Work::Put));
             let at = |quantile| both.times.value_at_quantile(quantile) as f64 / 1000.0;
             rows.push(vec![
                 what.to_owned(),
                 callers.to_string(),
                 format!("{:.0}", offers.rate),
                 format!("{:.0}", both.rate),
+                format!("{:.0}", put.rate),
+                format!("{:.2}", put.rate / both.rate),
                 format!("{:.1}", at(0.5)),
                 format!("{:.1}", at(0.99)),
-                format!("{:.0} %", both.callers_busy * 100.0),
+                format!("{:.0} %", both.callers_busy.max(put.callers_busy) * 100.0),
             ]);
             points.push((callers as f64, both.rate));
         }
         lines.push((what.to_owned(), points));
     }
-    let head = ["data", "callers", "offers per second", "offer + accept per second", "median ms", "p99 ms"];
-    part.table(&[&head[..], &["callers' processor"]].concat(), &rows);
+    let head =
+        ["data", "callers", "offers per second", "offer + accept per second", "PUT per second", "PUT : offer + accept"];
+    part.table(&[&head[..], &["median ms", "p99 ms", "callers' processor"]].concat(), &rows);
     part.plot("performance-throughput.svg", "The local server", "callers", "offer + accept per second", &lines);
 
     let operations = if quick { 2_000 } else { 90_000 };

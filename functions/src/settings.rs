@@ -13,6 +13,9 @@ pub struct Settings {
     pub table: String,
     /// `OFFER_SECONDS`: how long an offer lives; 1,800 if it is not set.
     pub offer_seconds: u32,
+    /// `PORTMASTER_MARGIN_SECONDS`: by how much everybody else waits longer than the holder of a lease was told; 10 if it
+    /// is not set.
+    pub margin_seconds: u32,
     /// `LOG_LEVEL`: how much to log; `info` if it is not set.
     pub log_level: String,
     /// `STACK_NAME`: distinguishes this deployment's metrics from another's. Without it no metrics are written.
@@ -35,6 +38,9 @@ pub enum SettingsError {
     /// `OFFER_SECONDS` is not a lifetime.
     #[error("the environment variable OFFER_SECONDS must be a whole number from 1 to {max}, not {0:?}", max = Registry::MAX_OFFER_SECONDS)]
     OfferSeconds(String),
+    /// `PORTMASTER_MARGIN_SECONDS` is not a margin.
+    #[error("the environment variable PORTMASTER_MARGIN_SECONDS must be a whole number from 0 to {max}, not {0:?}", max = Registry::MAX_MARGIN_SECONDS)]
+    MarginSeconds(String),
     /// `LOG_LEVEL` is not a level.
     #[error("the environment variable LOG_LEVEL must be one of {levels}, not {0:?}", levels = LEVELS.join(", "))]
     LogLevel(String),
@@ -76,6 +82,13 @@ impl Settings {
                 _ => return Err(SettingsError::OfferSeconds(text)),
             },
         };
+        let margin_seconds = match variable("PORTMASTER_MARGIN_SECONDS") {
+            None => Registry::MARGIN_SECONDS,
+            Some(text) => match text.parse() {
+                Ok(seconds @ 0..=Registry::MAX_MARGIN_SECONDS) => seconds,
+                _ => return Err(SettingsError::MarginSeconds(text)),
+            },
+        };
         let log_level = match variable("LOG_LEVEL") {
             None => "info".to_owned(),
             Some(level) if LEVELS.contains(&level.to_ascii_lowercase().as_str()) => level.to_ascii_lowercase(),
@@ -96,7 +109,7 @@ impl Settings {
             Some(other) => return Err(SettingsError::ServeDefaultRoute(other.to_owned())),
         };
         let gateway = Gateway { mapping, serve_default_route, ..Gateway::default() };
-        Ok(Self { table, offer_seconds, log_level, stack, endpoint, gateway })
+        Ok(Self { table, offer_seconds, margin_seconds, log_level, stack, endpoint, gateway })
     }
 }
 
@@ -114,6 +127,7 @@ mod tests {
     fn only_the_table_has_no_default() {
         let settings = parse(&[("TABLE_NAME", "portmaster")]).unwrap();
         assert_eq!((settings.offer_seconds, settings.log_level.as_str()), (1800, "info"));
+        assert_eq!(settings.margin_seconds, 10);
         assert_eq!((settings.stack, settings.endpoint, settings.gateway), (None, None, Gateway::default()));
         assert_eq!(parse(&[]), Err(SettingsError::NoTable));
         assert_eq!(parse(&[("TABLE_NAME", "")]), Err(SettingsError::NoTable));
@@ -128,6 +142,10 @@ mod tests {
             ("OFFER_SECONDS", "30m"),
             ("OFFER_SECONDS", ""),
             ("OFFER_SECONDS", "2592001"),
+            ("PORTMASTER_MARGIN_SECONDS", "-1"),
+            ("PORTMASTER_MARGIN_SECONDS", "10s"),
+            ("PORTMASTER_MARGIN_SECONDS", ""),
+            ("PORTMASTER_MARGIN_SECONDS", "3601"),
             ("LOG_LEVEL", "loud"),
             ("DYNAMODB_ENDPOINT", "localhost:8000"),
             ("DYNAMODB_ENDPOINT", "ftp://localhost"),
@@ -139,6 +157,10 @@ mod tests {
         ] {
             let line = parse(&[(name, value), ("TABLE_NAME", "portmaster")]).unwrap_err().to_string();
             assert!(line.contains(name) && line.contains(value) && !line.contains('\n'), "{line}");
+        }
+        for margin in ["0", "3600"] {
+            let settings = parse(&[("TABLE_NAME", "portmaster"), ("PORTMASTER_MARGIN_SECONDS", margin)]).unwrap();
+            assert_eq!(settings.margin_seconds.to_string(), margin);
         }
         assert_eq!(parse(&[("TABLE_NAME", "portmaster"), ("LOG_LEVEL", "DEBUG")]).unwrap().log_level, "debug");
     }

@@ -39,6 +39,17 @@ pub struct Options {
     )]
     pub offer_seconds: u32,
 
+    /// By how many seconds everybody else waits longer than the holder of a lease was told, because clocks differ; up to
+    /// 3600. Every process over one table needs the same.
+    #[arg(
+        long = "margin",
+        env = "PORTMASTER_MARGIN_SECONDS",
+        value_name = "SECONDS",
+        default_value_t = Registry::MARGIN_SECONDS,
+        value_parser = clap::value_parser!(u32).range(0..=i64::from(Registry::MAX_MARGIN_SECONDS)),
+    )]
+    pub margin_seconds: u32,
+
     /// Another DynamoDB, real or emulated. Region and credentials come from the environment, as for every AWS tool.
     #[arg(
         long,
@@ -114,6 +125,16 @@ mod tests {
         assert_eq!(options.allow_host, ["a.example", "b.example", "portmaster"]);
         for bad in ["https://a.example", "*", "*.example.com", "", "a b", "a.example,"] {
             assert!(parse(&["--allow-host", bad]).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_margin_has_bounds() {
+        let parse = |margin: &str| Options::try_parse_from(["portmaster", "--margin", margin]);
+        assert_eq!(Options::try_parse_from(["portmaster"]).unwrap().margin_seconds, 10);
+        assert_eq!((parse("0").unwrap().margin_seconds, parse("3600").unwrap().margin_seconds), (0, 3600));
+        for bad in ["3601", "-1", "10s", "1.5", ""] {
+            assert!(parse(bad).is_err(), "{bad}");
         }
     }
 

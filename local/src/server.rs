@@ -125,7 +125,7 @@ impl Server {
         let address = listener.local_addr().map_err(listen)?;
 
         let (table, embedded) = table(&options).await?;
-        let registry = Registry::new(table, Clock::System, options.offer_seconds);
+        let registry = Registry::new(table, Clock::System, options.offer_seconds).with_margin(options.margin_seconds);
         let registry = if embedded.is_some() && !options.in_memory { registry.on_a_disk() } else { registry };
         let reconciling = tokio::spawn(reconcile(registry.clone()));
         let router = portmaster_http::api(Api { registry, timeout: portmaster_http::TIMEOUT });

@@ -5,15 +5,17 @@ use std::hash::Hash;
 use stateright::{Model, Property as Checked};
 
 use crate::conditions::Condition;
-use crate::history::{History, Told};
+use crate::history::{Clocks, History, Told};
 use crate::properties::Property;
-use crate::steps::{Pc, Step};
-use crate::table::{Instance, Key, Moment, PORTS, Port, PortItem, Ranges, Request, Secret, Service, Table, Tick, Veil};
+use crate::steps::{Found, Pc, Step};
+use crate::table::{
+    Instance, Key, Moment, PORTS, Phase, Port, PortItem, Ranges, Request, Secret, Service, ServiceId, Table, Tick, Veil,
+};
 use crate::world::{Script, World};
 use crate::writes::{Reply, Rule, Write};
 
-/// How many attempts an offer makes at most, in any world.
-const ATTEMPTS: usize = 3;
+/// How many claims a call makes at most, in any world.
+const ATTEMPTS: usize = 4;
 
 /// A world, and perhaps a condition that the protocol lacks in it.
 #[derive(Clone, Debug)]
@@ -36,8 +38,10 @@ pub(crate) struct Process {
     pub(crate) offer: Offering,
     /// A release that has ended an allocation may not end another.
     pub(crate) released: bool,
-    /// When a release ended: it may not end an allocation that began later.
+    /// When a release or a renewal ended: it may not touch an allocation that began later.
     pub(crate) closed: Option<Moment>,
+    /// What it takes for the service's terms.
+    pub(crate) guess: bool,
 }
 
 /// The knowledge of an offer in progress (`Attempt` in `operations/offer.rs`).
@@ -47,9 +51,31 @@ pub(crate) struct Offering {
     pub(crate) affinity: Option<Instance>,
     /// The secret that the key may replace.
     pub(crate) replaces: Option<Secret>,
-    /// The claims of this call with an ambiguous outcome, and their expiry.
-    pub(crate) made: [Option<(Secret, Tick)>; ATTEMPTS],
+    /// The claims of this call with an ambiguous outcome, their expiry, and their terms.
+    pub(crate) made: [Option<(Secret, Tick, bool)>; ATTEMPTS],
     pub(crate) tries: u8,
+    pub(crate) set: Gathering,
+}
+
+/// The knowledge of a set in progress. While one name is judged, the rule and the old port of that name are the
+/// offering's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Gathering {
+    /// The name that is judged.
+    pub(crate) at: u8,
+    pub(crate) rules: [Rule; 2],
+    pub(crate) have: [Option<Member>; 2],
+}
+
+/// A claim that a set has for one of its names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Member {
+    pub(crate) secret: Secret,
+    pub(crate) port: Port,
+    pub(crate) ends: Tick,
+    pub(crate) how: Found,
+    /// Whether nothing is left to be written for it.
+    pub(crate) settled: bool,
 }
 
 /// A state of a world.
@@ -113,9 +139,44 @@ impl Protocol {
         state.clock + self.fastest
     }
 
-    /// How far the fastest clock is ahead.
-    pub(crate) fn ahead(&self) -> Tick {
-        self.fastest
+    pub(crate) fn clocks(&self, state: &State) -> Clocks {
+        Clocks { slowest: self.slowest(state), fastest: self.fastest(state) }
+    }
+
+    /// How much longer everybody else waits than a holder was told: as much as two clocks differ.
+    pub(crate) fn margin(&self) -> Tick {
+        if self.has(Condition::Margin) { self.fastest - self.slowest } else { 0 }
+    }
+
+    /// How long a port cools down, where it does: longer than the margin.
+    pub(crate) fn cooldown(&self) -> Tick {
+        self.fastest - self.slowest + 1
+    }
+
+    /// How long a port is held for strangers after its lease.
+    pub(crate) fn hold(&self, cools: bool) -> Tick {
+        if cools { self.cooldown() } else { self.margin() }
+    }
+
+    /// How long an allocation may stay that nobody was told of.
+    pub(crate) fn longest_lease(&self) -> Tick {
+        let lease = |script| match script {
+            Script::Put { lease, .. } | Script::Set { lease, .. } | Script::Accept { lease, .. } => lease.unwrap_or(0),
+            Script::RenewName { lease, .. } | Script::RenewPort { lease, .. } => lease,
+            _ => 0,
+        };
+        let longest = self.world.calls.iter().map(|call| lease(call.script)).max();
+        longest.unwrap_or(0) + self.cooldown()
+    }
+
+    /// Whether the ports of a service cool down.
+    pub(crate) fn cools(&self, service: ServiceId) -> bool {
+        self.world.cools[usize::from(service)]
+    }
+
+    /// The number of guesses at a service's terms.
+    pub(crate) fn guesses(&self) -> u8 {
+        if self.world.cools.contains(&true) { 2 } else { 1 }
     }
 
     /// The revision of a new service, or of one written in place of another. Without randomness it is counted.
@@ -139,9 +200,20 @@ impl Protocol {
         let mut history = History::default();
         for claim in &world.claims {
             let accepted = if claim.expires.is_none() { Some(0) } else { None };
-            let (secret, port) = (claim.secret, claim.port);
-            table.ports[usize::from(port)] =
-                Some(PortItem { service: claim.service, name: claim.name, secret, accepted, expires: claim.expires });
+            let (secret, port, cools) = (claim.secret, claim.port, self.cools(claim.service));
+            table.ports[usize::from(port)] = Some(PortItem {
+                service: claim.service,
+                name: claim.name,
+                owner: claim.owner,
+                secret: Some(secret),
+                phase: if accepted.is_some() { Phase::Allocated } else { Phase::Offered },
+                accepted,
+                lease_until: claim.lease,
+                expires: claim.lease.map_or(claim.expires, |until| Some(until + self.hold(cools))),
+                put: false,
+                confirmed: accepted.is_some(),
+                cools,
+            });
             table.names[usize::from(claim.service)][usize::from(claim.name)] =
                 Some(Instance { port, secret, gone_since: None });
             if claim.key {
@@ -152,11 +224,16 @@ impl Protocol {
                 port,
                 service: claim.service,
                 name: claim.name,
+                owner: claim.owner,
+                shown: true,
                 expires: claim.expires.unwrap_or(0),
                 key_until: claim.key.then_some(world.key_life),
                 accepted,
+                lease: claim.lease,
+                cools,
                 accept_told: accepted.is_some(),
                 reject_told: false,
+                lost_told: false,
                 ended: false,
             });
         }
@@ -225,6 +302,7 @@ impl Model for Protocol {
                             offer: Offering::default(),
                             released: false,
                             closed: None,
+                            guess: false,
                         });
                         state
                     })
@@ -254,7 +332,7 @@ impl Model for Protocol {
                     actions.push(Action::GiveUp(call));
                 }
             }
-            if matches!(process.pc, Pc::Look { .. }) {
+            if matches!(process.pc, Pc::Look { .. } | Pc::LookSet) {
                 actions.push(Action::GiveUp(call));
             }
             if state.stops > 0 && !matches!(process.pc, Pc::Idle | Pc::Done) {

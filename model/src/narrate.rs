@@ -2,11 +2,16 @@
 
 use crate::model::{Action, Protocol, State};
 use crate::steps::{Pc, Step, Then};
-use crate::table::{Key, Ports, members};
-use crate::world::{Of, Script};
-use crate::writes::{Removal, Resize, Rule, Why, Write};
+use crate::table::{Key, Owner, Ports, Tick, members};
+use crate::world::{By, Of, Script};
+use crate::writes::{Kind, Part, Removal, Renewal, Resize, Rule, Why, Write};
 
 impl Protocol {
+    fn chooses_set(&self, state: &State, call: u8) -> bool {
+        let call = usize::from(call);
+        state.calls[call].pc == Pc::Choose && matches!(self.world.calls[call].script, Script::Set { .. })
+    }
+
     /// Describes a step.
     pub(crate) fn describe(&self, state: &State, action: Action) -> String {
         let who = |call: u8| {
@@ -27,6 +32,14 @@ impl Protocol {
             pc => pc,
         };
         match action {
+            Action::Go(call, choice) if self.chooses_set(state, call) => {
+                let ports = self.world.ports;
+                if choice >= ports * ports {
+                    format!("{} finds the range full for name {}", who(call), choice - ports * ports)
+                } else {
+                    format!("{} chooses port {}, then {}", who(call), choice % ports, choice / ports)
+                }
+            }
             Action::Go(call, choice) => format!("{} {}", who(call), step(pc(call), choice, self.world.ports)),
             Action::Lose(call) => format!("{} {}; the response is lost", who(call), sent(pc(call))),
             Action::Late(call) => format!("{} {}, which stays under way", who(call), sent(pc(call))),
@@ -65,14 +78,37 @@ fn of(of: Of) -> String {
     }
 }
 
+fn owned(owner: Option<Owner>) -> String {
+    owner.map(|owner| format!(" for owner {owner}")).unwrap_or_default()
+}
+
+fn leased(lease: Option<Tick>) -> String {
+    lease.map(|lease| format!(", lease {lease}")).unwrap_or_default()
+}
+
+fn whose(by: By) -> String {
+    match by {
+        By::Owner(owner) => owned(owner),
+        By::Anybody => " for anybody".to_owned(),
+    }
+}
+
 fn script(script: Script) -> String {
     match script {
         Script::Offer { name, key: true, .. } => format!("offer for name {name}, with the key"),
         Script::Offer { name, .. } => format!("offer for name {name}"),
-        Script::Accept { of: whose, .. } => format!("accept {}", of(whose)),
+        Script::Accept { of: whose, lease, .. } => format!("accept {}{}", of(whose), leased(lease)),
         Script::Reject { of: whose, .. } => format!("reject {}", of(whose)),
-        Script::ReleaseName { name, .. } => format!("release name {name}"),
-        Script::ReleasePort { port, .. } => format!("release port {port}"),
+        Script::ReleaseName { name, by, .. } => format!("release name {name}{}", whose(by)),
+        Script::ReleasePort { port, by, .. } => format!("release port {port}{}", whose(by)),
+        Script::Put { name, owner, lease, .. } => format!("put name {name}{}{}", owned(owner), leased(lease)),
+        Script::Set { owner, lease, .. } => format!("set of names 0 and 1{}{}", owned(owner), leased(lease)),
+        Script::RenewName { name, owner, lease, .. } => {
+            format!("renew name {name}{}{}", owned(owner), leased(Some(lease)))
+        }
+        Script::RenewPort { port, owner, lease, .. } => {
+            format!("renew port {port}{}{}", owned(owner), leased(Some(lease)))
+        }
         Script::Create { service, range } => format!("create service {service} with {}", set(range)),
         Script::Delete { service } => format!("delete service {service}"),
         Script::Change { service, to } => format!("give service {service} {}", set(to)),
@@ -110,6 +146,7 @@ fn step(pc: Pc, choice: u8, ports: u8) -> String {
         Pc::ReadInstance => "reads where the name points to".to_owned(),
         Pc::Look { port, .. } if choice == 1 => format!("reads the service as it was, before it returns port {port}"),
         Pc::Look { port, .. } => format!("reads the service, before it returns port {port}"),
+        Pc::LookSet => "reads the service, before it returns the set".to_owned(),
         Pc::ReadService => "reads the service".to_owned(),
         Pc::Query(_) if choice == 1 => "queries the claims on a port, as it was".to_owned(),
         Pc::Query(_) => "queries the claims on a port".to_owned(),
@@ -123,15 +160,28 @@ fn step(pc: Pc, choice: u8, ports: u8) -> String {
 
 fn write(write: Write) -> String {
     match write {
-        Write::Claim { port, rule, .. } => {
-            let rule = match rule {
-                Rule::Free => "Free".to_owned(),
-                Rule::Gone(_) => "Gone".to_owned(),
-                Rule::Dead(at, _) => format!("Dead at {at}"),
+        Write::Claim { part, second, common, .. } => {
+            let what = match common.kind {
+                Kind::Lease(lease) => format!(" until {}", common.now + lease),
+                _ => String::new(),
             };
-            format!("claims port {port} ({rule})")
+            let terms = if common.cools { ", which cools down" } else { "" };
+            let more = second.map(|second| format!(" and {}", claimed(second))).unwrap_or_default();
+            format!("claims {}{more}{what}{terms}", claimed(part))
         }
-        Write::Accept { port, now, .. } => format!("accepts port {port}, at {now} by its clock"),
+        Write::Accept { port, now, lease, .. } => {
+            let until = lease.map(|lease| format!(" until {}", now + lease)).unwrap_or_default();
+            format!("accepts port {port}{until}, at {now} by its clock")
+        }
+        Write::AcceptSet { offers, now, .. } => {
+            format!("accepts ports {} and {}, at {now} by its clock", offers[0].0, offers[1].0)
+        }
+        Write::Renew(Renewal { port, secret, lease, at_least, now, .. }) => {
+            let by = if secret.is_some() { " by its secret" } else { "" };
+            format!("renews port {port}{by} until {}, at {now} by its clock", (now + lease).max(at_least))
+        }
+        Write::Lapse { port, now, .. } => format!("makes the lease on port {port} gone, at {now} by its clock"),
+        Write::Withdraw { port, .. } => format!("withdraws its allocation of port {port}"),
         Write::Reject { port, why: Removal::Rejected, .. } => format!("rejects port {port}"),
         Write::Reject { port, .. } => format!("removes its offer of port {port}"),
         Write::RemoveDead { port, now, .. } => format!("removes the dead claim on port {port}, at {now} by its clock"),
@@ -149,4 +199,13 @@ fn write(write: Write) -> String {
         Write::RemoveOrphan { port, .. } => format!("removes the orphan on port {port}"),
         Write::Rebuild { ranges } => format!("rebuilds Ranges: {}", set(ranges.bits)),
     }
+}
+
+fn claimed(Part { port, rule, .. }: Part) -> String {
+    let rule = match rule {
+        Rule::Free => "Free".to_owned(),
+        Rule::Gone(_) => "Gone".to_owned(),
+        Rule::Dead(at, _) => format!("Dead at {at}"),
+    };
+    format!("port {port} ({rule})")
 }

@@ -1,4 +1,4 @@
-//! The seven invariants of `docs/protocol.md`, and two more, as properties of a state.
+//! The seven invariants of `docs/protocol.md`, and some more, as properties of a state.
 //!
 //! Some are visible in the state: who holds which port, and what callers were shown. Violations that only a step shows
 //! (an accept of another's offer) are flagged when they happen.
@@ -6,7 +6,7 @@
 use stateright::Property as Checked;
 
 use crate::model::{Protocol, State};
-use crate::table::{PORTS, SERVICES, contains};
+use crate::table::{PORTS, Phase, SERVICES, contains};
 
 /// The properties that must always hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -31,11 +31,21 @@ pub enum Property {
     Keys,
     /// A refusal is true: `name-taken` is about another's claim, `service-exists` about another's service.
     Answers,
+    /// What the holder of a lease was told, it has.
+    Leases,
+    /// What was told as lost stays lost.
+    Lost,
+    /// A cool-down is kept.
+    Cooldown,
+    /// A call ends or extends nothing that it does not mean.
+    Owners,
+    /// A set has all its names or none.
+    Sets,
 }
 
 impl Property {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 14] = [
         Self::Ports,
         Self::Names,
         Self::Ranges,
@@ -45,6 +55,11 @@ impl Property {
         Self::Reconciler,
         Self::Keys,
         Self::Answers,
+        Self::Leases,
+        Self::Lost,
+        Self::Cooldown,
+        Self::Owners,
+        Self::Sets,
     ];
 
     /// Its name.
@@ -60,6 +75,11 @@ impl Property {
             Self::Reconciler => "7: nothing live is swept",
             Self::Keys => "P8: a key stands for its claim",
             Self::Answers => "answers are true",
+            Self::Leases => "leases last as told",
+            Self::Lost => "what is lost stays lost",
+            Self::Cooldown => "cool-downs are kept",
+            Self::Owners => "only the owner's call",
+            Self::Sets => "sets are whole",
         }
     }
 
@@ -69,7 +89,9 @@ impl Property {
         match self {
             Self::Ports => {
                 "At most one holder per port. A holder has an item that is live by the slowest clock, or was \
-                            returned a claim that no clock can consider dead."
+                            returned an offer that no clock can consider dead, or an allocation whose lease, if it \
+                            has one, some clock finds live. Tenures of one owner under one name are one holder's: \
+                            the later one takes the place of the earlier."
             }
             Self::Names => "At most one such holder per name of a service.",
             Self::Ranges => {
@@ -88,7 +110,8 @@ impl Property {
             Self::Survival => {
                 "A claim that was returned to a caller stands in the table under its secret, until it is \
                                rejected, released, or some clock can consider it expired. A claim that was returned \
-                               to no caller has an expiry within an offer's life."
+                               to no caller has an expiry within an offer's life, or within a lease and what a \
+                               stranger waits for after it."
             }
             Self::Reconciler => {
                 "No removal by the reconciler hits a claim that every clock finds live, an Instance whose \
@@ -101,6 +124,28 @@ impl Property {
             Self::Answers => {
                 "`name-taken` is about the name's own claim and not this call's, `service-exists` about a \
                               service that this call did not make, and no offer is returned that its call found dead."
+            }
+            Self::Leases => {
+                "As long as some clock finds the lease live that a holder was told, its port is in the table under \
+                 its secret with a lease that is no shorter; once some clock finds it over, the port may also be \
+                 cooling, kept for its owner. Nobody but its own holder ends a lease earlier."
+            }
+            Self::Lost => {
+                "Once a holder was answered that its allocation is lost (404 or 410 to a renewal), or has released \
+                 it, no renewal extends that allocation, and none is answered that it stands."
+            }
+            Self::Cooldown => {
+                "Until every clock finds the cool-down over, after a release or a lease, where the service has one, \
+                 no other name gets the port."
+            }
+            Self::Owners => {
+                "A release that names an owner ends no other's allocation. A renewal extends none of another owner, \
+                 service or name, and none that began after it was answered."
+            }
+            Self::Sets => {
+                "Whoever claims a set and has a port for neither name has both or none after each step. A set that is \
+                 refused leaves no claim that it has made, unless a call of the same owner confirmed it, or a late copy of \
+                 its request made it."
             }
         }
     }
@@ -118,7 +163,14 @@ impl Property {
                 Self::Services => shown_in_service(protocol, state),
                 Self::Survival => shown_stands(protocol, state),
                 Self::Keys => one_claim_per_key(protocol, state),
-                Self::Secrets | Self::Reconciler | Self::Answers => true,
+                Self::Leases => leases_last(protocol, state),
+                Self::Secrets
+                | Self::Reconciler
+                | Self::Answers
+                | Self::Lost
+                | Self::Cooldown
+                | Self::Owners
+                | Self::Sets => true,
             }
     }
 
@@ -130,7 +182,10 @@ impl Property {
                 }
             };
         }
-        always!(Ports, Names, Ranges, Services, Secrets, Survival, Reconciler, Keys, Answers)
+        always!(
+            Ports, Names, Ranges, Services, Secrets, Survival, Reconciler, Keys, Answers, Leases, Lost, Cooldown,
+            Owners, Sets
+        )
     }
 }
 
@@ -139,11 +194,12 @@ impl Property {
 fn one_holder_per_port(protocol: &Protocol, state: &State) -> bool {
     let mut holders = [0_u64; PORTS];
     for (port, item) in state.table.ports.iter().enumerate() {
-        if let Some(item) = item.filter(|item| item.is_live(protocol.slowest(state))) {
-            holders[port] |= 1 << item.secret;
+        let held = item.filter(|item| item.is_held(protocol.slowest(state)));
+        if let Some(secret) = held.and_then(|item| item.secret) {
+            holders[port] |= 1 << secret;
         }
     }
-    for told in state.history.told.iter().filter(|told| told.stands(protocol.fastest(state))) {
+    for told in state.history.told.iter().filter(|told| told.stands(protocol.clocks(state))) {
         holders[usize::from(told.port)] |= 1 << told.secret;
     }
     holders.iter().all(|holders| holders.count_ones() <= 1)
@@ -151,10 +207,11 @@ fn one_holder_per_port(protocol: &Protocol, state: &State) -> bool {
 
 fn one_holder_per_name(protocol: &Protocol, state: &State) -> bool {
     let mut holders = [[0_u64; 2]; SERVICES];
-    for item in state.table.ports.iter().flatten().filter(|item| item.is_live(protocol.slowest(state))) {
-        holders[usize::from(item.service)][usize::from(item.name)] |= 1 << item.secret;
+    for item in state.table.ports.iter().flatten().filter(|item| item.is_held(protocol.slowest(state))) {
+        let holder = item.secret.map_or(0, |secret| 1 << secret);
+        holders[usize::from(item.service)][usize::from(item.name)] |= holder;
     }
-    for told in state.history.told.iter().filter(|told| told.stands(protocol.fastest(state))) {
+    for told in state.history.told.iter().filter(|told| told.stands(protocol.clocks(state))) {
         holders[usize::from(told.service)][usize::from(told.name)] |= 1 << told.secret;
     }
     holders.iter().flatten().all(|holders| holders.count_ones() <= 1)
@@ -172,7 +229,7 @@ fn ranges(protocol: &Protocol, state: &State) -> bool {
 }
 
 fn shown_in_service(protocol: &Protocol, state: &State) -> bool {
-    state.history.told.iter().filter(|told| told.stands(protocol.fastest(state))).all(|told| {
+    state.history.told.iter().filter(|told| told.stands(protocol.clocks(state))).all(|told| {
         state.table.service(told.service).is_some_and(|service| contains(service.range, told.port))
             || protocol.world.damaged
     })
@@ -182,17 +239,35 @@ fn shown_stands(protocol: &Protocol, state: &State) -> bool {
     let told = &state.history.told;
     let kept = told
         .iter()
-        .filter(|told| told.stands(protocol.fastest(state)))
-        .all(|told| state.table.port(told.port).is_some_and(|item| item.secret == told.secret));
-    let longest = protocol.fastest(state) + protocol.world.life;
+        .filter(|told| told.stands(protocol.clocks(state)) && told.lease.is_none())
+        .all(|told| state.table.port(told.port).is_some_and(|item| item.has(told.secret)));
+    let offered = protocol.fastest(state) + protocol.world.life;
+    let leased = protocol.fastest(state) + protocol.longest_lease();
     let ends = state.table.ports.iter().flatten().all(|item| {
-        told.iter().any(|told| told.secret == item.secret) || item.expires.is_some_and(|expires| expires <= longest)
+        let shown = told.iter().any(|told| told.shown && item.has(told.secret));
+        let longest = if item.phase == Phase::Offered { offered } else { leased };
+        shown || item.expires.is_some_and(|expires| expires <= longest)
     });
     kept && ends
 }
 
+fn leases_last(protocol: &Protocol, state: &State) -> bool {
+    let clocks = protocol.clocks(state);
+    state.history.told.iter().filter(|told| told.stands(clocks)).all(|told| {
+        let Some(until) = told.lease else { return true };
+        state.table.port(told.port).is_some_and(|item| {
+            let lasts = item.lease_until.is_none_or(|lease| lease >= until);
+            let cooling = item.phase == Phase::Cooling
+                && item.is_of(told.service, told.name)
+                && item.owner == told.owner
+                && until <= clocks.fastest;
+            lasts && (item.has(told.secret) || cooling)
+        })
+    })
+}
+
 fn one_claim_per_key(protocol: &Protocol, state: &State) -> bool {
-    let now = protocol.fastest(state);
-    let keyed = |until: Option<i8>| until.is_some_and(|until| until > now);
-    state.history.told.iter().filter(|told| told.stands(now) && keyed(told.key_until)).count() <= 1
+    let clocks = protocol.clocks(state);
+    let keyed = |until: Option<i8>| until.is_some_and(|until| until > clocks.fastest);
+    state.history.told.iter().filter(|told| told.stands(clocks) && keyed(told.key_until)).count() <= 1
 }

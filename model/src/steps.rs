@@ -5,10 +5,13 @@
 //! allows any choice.
 
 mod holder;
+mod lease;
 mod offer;
 mod reconciler;
 mod service;
+mod set;
 
+pub(crate) use lease::Goal;
 pub(crate) use offer::After;
 pub(crate) use reconciler::Comparison;
 pub(crate) use service::Change;
@@ -17,7 +20,7 @@ use crate::conditions::Condition;
 use crate::model::{Offering, Protocol, State};
 use crate::table::{Instance, Key, Port, PortItem, Ranges, Request, Secret, Service, ServiceId, Tick};
 use crate::world::{Of, Script};
-use crate::writes::{Losses, Removal, Reply, Write};
+use crate::writes::{Common, Kind, Losses, Removal, Renewal, Reply, Write};
 
 /// The position of a call: the next request that it sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,7 +55,9 @@ pub(crate) enum Pc {
     /// A release by name has read its name's Instance.
     Release(Instance),
     /// It reads its service before it returns an offer.
-    Look { secret: Secret, port: Port, expires: Tick, replayed: bool },
+    Look { secret: Secret, port: Port, expires: Tick, how: Found },
+    /// A set has a claim for each of its names, and reads its service.
+    LookSet,
     /// A change reads its service.
     ReadService,
     /// It looks for claims, port by port.
@@ -69,6 +74,21 @@ pub(crate) enum Pc {
     Compare(Comparison),
 }
 
+/// How a claim was found that is to be confirmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Found {
+    /// This call made it, with these terms.
+    Made { cools: bool },
+    /// This request's key made it.
+    Replayed,
+    /// A PUT of the same owner made it. With its terms.
+    Offer { cools: bool },
+    /// The same, and it is an allocation.
+    Allocation { cools: bool },
+    /// A renewal found that nobody has confirmed it.
+    Unconfirmed { cools: bool },
+}
+
 /// The purpose of a write, where the write itself does not show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Then {
@@ -76,6 +96,14 @@ pub(crate) enum Then {
     End,
     /// A withdrawn claim; after the last one the call ends, otherwise it makes another.
     Withdraw { last: bool },
+    /// A claim whose lease is over is made gone, and then:
+    Lapsed(Goal),
+    /// A PUT accepts the offer of a PUT.
+    Adopt,
+    /// A set accepts or renews what it has.
+    Gather,
+    /// A set that is refused withdraws what it has made.
+    Refuse,
     /// A step of a change of a service.
     Change(Change),
 }
@@ -101,7 +129,21 @@ impl Step<'_> {
                     }
                     _ => true,
                 };
-                u8::from(told)
+                let guesses = match order.script {
+                    Script::Offer { .. }
+                    | Script::Accept { .. }
+                    | Script::Put { .. }
+                    | Script::Set { .. }
+                    | Script::RenewName { .. }
+                    | Script::RenewPort { .. }
+                    | Script::ReleaseName { .. }
+                    | Script::ReleasePort { .. } => protocol.guesses(),
+                    _ => 1,
+                };
+                u8::from(told) * guesses
+            }
+            Pc::Choose if matches!(protocol.world.calls[call].script, Script::Set { .. }) => {
+                protocol.world.ports * protocol.world.ports + 2
             }
             Pc::Choose => protocol.world.ports + 1,
             Pc::NameUsed(..) => 2,
@@ -115,8 +157,12 @@ impl Step<'_> {
     pub(crate) fn go(&mut self, choice: u8) -> bool {
         match self.state.calls[self.call].pc {
             Pc::Done => false,
-            Pc::Idle => self.begin(),
+            Pc::Idle => {
+                self.state.calls[self.call].guess = choice == 1;
+                self.begin()
+            }
             Pc::Send { write, doubt, committed, then } => self.send_on(write, doubt, committed, then),
+            Pc::Choose if matches!(self.script(), Script::Set { .. }) => self.choose_set(choice),
             Pc::Choose => self.choose(choice),
             Pc::NameUsed(instance, losses) => self.name_used(instance, losses, choice),
             Pc::JudgeKey(request, after) => self.judge_key(request, after),
@@ -125,7 +171,8 @@ impl Step<'_> {
             Pc::ReadKey(after) => self.read_key(after),
             Pc::ReadInstance => self.read_instance(),
             Pc::Release(instance) => self.release(instance),
-            Pc::Look { secret, port, expires, replayed } => self.look(secret, port, expires, replayed, choice),
+            Pc::Look { secret, port, expires, how } => self.look(secret, port, expires, how, choice),
+            Pc::LookSet => self.look_set(),
             Pc::ReadService => self.read_service(),
             Pc::Query(change) => self.query(change, choice),
             Pc::ReadRanges(change) => self.read_ranges(change),
@@ -138,14 +185,16 @@ impl Step<'_> {
 
     fn begin(&mut self) -> bool {
         match self.script() {
-            Script::Offer { .. } => {
+            Script::Offer { .. } | Script::Put { .. } | Script::Set { .. } => {
                 self.goto(Pc::Choose);
                 true
             }
-            Script::Accept { of, service } => self.begin_accept(of, service),
+            Script::Accept { of, service, lease } => self.begin_accept(of, service, lease),
             Script::Reject { of, service } => self.begin_reject(of, service),
-            Script::ReleaseName { service, name } => self.begin_release_name(service, name),
-            Script::ReleasePort { service, port } => self.begin_release_port(service, port),
+            Script::RenewName { service, name, owner, lease } => self.begin_renew_name(service, name, owner, lease),
+            Script::RenewPort { service, port, owner, lease } => self.begin_renew_port(service, port, owner, lease),
+            Script::ReleaseName { service, name, .. } => self.begin_release_name(service, name),
+            Script::ReleasePort { service, port, by } => self.begin_release_port(service, port, by),
             Script::Create { range, .. } => self.begin_create(range),
             Script::Delete { .. } | Script::Change { .. } => self.read_service(),
             Script::SweepPort { .. }
@@ -166,8 +215,8 @@ impl Step<'_> {
             self.replied(write, Reply::Done, doubt, then);
             return true;
         }
-        let sent = self.sending(write);
-        let Some(reply) = self.apply(&sent, Some(call)) else { return false };
+        let write = if doubt { self.again(write) } else { self.sending(write) };
+        let Some(reply) = self.apply(&write, Some(call)) else { return false };
         if reply == Reply::Done && write.has_token() {
             self.forget_copies(&write);
         }
@@ -189,8 +238,9 @@ impl Step<'_> {
 
     /// The request is performed and its response is lost; it will be sent again.
     pub(crate) fn lose(&mut self) -> bool {
-        let Pc::Send { write, committed, then, .. } = self.state.calls[self.call].pc else { return false };
+        let Pc::Send { write, doubt, committed, then } = self.state.calls[self.call].pc else { return false };
         let call = self.call as u8;
+        let sent = if doubt || committed { self.again(write) } else { self.sending(write) };
         if committed {
             if self.state.veil.is_some_and(|veil| veil.owner == call) || self.protocol.world.tokens {
                 return false;
@@ -198,27 +248,26 @@ impl Step<'_> {
         } else {
             // A failed condition has no effect, and the retry evaluates it again, so losing its response makes no
             // difference.
-            let sent = self.sending(write);
-            if self.apply(&sent, None) != Some(Reply::Done) {
+            if !matches!(self.apply(&sent, None), Some(Reply::Done | Reply::Renewed(_))) {
                 return false;
             }
             if write.has_token() {
-                self.forget_copies(&write);
+                self.forget_copies(&sent);
             }
         }
         self.state.lost -= 1;
         let committed = self.protocol.world.tokens && write.has_token() && self.protocol.has(Condition::StableToken);
-        self.sent_in_doubt(write, committed, then);
+        self.sent_in_doubt(if write.has_token() { sent } else { write }, committed, then);
         true
     }
 
     /// The request is in flight, and arrives at any later time or never; it will be sent again.
     pub(crate) fn late(&mut self) -> bool {
-        let Pc::Send { write, committed: false, then, .. } = self.state.calls[self.call].pc else { return false };
+        let Pc::Send { write, doubt, committed: false, then } = self.state.calls[self.call].pc else { return false };
         self.state.late -= 1;
-        let sent = self.sending(write);
+        let sent = if doubt { self.again(write) } else { self.sending(write) };
         self.state.flight.push((self.call as u8, sent));
-        self.sent_in_doubt(write, false, then);
+        self.sent_in_doubt(if write.has_token() { sent } else { write }, false, then);
         true
     }
 
@@ -234,11 +283,11 @@ impl Step<'_> {
     /// The call's time is over.
     pub(crate) fn give_up(&mut self) -> bool {
         match self.state.calls[self.call].pc {
-            Pc::Look { secret, port, replayed, .. } => self.give_up_look(secret, port, replayed),
-            Pc::Send { write: Write::Claim { port, secret, key, .. }, .. } => {
-                // The claim may stand all the same. With a key it will be found again.
-                if key.is_none() {
-                    self.withdraw(secret, port, Removal::NotConfirmed, true);
+            Pc::Look { secret, port, how, .. } => self.give_up_look(secret, port, how),
+            Pc::Send { write: Write::Claim { part, common, key, .. }, .. } => {
+                // The claim may stand all the same. With a key, or by a PUT, it will be found again.
+                if key.is_none() && common.kind == Kind::Offer {
+                    self.withdraw(part.secret, part.port, Removal::NotConfirmed, true);
                 } else {
                     self.done();
                 }
@@ -253,9 +302,14 @@ impl Step<'_> {
         match then {
             Then::Withdraw { last } => self.withdrawn(write, reply, last),
             Then::Change(change) => self.changed(write, reply, change),
+            Then::Lapsed(goal) => self.lapsed(write, reply, goal),
+            Then::Adopt => self.adopted(write, reply),
+            Then::Gather => self.gathered(write, reply),
+            Then::Refuse => self.refuse_set(),
             Then::End => match write {
                 Write::Claim { .. } => self.claimed(write, reply),
-                Write::Accept { secret, service, .. } => self.accepted(secret, service, reply),
+                Write::Accept { secret, service, .. } => self.accepted(write, secret, service, reply),
+                Write::Renew(renewal) => self.renewed(renewal, reply),
                 Write::Reject { secret, .. } => self.rejected(secret, reply, doubt),
                 Write::ReleasePort { port, service, .. } => self.released(port, service, None, reply),
                 Write::ReleaseClaim { port, service, secret, .. } => self.released(port, service, Some(secret), reply),
@@ -277,9 +331,18 @@ impl Step<'_> {
         self.send(write, Then::End);
     }
 
+    /// A write that is sent again although an earlier send may take effect: a transaction keeps its content.
+    fn again(&mut self, write: Write) -> Write {
+        if write.has_token() { write } else { self.sending(write) }
+    }
+
     /// A write with the values of this particular send.
     pub(crate) fn sending(&mut self, write: Write) -> Write {
-        if self.has(Condition::ClockAtSend) { self.by_clock(write) } else { write }
+        let condition = match write {
+            Write::Claim { .. } | Write::AcceptSet { .. } => Condition::StampAtSend,
+            _ => Condition::ClockAtSend,
+        };
+        if self.has(condition) { self.by_clock(write) } else { write }
     }
 
     /// Sets the time that the function's clock shows now. A claim, a removal of a dead claim and the reconciler's
@@ -292,9 +355,21 @@ impl Step<'_> {
                 self.state.moment += 1;
                 (*stamp, *ahead, *now) = (self.state.moment, clock > self.state.clock, clock);
             }
-            Write::Reject { now, .. } => *now = clock,
-            Write::ReleaseClaim { sent, seen: false, .. } | Write::ReleasePort { sent, .. } => {
-                *sent = self.state.moment;
+            Write::AcceptSet { now, stamp, ahead, .. } => {
+                self.state.moment += 1;
+                (*stamp, *ahead, *now) = (self.state.moment, clock > self.state.clock, clock);
+            }
+            // A lease, and the time at which a port is found free, are those of the decision.
+            Write::Claim { common: common @ Common { kind: Kind::Lease(_), .. }, .. } => {
+                self.state.moment += 1;
+                (common.stamp, common.ahead) = (self.state.moment, clock > self.state.clock);
+            }
+            Write::Reject { now, .. } | Write::Lapse { now, .. } => *now = clock,
+            Write::ReleaseClaim { seen: true, now, .. } => *now = clock,
+            Write::ReleaseClaim { sent, now, .. }
+            | Write::ReleasePort { sent, now, .. }
+            | Write::Renew(Renewal { sent, now, .. }) => {
+                (*sent, *now) = (self.state.moment, clock);
             }
             _ => {}
         }
@@ -313,16 +388,23 @@ impl Step<'_> {
         process.pc = Pc::Done;
         process.offer = Offering::default();
         process.fresh = 0;
-        if matches!(script, Script::ReleaseName { .. } | Script::ReleasePort { .. }) {
+        process.guess = false;
+        if matches!(
+            script,
+            Script::ReleaseName { .. }
+                | Script::ReleasePort { .. }
+                | Script::RenewName { .. }
+                | Script::RenewPort { .. }
+        ) {
             process.closed = Some(moment);
         }
     }
 
-    fn script(&self) -> Script {
+    pub(crate) fn script(&self) -> Script {
         self.protocol.world.calls[self.call].script
     }
 
-    fn has(&self, condition: Condition) -> bool {
+    pub(crate) fn has(&self, condition: Condition) -> bool {
         self.protocol.has(condition)
     }
 

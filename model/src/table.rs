@@ -25,20 +25,73 @@ pub(crate) const SERVICES: usize = 2;
 /// The number of names in each service.
 pub(crate) const NAMES: usize = 2;
 
-/// A Port item.
+/// A holder's own name for itself, as a number.
+pub(crate) type Owner = u8;
+
+/// The state of a Port item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Phase {
+    Offered,
+    Allocated,
+    Cooling,
+}
+
+/// A Port item: its attributes, as DynamoDB has them, since conditions look at attributes. What belongs to which state:
+///
+/// - offered: `secret`, `expires`, `put`
+/// - allocated: `secret`, `accepted`, `confirmed`, and with a lease `lease_until` and `expires`
+/// - cooling: `expires`; after a lapse also `owner` and `lease_until`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct PortItem {
     pub(crate) service: ServiceId,
     pub(crate) name: Name,
-    pub(crate) secret: Secret,
-    /// None while it is offered.
+    pub(crate) owner: Option<Owner>,
+    pub(crate) secret: Option<Secret>,
+    pub(crate) phase: Phase,
     pub(crate) accepted: Option<Moment>,
+    /// Until when its holder was told that it has it.
+    pub(crate) lease_until: Option<Tick>,
+    /// From when on a stranger may have the port.
     pub(crate) expires: Option<Tick>,
+    /// Whether the offer was made by a PUT.
+    pub(crate) put: bool,
+    /// Whether somebody saw the service offer this port after the claim was made.
+    pub(crate) confirmed: bool,
+    /// The service's terms: whether a port cools down.
+    pub(crate) cools: bool,
 }
 
 impl PortItem {
+    /// Whether the port is held for a stranger.
     pub(crate) fn is_live(&self, now: Tick) -> bool {
         self.expires.is_none_or(|expires| expires > now)
+    }
+
+    pub(crate) fn has(&self, secret: Secret) -> bool {
+        self.secret == Some(secret)
+    }
+
+    pub(crate) fn is_of(&self, service: ServiceId, name: Name) -> bool {
+        (self.service, self.name) == (service, name)
+    }
+
+    /// Whether it is an allocation whose lease is over by this time.
+    pub(crate) fn is_lapsed(&self, now: Tick) -> bool {
+        self.phase == Phase::Allocated && self.lease_until.is_some_and(|until| until <= now)
+    }
+
+    /// Whether its holder has it at this time.
+    pub(crate) fn is_held(&self, now: Tick) -> bool {
+        match self.phase {
+            Phase::Offered => self.is_live(now),
+            Phase::Allocated => self.lease_until.is_none_or(|until| until > now),
+            Phase::Cooling => false,
+        }
+    }
+
+    /// What a release or a lapse leaves of it.
+    pub(crate) fn cooling(self) -> Self {
+        Self { phase: Phase::Cooling, secret: None, accepted: None, put: false, confirmed: false, ..self }
     }
 }
 

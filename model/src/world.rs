@@ -1,6 +1,6 @@
 //! A world: its ports and names, its calls, the possible faults, and its duration.
 
-use crate::table::{Name, Port, Ports, Secret, ServiceId, Tick};
+use crate::table::{Name, Owner, Port, Ports, Secret, ServiceId, Tick};
 
 /// The offer that is accepted or rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,19 +11,45 @@ pub(crate) enum Of {
     Claim(usize),
 }
 
+/// On whose behalf a release is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum By {
+    /// Whoever the owner is.
+    Anybody,
+    /// This owner; or none, where the item must have none.
+    Owner(Option<Owner>),
+}
+
+impl By {
+    pub(crate) fn may(self, owner: Option<Owner>) -> bool {
+        match self {
+            Self::Anybody => true,
+            Self::Owner(by) => by == owner,
+        }
+    }
+}
+
 /// The action of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Script {
     /// Asks for an offer, perhaps with the key.
     Offer { service: ServiceId, name: Name, key: bool },
-    /// Accepts an offer, under this service.
-    Accept { of: Of, service: ServiceId },
+    /// Accepts an offer, under this service, perhaps with a lease.
+    Accept { of: Of, service: ServiceId, lease: Option<Tick> },
     /// Rejects an offer, under this service.
     Reject { of: Of, service: ServiceId },
     /// Releases a name's allocation.
-    ReleaseName { service: ServiceId, name: Name },
+    ReleaseName { service: ServiceId, name: Name, by: By },
     /// Releases a port of a service.
-    ReleasePort { service: ServiceId, port: Port },
+    ReleasePort { service: ServiceId, port: Port, by: By },
+    /// Makes sure that a name has a port, perhaps with a lease.
+    Put { service: ServiceId, name: Name, owner: Option<Owner>, lease: Option<Tick> },
+    /// Makes sure that two names have ports, both or none.
+    Set { service: ServiceId, owner: Option<Owner>, lease: Option<Tick> },
+    /// Renews the lease of a name.
+    RenewName { service: ServiceId, name: Name, owner: Option<Owner>, lease: Tick },
+    /// Renews the lease of a port of a service.
+    RenewPort { service: ServiceId, port: Port, owner: Option<Owner>, lease: Tick },
     /// Creates a service.
     Create { service: ServiceId, range: Ports },
     /// Deletes a service.
@@ -58,6 +84,9 @@ pub(crate) struct Claim {
     pub(crate) secret: Secret,
     /// None for an allocation.
     pub(crate) expires: Option<Tick>,
+    /// Until when an allocation is leased.
+    pub(crate) lease: Option<Tick>,
+    pub(crate) owner: Option<Owner>,
     /// Whether a key made it.
     pub(crate) key: bool,
 }
@@ -81,6 +110,8 @@ pub struct World {
     pub(crate) ticks: Tick,
     pub(crate) life: Tick,
     pub(crate) key_life: Tick,
+    /// Whether the ports of a service cool down.
+    pub(crate) cools: [bool; 2],
     /// The maximum number of tries of a call.
     pub(crate) tries: u8,
     /// The maximum numbers of responses lost, copies arriving late, and functions stopped.
@@ -109,6 +140,7 @@ impl World {
             ticks: 0,
             life: 1,
             key_life: 9,
+            cools: [false; 2],
             tries: 2,
             lost: 0,
             late: 0,

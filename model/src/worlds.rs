@@ -1,7 +1,9 @@
 //! The worlds: each small and about a few conditions; together they are about all of them.
 
+mod leases;
+
 use crate::table::{Name, Port, Ports, Secret, ServiceId, Tick};
-use crate::world::{Claim, Of, Script, World};
+use crate::world::{By, Claim, Of, Script, World};
 
 const A: Ports = 0b001;
 const B: Ports = 0b010;
@@ -21,7 +23,7 @@ fn keyed(name: Name) -> Script {
 }
 
 fn accept(call: usize) -> Script {
-    Script::Accept { of: Of::Call(call), service: 0 }
+    Script::Accept { of: Of::Call(call), service: 0, lease: None }
 }
 
 fn reject(call: usize) -> Script {
@@ -29,15 +31,23 @@ fn reject(call: usize) -> Script {
 }
 
 fn held(port: Port, name: Name, secret: Secret, expires: Option<Tick>) -> Claim {
-    Claim { port, service: 0, name, secret, expires, key: false }
+    Claim { port, service: 0, name, secret, expires, lease: None, owner: None, key: false }
+}
+
+fn release_name(name: Name) -> Script {
+    Script::ReleaseName { service: 0, name, by: By::Owner(None) }
+}
+
+fn release_port(port: Port) -> Script {
+    Script::ReleasePort { service: 0, port, by: By::Owner(None) }
 }
 
 fn accept_old() -> Script {
-    Script::Accept { of: Of::Claim(0), service: 0 }
+    Script::Accept { of: Of::Claim(0), service: 0, lease: None }
 }
 
 fn accept_of(of: Of, service: ServiceId) -> Script {
-    Script::Accept { of, service }
+    Script::Accept { of, service, lease: None }
 }
 
 fn reject_of(of: Of, service: ServiceId) -> Script {
@@ -59,6 +69,12 @@ fn create(service: ServiceId, range: Ports) -> Script {
 /// The worlds that the tests explore.
 #[must_use]
 pub fn worlds() -> Vec<World> {
+    let mut worlds = claims_and_services();
+    worlds.extend(leases::worlds());
+    worlds
+}
+
+fn claims_and_services() -> Vec<World> {
     vec![
         // Names, and the claims in their way.
         World {
@@ -105,8 +121,8 @@ pub fn worlds() -> Vec<World> {
             claims: vec![held(0, 0, 0, None)],
             ..World::new("releases", "an allocation is released twice, and its port goes to the next", [Some(A), None])
         }
-        .with(Script::ReleasePort { service: 0, port: 0 })
-        .with(Script::ReleaseName { service: 0, name: 0 })
+        .with(release_port(0))
+        .with(release_name(0))
         .with(offer(0))
         .with_clocks(accept(2), FAST),
         World {
@@ -121,8 +137,8 @@ pub fn worlds() -> Vec<World> {
             )
         }
         .with_clocks(accept_old(), FAST)
-        .with(Script::ReleasePort { service: 0, port: 0 })
-        .with(Script::ReleaseName { service: 0, name: 0 })
+        .with(release_port(0))
+        .with(release_name(0))
         .with(offer(0))
         .with_clocks(accept(3), FAST),
         // Keys.
@@ -196,8 +212,8 @@ pub fn worlds() -> Vec<World> {
             claims: vec![held(1, 0, 0, None)],
             ..World::new("late release", "a port is released by its old service", [Some(AB), Some(C)])
         }
-        .with(Script::ReleasePort { service: 0, port: 1 })
-        .with(Script::ReleasePort { service: 0, port: 1 })
+        .with(release_port(1))
+        .with(release_port(1))
         .with(change(0, A))
         .with(change(1, B | C))
         .with(Script::Offer { service: 1, name: 1, key: false })
@@ -313,7 +329,7 @@ pub fn worlds() -> Vec<World> {
             ..World::new("damage released", "an orphan is released, and its port goes to another service", [None, None])
         }
         .with(Script::SweepPort { port: 0 })
-        .with(Script::ReleasePort { service: 0, port: 0 })
+        .with(release_port(0))
         .with(create(1, A))
         .with(Script::Offer { service: 1, name: 1, key: false })
         .with(accept_of(Of::Call(3), 1)),

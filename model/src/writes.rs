@@ -3,13 +3,18 @@
 //! A failed condition returns the item, as `ALL_OLD` does. While another transaction on the same item is partly
 //! visible, a write waits.
 
+mod claim;
+mod lease;
+
 use crate::conditions::Condition;
+use crate::history::{Cooldown, Told};
 use crate::properties::Property;
 use crate::steps::Step;
 use crate::table::{
-    Instance, Key, Moment, Name, Port, PortItem, Ports, Ranges, Request, Secret, Service, ServiceId, Tick, Veil,
+    Instance, Key, Moment, Name, Owner, Phase, Port, PortItem, Ports, Ranges, Request, Secret, Service, ServiceId,
+    Tick, Veil,
 };
-use crate::world::Script;
+use crate::world::{By, Script};
 
 /// The grounds on which the name may be written (`NameRule`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -25,6 +30,39 @@ pub(crate) enum Rule {
 pub(crate) struct KeyWrite {
     pub(crate) replaces: Option<Secret>,
     pub(crate) expires: Tick,
+}
+
+/// What is claimed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Kind {
+    /// An offer of POST.
+    Offer,
+    /// An offer of PUT.
+    Put,
+    /// An allocation with a lease of so many ticks.
+    Lease(Tick),
+}
+
+/// A name and the port that is claimed for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Part {
+    pub(crate) port: Port,
+    pub(crate) name: Name,
+    pub(crate) secret: Secret,
+    pub(crate) rule: Rule,
+}
+
+/// What the parts of a claim have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Common {
+    pub(crate) service: ServiceId,
+    pub(crate) owner: Option<Owner>,
+    pub(crate) kind: Kind,
+    pub(crate) cools: bool,
+    pub(crate) now: Tick,
+    /// The beginning of an allocation, or a later one if the clock is ahead.
+    pub(crate) stamp: Moment,
+    pub(crate) ahead: bool,
 }
 
 /// Why a Service alone is rewritten: it decides which condition applies.
@@ -57,16 +95,15 @@ pub(crate) enum Resize {
 /// A conditional write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Write {
+    /// Of one name, or of two in one transaction.
     Claim {
-        port: Port,
-        service: ServiceId,
-        name: Name,
-        secret: Secret,
-        rule: Rule,
+        part: Part,
+        second: Option<Part>,
+        common: Common,
         key: Option<KeyWrite>,
-        now: Tick,
     },
-    /// `stamp`: the time of the acceptance that it writes, or a later one if the clock is ahead.
+    /// `stamp`: the time of the acceptance that it writes, or a later one if the clock is ahead. `cools`: what the
+    /// terms are taken for; `terms`: what they become.
     Accept {
         port: Port,
         secret: Secret,
@@ -74,6 +111,34 @@ pub(crate) enum Write {
         now: Tick,
         stamp: Moment,
         ahead: bool,
+        lease: Option<Tick>,
+        cools: bool,
+        terms: bool,
+    },
+    /// Of both offers of a set.
+    AcceptSet {
+        offers: [(Port, Secret); 2],
+        service: ServiceId,
+        now: Tick,
+        stamp: Moment,
+        ahead: bool,
+        cools: bool,
+    },
+    Renew(Renewal),
+    Lapse {
+        port: Port,
+        secret: Secret,
+        name: Name,
+        owner: Option<Owner>,
+        /// Whether for its own holder.
+        own: bool,
+        now: Tick,
+    },
+    /// Removes an allocation that its maker told nobody of.
+    Withdraw {
+        port: Port,
+        secret: Secret,
+        why: Removal,
     },
     Reject {
         port: Port,
@@ -84,7 +149,7 @@ pub(crate) enum Write {
     },
     RemoveDead {
         port: Port,
-        secret: Secret,
+        secret: Option<Secret>,
         now: Tick,
     },
     /// `seen`: conditional on the beginning that was seen, and not on the time when it was sent.
@@ -94,11 +159,17 @@ pub(crate) enum Write {
         service: ServiceId,
         sent: Moment,
         seen: bool,
+        by: By,
+        cools: bool,
+        now: Tick,
     },
     ReleasePort {
         port: Port,
         service: ServiceId,
         sent: Moment,
+        by: By,
+        cools: bool,
+        now: Tick,
     },
     Rewrite {
         service: ServiceId,
@@ -135,16 +206,50 @@ pub(crate) enum Write {
     },
 }
 
+/// What an accept writes.
+#[derive(Clone, Copy, Debug)]
+struct Acceptance {
+    secret: Secret,
+    service: ServiceId,
+    now: Tick,
+    stamp: Moment,
+    ahead: bool,
+    lease: Option<Tick>,
+    terms: bool,
+}
+
+/// A renewal of a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Renewal {
+    pub(crate) port: Port,
+    pub(crate) service: ServiceId,
+    pub(crate) owner: Option<Owner>,
+    /// None: by number.
+    pub(crate) secret: Option<Secret>,
+    /// Whether the service was looked at first.
+    pub(crate) looked: bool,
+    pub(crate) lease: Tick,
+    /// The lease that was seen: it is not made shorter.
+    pub(crate) at_least: Tick,
+    /// What the terms are taken for, and what they become.
+    pub(crate) cools: bool,
+    pub(crate) terms: bool,
+    pub(crate) sent: Moment,
+    pub(crate) now: Tick,
+}
+
 impl Write {
     /// Whether it is a TransactWriteItems, with a token.
     pub(crate) fn has_token(&self) -> bool {
-        matches!(self, Self::Claim { .. } | Self::Resize { .. } | Self::RemoveOrphan { .. })
+        matches!(self, Self::Claim { .. } | Self::AcceptSet { .. } | Self::Resize { .. } | Self::RemoveOrphan { .. })
     }
 }
 
 /// The reasons for which a claim was not made, item by item (`Losses`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Losses {
+    /// The name whose part failed: the first one. What failed in the other is found later.
+    pub(crate) of: Name,
     pub(crate) port: Option<PortItem>,
     pub(crate) name: Option<Instance>,
     /// Whether the name was among the reasons, even after it has been judged.
@@ -162,6 +267,8 @@ pub(crate) enum Reply {
     Lost(Losses),
     /// A Port item's condition failed; the item as it is.
     Not(Option<PortItem>),
+    /// A lease was renewed; the item as it is now.
+    Renewed(PortItem),
     /// A Service's condition failed; the item as it is.
     Changed(Option<Service>),
     /// Ranges had another version.
@@ -174,12 +281,16 @@ impl Step<'_> {
     pub(crate) fn apply(&mut self, write: &Write, veil: Option<u8>) -> Option<Reply> {
         let before = self.state.table;
         let reply = match *write {
-            Write::Claim { .. } => self.claim(write)?,
+            Write::Claim { part, second, common, key } => self.claim(part, second, common, key)?,
             Write::Accept { .. } => self.accept(write)?,
+            Write::AcceptSet { .. } => self.accept_set(write)?,
+            Write::Renew(renewal) => self.renew(renewal)?,
+            Write::Lapse { .. } => self.lapse(write)?,
+            Write::Withdraw { port, secret, why } => self.withdraw_allocation(port, secret, why)?,
             Write::Reject { .. } => self.reject(write)?,
             Write::RemoveDead { port, now, .. } => self.remove_dead(port, now)?,
             Write::ReleaseClaim { .. } => self.release_claim(write)?,
-            Write::ReleasePort { port, service, sent } => self.release_port(port, service, sent)?,
+            Write::ReleasePort { .. } => self.release_port(write)?,
             Write::Rewrite { service, revision, new, why } => self.rewrite(service, revision, new, why)?,
             Write::Resize { service, resize, ranges } => self.resize(service, resize, ranges)?,
             Write::NoteGone { .. } | Write::RemoveInstance { .. } => self.sweep_name(write)?,
@@ -216,123 +327,115 @@ impl Step<'_> {
         holds || !self.protocol.has(condition)
     }
 
-    fn claim(&mut self, write: &Write) -> Option<Reply> {
-        let Write::Claim { port, service, name, secret, rule, key, now } = *write else { return None };
-        let table = self.state.table;
-        // The dead claim is on this very port, and will be overwritten.
-        let rule = if matches!(rule, Rule::Dead(at, _) if at == port) { Rule::Free } else { rule };
-        let mut losses = Losses { at: port, ..Losses::default() };
-        let mut contended = false;
-        let mut failed = false;
-
-        if self.is_contended(Key::Port(port)) {
-            contended = true;
-        } else if let Some(item) = table.port(port).filter(|item| item.is_live(now))
-            && self.protocol.has(Condition::PortIfDead)
-        {
-            failed = true;
-            losses.port = Some(item);
-        }
-
-        if self.is_contended(Key::Name(service, name)) {
-            contended = true;
-        } else if let Some(instance) = table.name(service, name) {
-            let holds = match rule {
-                Rule::Free => self.holds(Condition::NameFree, instance.port == port),
-                Rule::Gone(was) | Rule::Dead(_, was) => self.holds(Condition::NameAsJudged, instance.secret == was),
-            };
-            if !holds {
-                failed = true;
-                losses.name_failed = true;
-                losses.name = Some(instance);
-            }
-        }
-
-        if let Some(key) = key {
-            if self.is_contended(Key::Request) {
-                contended = true;
-            } else if let Some(request) = table.request.filter(|request| request.expires > now) {
-                let holds = match key.replaces {
-                    None => self.holds(Condition::KeyNew, false),
-                    Some(was) => self.holds(Condition::KeyAsJudged, request.secret == was),
-                };
-                if !holds {
-                    failed = true;
-                    losses.request = Some(request);
-                }
-            }
-        }
-
-        let removes = match rule {
-            Rule::Dead(at, _) if self.protocol.has(Condition::DeadIsRemoved) => Some(at),
-            _ => None,
-        };
-        if let Some(at) = removes {
-            if self.is_contended(Key::Port(at)) {
-                contended = true;
-            } else if !table.port(at).is_some_and(|item| self.holds(Condition::DeadStill, !item.is_live(now))) {
-                failed = true;
-                losses.dead = true;
-            }
-        }
-
-        if failed {
-            if losses.port.is_some_and(|item| item.secret == secret) && self.protocol.has(Condition::OwnClaim) {
-                return Some(Reply::Done);
-            }
-            return Some(Reply::Lost(losses));
-        }
-        if contended {
-            return None;
-        }
-        let expires = self.protocol.has(Condition::OfferExpires).then_some(now + self.protocol.world.life);
-        let table = &mut self.state.table;
-        table.ports[usize::from(port)] = Some(PortItem { service, name, secret, accepted: None, expires });
-        table.names[usize::from(service)][usize::from(name)] = Some(Instance { port, secret, gone_since: None });
-        if let Some(key) = key {
-            // Once its claim is dead, the key is as good as new, even if a slow clock accepts that claim later.
-            let fastest = self.state.clock + self.protocol.ahead();
-            if let Some(was) = table.request
-                && let Some(told) = self.state.history.find(was.secret).filter(|told| !told.stands(fastest))
-            {
-                told.key_until = None;
-            }
-            table.request = Some(Request { port, secret, body: name, expires: key.expires });
-        }
-        if let Some(at) = removes {
-            table.ports[usize::from(at)] = None;
-        }
-        Some(Reply::Done)
-    }
-
     fn accept(&mut self, write: &Write) -> Option<Reply> {
-        let Write::Accept { port, secret, service, now, stamp, ahead } = *write else { return None };
+        let Write::Accept { port, secret, service, now, stamp, ahead, lease, cools, terms } = *write else {
+            return None;
+        };
         self.free(Key::Port(port))?;
         let found = self.state.table.port(port);
-        let Some(item) = found.filter(|item| {
-            self.holds(Condition::AcceptSecret, item.secret == secret)
-                && self.holds(Condition::AcceptService, item.service == service)
-                && self.holds(Condition::AcceptOffered, item.accepted.is_none())
-                // An absent attribute is not greater than anything.
-                && self.holds(Condition::AcceptLive, item.expires.is_some_and(|expires| expires > now))
-        }) else {
+        let Some(item) = found.filter(|item| self.accepts(item, secret, service, now, cools)) else {
             return Some(Reply::Not(found));
         };
+        self.state.moment += 1;
+        Some(self.accept_item(item, port, Acceptance { secret, service, now, stamp, ahead, lease, terms }))
+    }
+
+    fn accepts(&self, item: &PortItem, secret: Secret, service: ServiceId, now: Tick, cools: bool) -> bool {
+        self.holds(Condition::AcceptSecret, item.has(secret))
+            && self.holds(Condition::AcceptService, item.service == service)
+            && self.holds(Condition::AcceptOffered, item.phase == Phase::Offered)
+            // An absent attribute is not greater than anything.
+            && self.holds(Condition::AcceptLive, item.expires.is_some_and(|expires| expires > now))
+            && self.holds(Condition::AcceptTerms, item.cools == cools)
+    }
+
+    fn accept_item(&mut self, item: PortItem, port: Port, by: Acceptance) -> Reply {
+        let Acceptance { secret, service, now, stamp, ahead, lease, terms } = by;
+        let until = lease.map(|lease| now + lease);
+        let expires = until.map(|until| until + self.protocol.hold(terms));
+        let clocks = self.protocol.clocks(self.state);
+        let right = self.protocol.cools(service);
+        // A PUT has not the secret from its holder, so the offer must be a PUT's, and its owner's.
+        let (foreign, hijacked) = match self.script() {
+            Script::Put { owner, .. } | Script::Set { owner, .. } => (item.owner != owner, !item.put),
+            _ => (false, false),
+        };
         let state = &mut *self.state;
-        let live = item.accepted.is_none() && item.expires.is_some_and(|expires| expires > now);
-        state.history.flag(Property::Secrets, item.secret != secret || item.service != service || !live);
-        state.moment += 1;
+        state.history.flag(Property::Owners, foreign);
+        state.history.flag(Property::Secrets, hijacked);
+        // An accept of what its holder has accepted already is no harm by itself.
+        let live = item.expires.is_some_and(|expires| expires > now);
+        state.history.flag(Property::Secrets, !item.has(secret) || item.service != service || !live);
         // A clock that is ahead shows a time by which the accept will have been performed.
         let shown = if ahead { stamp + 2 } else { stamp };
-        state.table.ports[usize::from(port)] = Some(PortItem { accepted: Some(shown), expires: None, ..item });
+        let accepted = PortItem {
+            phase: Phase::Allocated,
+            accepted: Some(shown),
+            lease_until: until,
+            expires,
+            put: false,
+            confirmed: true,
+            cools: terms,
+            ..item
+        };
+        state.table.ports[usize::from(port)] = Some(accepted);
         // An accept that was long in flight began when it was performed, however old its stamp. But if a release may be
         // long in flight at the same time, it may hit it: the risk that the design names.
         let moment = if self.protocol.world.late > 1 { stamp } else { state.moment };
-        let fastest = state.clock + self.protocol.ahead();
-        if let Some(told) = state.history.find(item.secret) {
-            told.accepted = Some(moment);
+        let Some(secret) = item.secret else { return Reply::Done };
+        if let Some(told) = state.history.find(secret) {
+            // A second accept does not change what was told.
+            if told.accepted.is_none() {
+                told.accepted = Some(moment);
+                told.lease = until;
+                told.cools = right;
+            }
             // Other callers may have found it dead, and used its key for another claim.
-            told.key_until = told.key_until.filter(|_| told.expires > fastest);
+            told.key_until = told.key_until.filter(|_| told.expires > clocks.fastest);
+        } else if item.put {
+            // Whatever becomes of the response, a PUT of the same owner returns it from here on.
+            let told = self.told(&accepted, port, secret);
+            self.state.history.put(Told { accepted: Some(moment), ..told });
+        }
+        Reply::Done
+    }
+
+    /// What a caller is shown of an item.
+    pub(crate) fn told(&self, item: &PortItem, port: Port, secret: Secret) -> Told {
+        Told {
+            secret,
+            port,
+            service: item.service,
+            name: item.name,
+            owner: item.owner,
+            shown: true,
+            expires: item.expires.unwrap_or(0),
+            key_until: None,
+            accepted: item.accepted,
+            lease: item.lease_until,
+            cools: self.protocol.cools(item.service),
+            accept_told: item.accepted.is_some(),
+            reject_told: false,
+            lost_told: false,
+            ended: false,
+        }
+    }
+
+    fn accept_set(&mut self, write: &Write) -> Option<Reply> {
+        let Write::AcceptSet { offers, service, now, stamp, ahead, cools } = *write else { return None };
+        let mut items = [None; 2];
+        for (place, (port, secret)) in offers.into_iter().enumerate() {
+            let found = self.state.table.port(port).filter(|_| !self.is_contended(Key::Port(port)));
+            items[place] = found.filter(|item| self.accepts(item, secret, service, now, cools));
+            if items[place].is_none() && !self.is_contended(Key::Port(port)) {
+                return Some(Reply::Not(self.state.table.port(port)));
+            }
+        }
+        let [Some(first), Some(second)] = items else { return None };
+        self.state.moment += 1;
+        for ((port, secret), item) in offers.into_iter().zip([first, second]) {
+            let by = Acceptance { secret, service, now, stamp, ahead, lease: None, terms: cools };
+            self.accept_item(item, port, by);
         }
         Some(Reply::Done)
     }
@@ -342,21 +445,21 @@ impl Step<'_> {
         self.free(Key::Port(port))?;
         let found = self.state.table.port(port);
         let Some(item) = found.filter(|item| {
-            self.holds(Condition::RejectSecret, item.secret == secret)
+            self.holds(Condition::RejectSecret, item.has(secret))
                 && self.holds(Condition::RejectService, item.service == service)
-                && self.holds(Condition::RejectOffered, item.accepted.is_none())
+                && self.holds(Condition::RejectOffered, item.phase == Phase::Offered)
                 && self.holds(Condition::RejectLive, item.expires.is_some_and(|expires| expires > now))
         }) else {
             return Some(Reply::Not(found));
         };
         self.state.table.ports[usize::from(port)] = None;
-        let live = item.accepted.is_none() && item.expires.is_some_and(|expires| expires > now);
-        let right = item.secret == secret && item.service == service && live;
+        let live = item.phase == Phase::Offered && item.expires.is_some_and(|expires| expires > now);
+        let right = item.has(secret) && item.service == service && live;
         self.state.history.flag(Property::Secrets, !right);
         // A claim that its maker withdraws because the confirmation failed may have been shown by a replay; then that
         // is wrong.
         if right && why != Removal::NotConfirmed {
-            self.state.history.end(item.secret);
+            self.state.history.end(secret);
         }
         Some(Reply::Done)
     }
@@ -374,44 +477,72 @@ impl Step<'_> {
     }
 
     fn release_claim(&mut self, write: &Write) -> Option<Reply> {
-        let Write::ReleaseClaim { port, secret, service, sent, .. } = *write else { return None };
+        let Write::ReleaseClaim { port, secret, service, sent, by, cools, now, .. } = *write else { return None };
         self.free(Key::Port(port))?;
         let found = self.state.table.port(port);
         let Some(item) = found.filter(|item| {
-            self.holds(Condition::ReleaseSecret, item.secret == secret)
+            self.holds(Condition::ReleaseSecret, item.has(secret))
                 && self.holds(Condition::ReleaseSent, item.accepted.is_some_and(|accepted| accepted <= sent))
+                && self.holds(Condition::ReleaseOwner, by.may(item.owner))
+                && self.holds(Condition::ReleaseTerms, item.cools == cools)
         }) else {
             return Some(Reply::Not(found));
         };
-        self.state.table.ports[usize::from(port)] = None;
-        self.ended_by_release(item, service);
+        self.release_item(item, port, service, by, cools, now);
         Some(Reply::Done)
     }
 
-    fn release_port(&mut self, port: Port, service: ServiceId, sent: Moment) -> Option<Reply> {
+    fn release_port(&mut self, write: &Write) -> Option<Reply> {
+        let Write::ReleasePort { port, service, sent, by, cools, now } = *write else { return None };
         self.free(Key::Port(port))?;
         let found = self.state.table.port(port);
         let Some(item) = found.filter(|item| {
             // An absent attribute is not smaller than anything.
             self.holds(Condition::ReleasePortService, item.service == service)
                 && self.holds(Condition::ReleasePortSent, item.accepted.is_some_and(|accepted| accepted <= sent))
+                && self.holds(Condition::ReleasePortOwner, by.may(item.owner))
+                && self.holds(Condition::ReleasePortTerms, item.cools == cools)
         }) else {
             return Some(Reply::Not(found));
         };
-        self.state.table.ports[usize::from(port)] = None;
-        self.ended_by_release(item, service);
+        self.release_item(item, port, service, by, cools, now);
         Some(Reply::Done)
     }
 
-    /// A release may end one allocation of its service, and none that began after the release was over.
-    fn ended_by_release(&mut self, item: PortItem, service: ServiceId) {
+    /// Removes the item, or lets its port cool down.
+    fn release_item(&mut self, item: PortItem, port: Port, service: ServiceId, by: By, cools: bool, now: Tick) {
+        let until = now + self.protocol.cooldown();
+        let left = if !cools {
+            None
+        } else if self.protocol.has(Condition::ReleaseStrips) {
+            Some(PortItem { owner: None, lease_until: None, expires: Some(until), ..item.cooling() })
+        } else {
+            // The lease is only made to end.
+            Some(PortItem { lease_until: Some(now), expires: Some(until), ..item })
+        };
+        self.state.table.ports[usize::from(port)] = left;
+        self.ended_by_release(item, port, service, by, until);
+    }
+
+    /// A release may end one allocation of its service, and none that began after the release was over, nor another
+    /// owner's.
+    fn ended_by_release(&mut self, item: PortItem, port: Port, service: ServiceId, by: By, until: Tick) {
+        self.state.history.flag(Property::Owners, !by.may(item.owner));
+        let Some(secret) = item.secret else { return };
         let process = &mut self.state.calls[self.call];
-        let began = self.state.history.find(item.secret).and_then(|told| told.accepted);
+        let told = self.state.history.find(secret);
+        let began = told.as_ref().and_then(|told| told.accepted);
         let in_time =
             item.accepted.is_some() && began.is_some_and(|began| process.closed.is_none_or(|closed| began <= closed));
         if item.service == service && in_time && !process.released {
             process.released = true;
-            self.state.history.end(item.secret);
+            if let Some(told) = told.filter(|told| told.cools && told.shown) {
+                // The release's own cool-down, in place of the lease's.
+                told.cools = false;
+                self.state.history.cooldowns[usize::from(port)] =
+                    Some(Cooldown { service: item.service, name: item.name, until });
+            }
+            self.state.history.end(secret);
         }
     }
 
@@ -483,10 +614,7 @@ impl Step<'_> {
             }
             let slowest = self.protocol.slowest(self.state);
             let live = found.is_some_and(|found| {
-                self.state
-                    .table
-                    .port(found.port)
-                    .is_some_and(|item| item.secret == found.secret && item.is_live(slowest))
+                self.state.table.port(found.port).is_some_and(|item| item.has(found.secret) && item.is_live(slowest))
             });
             self.flag_sweep(live);
             self.state.table.names[usize::from(service)][usize::from(name)] = None;
@@ -512,13 +640,13 @@ impl Step<'_> {
         }
         if let Some(item) = self.state.table.port(port)
             && self.holds(Condition::OrphanService, absent)
-            && self.holds(Condition::OrphanSecret, item.secret == secret)
+            && self.holds(Condition::OrphanSecret, item.has(secret))
         {
             self.state.table.ports[usize::from(port)] = None;
             let in_use = self.state.table.service(item.service).is_some();
             self.flag_sweep(in_use);
-            if !in_use {
-                self.state.history.end(item.secret);
+            if let Some(secret) = item.secret.filter(|_| !in_use) {
+                self.state.history.end(secret);
             }
         }
         Some(Reply::Done)

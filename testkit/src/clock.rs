@@ -1,5 +1,9 @@
 //! Clocks that go with Tokio's time, which a test pauses: simulated time passes when nothing else can happen.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
 use portmaster_domain::{Clock, Given, Timestamp};
 use tokio::time::Instant;
 
@@ -27,4 +31,22 @@ pub fn clock() -> Clock {
 #[must_use]
 pub fn millis_since(started: Instant) -> i64 {
     i64::try_from(Instant::now().saturating_duration_since(started).as_millis()).unwrap()
+}
+
+/// A time that stands still until a test moves it, for tests that are about single seconds. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Standing(Arc<AtomicI64>);
+
+impl Standing {
+    /// A clock that shows [`EPOCH`], the time that has passed since, and `skew` milliseconds more.
+    #[must_use]
+    pub fn clock(&self, skew: i64) -> Clock {
+        let passed = Arc::clone(&self.0);
+        Clock::Given(Given::new(move || Timestamp::from_millis(EPOCH + passed.load(Ordering::Relaxed) + skew)))
+    }
+
+    /// Lets time pass.
+    pub fn pass(&self, time: Duration) {
+        self.0.fetch_add(i64::try_from(time.as_millis()).unwrap(), Ordering::Relaxed);
+    }
 }

@@ -29,7 +29,7 @@ mod words;
 mod world;
 
 pub use caller::{Answer, Caller};
-pub use clock::{EPOCH, clock, clock_since, millis_since};
+pub use clock::{EPOCH, Standing, clock, clock_since, millis_since};
 pub use connector::Fault;
 pub use crowd::{Offered, create, crowd, offer};
 pub use distant::{Distant, Network, Traffic, filler};

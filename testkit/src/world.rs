@@ -177,6 +177,12 @@ impl World {
         (Registry::new(Table::new(client, TABLE), clock, self.offer_seconds), meter)
     }
 
+    /// Starts another process whose time is this clock's and whose requests meet faults.
+    pub async fn at(&self, clock: Clock, plan: &Plan) -> Registry {
+        let config = self.database.config().await.http_client(plan.client());
+        Registry::new(Table::new(Client::from_conf(config.build()), TABLE), clock, self.offer_seconds)
+    }
+
     /// Returns a plain client of the table, to inspect items and to damage them.
     pub async fn dynamodb(&self) -> Client {
         self.database.client(None).await

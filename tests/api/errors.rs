@@ -171,8 +171,13 @@ async fn an_unknown_path_is_404_and_a_missing_method_405() {
         (Method::GET, "/v1/services/a/offers/x/accept", "POST"),
         (Method::GET, "/v1/services/a/offers/x/reject", "POST"),
         (Method::POST, "/v1/services/a/ports", "GET HEAD"),
-        (Method::PUT, "/v1/services/a/ports/x", "DELETE GET HEAD"),
-        (Method::PATCH, "/v1/services/a/ports/x", "DELETE GET HEAD"),
+        (Method::POST, "/v1/services/a/ports/x", "DELETE GET HEAD PUT"),
+        (Method::PATCH, "/v1/services/a/ports/x", "DELETE GET HEAD PUT"),
+        (Method::GET, "/v1/services/a/ports/x/renew", "POST"),
+        (Method::GET, "/v1/services/a/sets", "POST"),
+        (Method::GET, "/v1/services/a/release", "POST"),
+        (Method::POST, "/v1/services/a/map", "GET HEAD"),
+        (Method::GET, "/v1/services/a/quarantine/5000", "DELETE"),
         (Method::DELETE, "/v1/ports/5000", "GET HEAD"),
         (Method::POST, "/health", "GET HEAD"),
     ] {
@@ -282,7 +287,7 @@ async fn what_a_call_does_not_declare_is_refused() {
             }
         }
     }
-    assert_eq!(calls, 19);
+    assert_eq!(calls, 25);
     // A path that does not exist, or not with this method, is reported first.
     api.get("/v1/nothing?x=1").await.expect_problem(404, "not-found");
     api.delete("/v1/services?x=1").await.expect_problem(405, "method-not-allowed");

@@ -7,6 +7,7 @@
 mod errors;
 mod examples;
 mod idempotency;
+mod leases;
 mod lists;
 mod offers;
 mod ports;

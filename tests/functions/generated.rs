@@ -15,8 +15,8 @@ use crate::template::{file, logical_id, operations};
 const MOST_IN_AN_ALARM: usize = 10;
 
 /// Which alarm watches a function: the tags that its operations have in the OpenAPI document.
-const GROUPS: [(&str, &[&str]); 3] =
-    [("Services", &["services"]), ("OffersAndPorts", &["offers", "ports"]), ("Others", &["about"])];
+const GROUPS: [(&str, &[&str]); 4] =
+    [("Services", &["services"]), ("Offers", &["offers"]), ("Ports", &["ports"]), ("Others", &["about"])];
 
 /// The properties of a function that the generated parts repeat.
 struct Function {

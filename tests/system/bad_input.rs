@@ -94,7 +94,8 @@ async fn every_mistake_in_a_body_is_named() {
     for (body, fault) in [
         (json!({}), "#/name"),
         (json!({ "name": "5000" }), "#/name"),
-        (json!({ "name": "web-01", "port": 5000 }), "#/port"),
+        (json!({ "name": "web-01", "ports": 5000 }), "#/ports"),
+        (json!({ "name": "web-01", "port": 80 }), "#/port"),
         (json!({ "name": { "first": "web" } }), "#/name"),
         (json!({ "name": "a".repeat(65) }), "#/name"),
     ] {

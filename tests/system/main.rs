@@ -5,18 +5,27 @@
 
 mod allocation;
 mod bad_input;
+mod bulk;
 mod clocks;
 mod contention;
+mod cooldowns;
 mod cost;
+mod cost_of_leases;
 mod deadlines;
 mod faults;
 mod fuzz;
+mod ground;
 mod half_visible;
 mod held_changes;
 mod held_claims;
+mod held_leases;
 mod held_sweeps;
+mod leases;
+mod owners;
 mod paging;
 mod races;
 mod ranges;
 mod reconciler;
 mod replay;
+mod sets;
+mod terms;

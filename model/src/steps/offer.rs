@@ -1,12 +1,24 @@
 //! An offer: claim, evaluate the losses, confirm, return (`operations/offer.rs`).
 
-use super::{Pc, Step, Then};
+use super::{Found, Goal, Pc, Step, Then};
 use crate::conditions::Condition;
 use crate::history::Told;
 use crate::properties::Property;
-use crate::table::{Instance, Name, Port, PortItem, Request, Secret, Service, ServiceId, Tick, contains, members};
+use crate::table::{
+    Instance, Name, Owner, Phase, Port, PortItem, Request, Secret, Service, ServiceId, Tick, contains, members,
+};
 use crate::world::Script;
-use crate::writes::{KeyWrite, Losses, Removal, Reply, Rule, Write};
+use crate::writes::{Common, KeyWrite, Kind, Losses, Part, Removal, Renewal, Reply, Rule, Write};
+
+/// What a call asks for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    pub(super) service: ServiceId,
+    pub(super) name: Name,
+    pub(super) key: bool,
+    pub(super) owner: Option<Owner>,
+    pub(super) kind: Kind,
+}
 
 /// The continuation after a claim was judged, if the claim is not the result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,20 +32,45 @@ pub(crate) enum After {
 }
 
 impl Step<'_> {
-    fn asked(&self) -> (ServiceId, Name, bool) {
+    pub(super) fn asked(&self) -> Asked {
         match self.script() {
-            Script::Offer { service, name, key } => (service, name, key),
-            _ => (0, 0, false),
+            Script::Offer { service, name, key } => Asked { service, name, key, owner: None, kind: Kind::Offer },
+            Script::Put { service, name, owner, lease } => {
+                Asked { service, name, key: false, owner, kind: lease.map_or(Kind::Put, Kind::Lease) }
+            }
+            Script::Set { service, owner, lease } => {
+                let name = self.state.calls[self.call].offer.set.at;
+                Asked { service, name, key: false, owner, kind: lease.map_or(Kind::Put, Kind::Lease) }
+            }
+            _ => Asked { service: 0, name: 0, key: false, owner: None, kind: Kind::Offer },
+        }
+    }
+
+    pub(super) fn is_put(&self) -> bool {
+        matches!(self.script(), Script::Put { .. })
+    }
+
+    pub(super) fn common(&self) -> Common {
+        let Asked { service, owner, kind, .. } = self.asked();
+        let cools = self.state.calls[self.call].guess;
+        Common { service, owner, kind, cools, now: self.now(), stamp: 0, ahead: false }
+    }
+
+    /// Until when the holder of a claim has it that is made at this time.
+    pub(super) fn ends(&self, kind: Kind, now: Tick) -> Tick {
+        match kind {
+            Kind::Offer | Kind::Put => now + self.protocol.world.life,
+            Kind::Lease(lease) => now + lease,
         }
     }
 
     /// Any port is a candidate, since a memory may believe anything; while a name's old port is tried, only that port.
     pub(super) fn choose(&mut self, choice: u8) -> bool {
-        let (service, name, key) = self.asked();
+        let Asked { service, name, key, kind, .. } = self.asked();
         let now = self.now();
         let offering = self.state.calls[self.call].offer;
         if choice == self.protocol.world.ports {
-            return self.choose_none(service, key, now);
+            return self.choose_none(service, key);
         }
         let port = choice;
         if offering.tries == self.protocol.world.tries {
@@ -48,22 +85,26 @@ impl Step<'_> {
             return false;
         }
         let secret = 4 + self.call as u8 * 4 + self.fresh();
+        let (common, ends) = (self.common(), self.ends(kind, now));
         let offering = &mut self.state.calls[self.call].offer;
-        offering.made[usize::from(offering.tries)] = Some((secret, now + self.protocol.world.life));
+        offering.made[usize::from(offering.tries)] = Some((secret, ends, common.cools));
         offering.tries += 1;
         let (rule, replaces) = (offering.rule, offering.replaces);
         let key = key.then_some(KeyWrite { replaces, expires: now + self.protocol.world.key_life });
-        self.send(Write::Claim { port, service, name, secret, rule, key, now }, Then::End);
+        let write = Write::Claim { part: Part { port, name, secret, rule }, second: None, common, key };
+        let write = if self.has(Condition::StampAtSend) { write } else { self.by_clock(write) };
+        self.send(write, Then::End);
         true
     }
 
     /// The range is full according to a consistent read (`make_sure_of_exhaustion`).
-    fn choose_none(&mut self, service: ServiceId, key: bool, now: Tick) -> bool {
+    fn choose_none(&mut self, service: ServiceId, key: bool) -> bool {
         if self.state.calls[self.call].offer.affinity.is_some() {
             return false;
         }
         let Some(found) = self.service(service).filter(|found| found.keep.is_none()) else { return false };
-        if !members(found.range).all(|port| self.port(port).is_some_and(|item| item.is_live(now))) {
+        let (common, name) = (self.common(), self.asked().name);
+        if !members(found.range).all(|port| self.port(port).is_some_and(|item| !self.may_take(&item, name, &common))) {
             return false;
         }
         self.goto(if key { Pc::ReadKey(After::Full) } else { Pc::ReadInstance });
@@ -72,20 +113,27 @@ impl Step<'_> {
 
     /// Continues after a claim.
     pub(super) fn claimed(&mut self, write: Write, reply: Reply) {
-        let Write::Claim { port, secret, now, .. } = write else { return };
+        let Write::Claim { part: Part { port, secret, .. }, common, .. } = write else { return };
         match reply {
+            Reply::Lost(losses) if self.is_set() => self.learn_set(losses),
             Reply::Lost(losses) => self.learn(losses),
-            _ => self.confirm(secret, port, now + self.protocol.world.life, false),
+            _ if self.is_set() => self.claimed_set(write),
+            _ => {
+                let ends = self.ends(common.kind, common.now);
+                self.confirm(secret, port, ends, Found::Made { cools: common.cools });
+            }
         }
     }
 
-    fn is_own(&self, secret: Secret) -> Option<Tick> {
+    /// When a claim of this call ends, and how it is confirmed.
+    fn is_own(&self, secret: Secret) -> Option<(Tick, Found)> {
         let made = self.state.calls[self.call].offer.made;
-        made.into_iter().flatten().find(|(made, _)| *made == secret).map(|(_, expires)| expires)
+        let (_, expires, cools) = made.into_iter().flatten().find(|(made, ..)| *made == secret)?;
+        Some((expires, Found::Made { cools }))
     }
 
     /// Evaluates the reasons for which a claim was not made, one after the other.
-    fn learn(&mut self, mut losses: Losses) {
+    pub(super) fn learn(&mut self, mut losses: Losses) {
         if let Some(request) = losses.request.take() {
             return self.goto(Pc::JudgeKey(request, After::Learn(losses)));
         }
@@ -110,7 +158,9 @@ impl Step<'_> {
         if let Some(item) = losses.port.take() {
             let affinity = self.state.calls[self.call].offer.affinity;
             if let Some(instance) = affinity.filter(|instance| instance.port == losses.at && !losses.name_failed) {
-                return if instance.secret == item.secret {
+                return if item.has(instance.secret) && item.is_lapsed(self.now()) {
+                    self.judge_found(Some(item), instance, After::Learn(losses));
+                } else if item.has(instance.secret) {
                     self.name_taken(item, losses.at);
                 } else {
                     self.goto(Pc::JudgeOld(instance, After::Learn(losses)));
@@ -135,11 +185,11 @@ impl Step<'_> {
 
     /// The key was used before (`learn_of_request`).
     pub(super) fn judge_key(&mut self, request: Request, after: After) -> bool {
-        let (_, name, _) = self.asked();
+        let Asked { name, .. } = self.asked();
         let Some(found) = self.settled(request.port, Condition::KeySettled) else { return false };
         let now = self.now();
         let found = found.filter(|item| {
-            (item.secret == request.secret || !self.has(Condition::KeySecret))
+            (item.has(request.secret) || !self.has(Condition::KeySecret))
                 && (item.is_live(now) || !self.has(Condition::KeyLive))
                 && self.has(Condition::KeyDead)
         });
@@ -151,9 +201,10 @@ impl Step<'_> {
             Some(_) if request.body != name && self.has(Condition::KeyBody) => self.done(),
             Some(item) => {
                 self.state.history.flag(Property::Answers, !item.is_live(now));
-                let replayed = self.is_own(item.secret).is_none();
+                let secret = item.secret.unwrap_or(request.secret);
+                let how = self.is_own(secret).map_or(Found::Replayed, |(_, how)| how);
                 let expires = item.expires.unwrap_or(now);
-                self.confirm(item.secret, request.port, expires, replayed);
+                self.confirm(secret, request.port, expires, how);
             }
         }
         true
@@ -164,7 +215,7 @@ impl Step<'_> {
             After::Learn(losses) => self.learn(losses),
             After::Taken { untrue } => {
                 self.state.history.flag(Property::Answers, untrue);
-                self.done();
+                self.refused();
             }
             After::Full => self.goto(Pc::ReadInstance),
         }
@@ -173,11 +224,11 @@ impl Step<'_> {
     /// A claim of this very call that arrived late: its Port item shows whether it stands.
     pub(super) fn judge_own(&mut self, instance: Instance, losses: Losses) -> bool {
         let Some(found) = self.settled(instance.port, Condition::JudgeSettled) else { return false };
-        let stands = found.is_some_and(|item| item.secret == instance.secret);
+        let stands = found.is_some_and(|item| item.has(instance.secret));
         match self.is_own(instance.secret) {
-            Some(expires) if stands || !self.has(Condition::OwnStands) => {
+            Some((expires, how)) if stands || !self.has(Condition::OwnStands) => {
                 self.state.history.flag(Property::Answers, !stands);
-                self.confirm(instance.secret, instance.port, expires, false);
+                self.confirm(instance.secret, instance.port, expires, how);
             }
             _ => {
                 self.state.calls[self.call].offer.rule = Rule::Gone(instance.secret);
@@ -187,43 +238,96 @@ impl Step<'_> {
         true
     }
 
-    /// Judges whether the name's last claim is live, dead, or gone (`judge_old_claim`).
+    /// Judges whether the name's last claim is live, lapsed, dead, or gone (`judge_old_claim`).
     pub(super) fn judge_old(&mut self, instance: Instance, after: After) -> bool {
         let Some(found) = self.settled(instance.port, Condition::JudgeSettled) else { return false };
+        self.state.calls[self.call].offer.affinity = None;
+        self.judge_found(found, instance, after);
+        true
+    }
+
+    fn judge_found(&mut self, item: Option<PortItem>, instance: Instance, after: After) {
+        let Asked { service, name, owner, .. } = self.asked();
         let now = self.now();
-        let found = found.filter(|item| item.secret == instance.secret || !self.has(Condition::JudgeSecret));
+        let past = now - self.protocol.margin();
+        let found = item.filter(|item| item.has(instance.secret) || !self.has(Condition::JudgeSecret));
         let rule = match found {
-            Some(item) if item.is_live(now) => {
-                self.state.calls[self.call].offer.affinity = None;
-                self.name_taken(item, instance.port);
-                return true;
+            Some(item) if item.is_lapsed(now) && item.is_live(now) => {
+                let own = item.owner == owner;
+                if !own && !item.is_lapsed(self.past()) {
+                    return self.name_taken(item, instance.port);
+                }
+                return self.make_gone(item, instance.port, own, Then::Lapsed(Goal::Claim(instance, after)));
             }
+            Some(item) if item.is_live(now) => return self.name_taken(item, instance.port),
             Some(_) if self.has(Condition::DeadIsNotGone) => Rule::Dead(instance.port, instance.secret),
+            // The lease was made gone early, and its holder may not know.
+            None if item.is_some_and(|item| {
+                item.phase == Phase::Cooling
+                    && item.is_of(service, name)
+                    && item.owner != owner
+                    && item.lease_until.is_some_and(|until| until > past)
+            }) && self.has(Condition::CoolingHoldsName) =>
+            {
+                return self.go_on(After::Taken { untrue: false });
+            }
             _ => Rule::Gone(instance.secret),
         };
+        self.judged(rule, after);
+    }
+
+    pub(super) fn judged(&mut self, rule: Rule, after: After) {
         let offering = &mut self.state.calls[self.call].offer;
         offering.affinity = None;
         offering.rule = rule;
         match after {
             After::Learn(losses) => self.learn(losses),
             // The range is full.
-            _ => self.done(),
+            _ => self.refused(),
         }
-        true
     }
 
-    /// The name has a live claim: that is the result, unless this request's key made the claim.
-    fn name_taken(&mut self, item: PortItem, port: Port) {
-        let (service, name, key) = self.asked();
-        if let Some(expires) = self.is_own(item.secret).filter(|_| self.has(Condition::OwnAnswered)) {
-            return self.confirm(item.secret, port, expires, false);
+    fn refused(&mut self) {
+        if self.is_set() {
+            self.refuse_set();
+        } else {
+            self.done();
         }
-        let untrue = (item.service, item.name) != (service, name) || self.is_own(item.secret).is_some();
+    }
+
+    /// The name has a live claim: that is the result, unless this request's key made the claim, or a PUT of the same
+    /// owner.
+    fn name_taken(&mut self, item: PortItem, port: Port) {
+        let Asked { service, name, key, .. } = self.asked();
+        let own = item.secret.and_then(|secret| self.is_own(secret));
+        if let Some((secret, (expires, how))) = item.secret.zip(own).filter(|_| self.has(Condition::OwnAnswered)) {
+            return self.confirm(secret, port, expires, how);
+        }
+        if let Some((secret, how)) = item.secret.zip(self.adoptable(&item)) {
+            let ends = item.lease_until.or(item.expires).unwrap_or(0);
+            return self.confirm(secret, port, ends, how);
+        }
+        let untrue = !item.is_of(service, name) || own.is_some();
         let after = After::Taken { untrue };
         if key {
             self.goto(Pc::ReadKey(after));
         } else {
             self.go_on(after);
+        }
+    }
+
+    /// How a PUT takes this claim for its own, if it may.
+    fn adoptable(&self, item: &PortItem) -> Option<Found> {
+        let Asked { service, name, owner, .. } = self.asked();
+        if !self.is_put() && !self.is_set() {
+            return None;
+        }
+        let same = item.is_of(service, name) && (item.owner == owner || !self.has(Condition::AdoptOwner));
+        match item.phase {
+            _ if !same || !item.is_held(self.now()) => None,
+            Phase::Offered if item.put || !self.has(Condition::AdoptPut) => Some(Found::Offer { cools: item.cools }),
+            Phase::Allocated => Some(Found::Allocation { cools: item.cools }),
+            _ => None,
         }
     }
 
@@ -236,27 +340,35 @@ impl Step<'_> {
     }
 
     pub(super) fn read_instance(&mut self) -> bool {
-        let (service, name, _) = self.asked();
+        let Asked { service, name, .. } = self.asked();
         match self.instance(service, name) {
             Some(instance) => self.goto(Pc::JudgeOld(instance, After::Full)),
-            None => self.done(),
+            None => self.refused(),
         }
         true
     }
 
     /// Continues with the confirmation of the claim.
-    fn confirm(&mut self, secret: Secret, port: Port, expires: Tick, replayed: bool) {
-        let looks = self.has(Condition::LookExists)
-            && self.has(Condition::LookAfter)
-            && (self.has(Condition::LookAtReplay) || !replayed);
+    pub(super) fn confirm(&mut self, secret: Secret, port: Port, expires: Tick, how: Found) {
+        if self.is_set() {
+            return self.has_member(secret, port, expires, how);
+        }
+        let looks = match how {
+            Found::Made { .. } => self.has(Condition::LookExists) && self.has(Condition::LookAfter),
+            Found::Replayed => {
+                self.has(Condition::LookExists) && self.has(Condition::LookAfter) && self.has(Condition::LookAtReplay)
+            }
+            Found::Offer { .. } | Found::Allocation { .. } => self.has(Condition::AdoptLook),
+            Found::Unconfirmed { .. } => true,
+        };
         if looks {
-            self.goto(Pc::Look { secret, port, expires, replayed });
+            self.goto(Pc::Look { secret, port, expires, how });
         } else {
-            self.show(secret, port, expires);
+            self.confirmed(secret, port, expires, how);
         }
     }
 
-    fn may_offer(&self, service: Option<Service>, port: Port) -> bool {
+    pub(super) fn may_offer(&self, service: Option<Service>, port: Port) -> bool {
         service.is_some_and(|service| {
             let marked = if self.has(Condition::LookAtMark) { service.keep } else { None };
             match marked {
@@ -267,21 +379,28 @@ impl Step<'_> {
     }
 
     /// The confirmation after the claim (`confirm`).
-    pub(super) fn look(&mut self, secret: Secret, port: Port, expires: Tick, replayed: bool, choice: u8) -> bool {
-        let (id, _, key) = self.asked();
+    pub(super) fn look(&mut self, secret: Secret, port: Port, expires: Tick, how: Found, choice: u8) -> bool {
+        let Asked { key, .. } = self.asked();
+        let id = self.looked_at();
         let service = match self.state.stale {
             Some(stale) if choice == 1 => stale.service(id),
             _ => self.service(id),
         };
         if self.may_offer(service, port) {
-            self.show(secret, port, expires);
+            self.confirmed(secret, port, expires, how);
             return true;
         }
-        let withdraws = !replayed || !self.has(Condition::ReplayStays);
+        let replayed = how == Found::Replayed;
+        let withdraws = match how {
+            Found::Made { .. } => true,
+            Found::Replayed => !self.has(Condition::ReplayStays),
+            // Its maker may have told somebody.
+            _ => false,
+        };
         // Its maker has shown it to nobody; a replay cannot know that.
         let why = if replayed { Removal::NotConfirmed } else { Removal::OutOfRange };
         match service {
-            None if !key || withdraws => self.withdraw(secret, port, why, true),
+            None if withdraws || (replayed && !key) => self.withdraw(secret, port, why, true),
             None => self.done(),
             Some(service) if !contains(service.range, port) => {
                 if withdraws {
@@ -298,54 +417,133 @@ impl Step<'_> {
         true
     }
 
-    /// The confirmation failed, or waited too long. Without a key nobody can find the claim again.
-    pub(super) fn give_up_look(&mut self, secret: Secret, port: Port, replayed: bool) {
-        let (_, _, key) = self.asked();
-        if !key || (!self.has(Condition::KeyedStays) && !replayed) {
-            self.withdraw(secret, port, Removal::NotConfirmed, true);
-        } else {
+    fn looked_at(&self) -> ServiceId {
+        match self.script() {
+            Script::RenewName { service, .. } | Script::RenewPort { service, .. } => service,
+            _ => self.asked().service,
+        }
+    }
+
+    /// The service offers the port.
+    fn confirmed(&mut self, secret: Secret, port: Port, expires: Tick, how: Found) {
+        let Asked { service, kind, .. } = self.asked();
+        let right = self.protocol.cools(self.looked_at());
+        let terms = |cools| if self.has(Condition::AdoptTerms) { right } else { cools };
+        let accept = |lease, cools, terms| Write::Accept {
+            port,
+            secret,
+            service,
+            now: 0,
+            stamp: 0,
+            ahead: false,
+            lease,
+            cools,
+            terms,
+        };
+        match how {
+            Found::Made { cools } if cools != right && self.has(Condition::LookAtTerms) => {
+                self.state.calls[self.call].guess = right;
+                self.withdraw(secret, port, Removal::OutOfRange, false);
+            }
+            Found::Made { cools } if kind == Kind::Put => self.send(accept(None, cools, cools), Then::Adopt),
+            Found::Made { .. } | Found::Replayed => self.show(secret, port, expires),
+            Found::Offer { cools } => {
+                let lease = if let Kind::Lease(lease) = kind { Some(lease) } else { None };
+                self.send(accept(lease, cools, terms(cools)), Then::Adopt);
+            }
+            Found::Allocation { cools } => {
+                let Script::Put { owner, .. } = self.script() else { return };
+                let renewal = Renewal { cools, terms: terms(cools), ..Renewal::of(port, service, owner, secret) };
+                match kind {
+                    Kind::Lease(lease) => self.renew_looked(Renewal { lease, ..renewal }),
+                    _ => self.stands_as_told(renewal),
+                }
+            }
+            Found::Unconfirmed { cools } => {
+                let (Script::RenewName { service, owner, lease, .. } | Script::RenewPort { service, owner, lease, .. }) =
+                    self.script()
+                else {
+                    return;
+                };
+                let terms = terms(cools);
+                self.renew_looked(Renewal { lease, cools, terms, ..Renewal::of(port, service, owner, secret) });
+            }
+        }
+    }
+
+    /// The confirmation failed, or waited too long. Without a key nobody can find the claim again, but a PUT.
+    pub(super) fn give_up_look(&mut self, secret: Secret, port: Port, how: Found) {
+        let Asked { key, .. } = self.asked();
+        let stays = match how {
+            Found::Made { .. } if self.is_put() => self.has(Condition::PutStays),
+            Found::Made { .. } => key && self.has(Condition::KeyedStays),
+            Found::Replayed => key,
+            _ => true,
+        };
+        if stays {
             self.done();
+        } else {
+            self.withdraw(secret, port, Removal::NotConfirmed, true);
         }
     }
 
     fn show(&mut self, secret: Secret, port: Port, expires: Tick) {
-        let (service, name, key) = self.asked();
+        self.tell_claim(secret, port, expires);
+        self.state.calls[self.call].got = Some((secret, port));
+        self.done();
+    }
+
+    /// The caller is told of the claim.
+    pub(super) fn tell_claim(&mut self, secret: Secret, port: Port, expires: Tick) {
+        let Asked { service, name, key, owner, kind } = self.asked();
         // A replay returns what the item says, so the item's name must be the caller's.
-        let whose = self.state.table.port(port).filter(|item| item.secret == secret).map_or(name, |item| item.name);
+        let whose = self.state.table.port(port).filter(|item| item.has(secret)).map_or(name, |item| item.name);
         self.state.history.flag(Property::Keys, whose != name);
         let key_until = self.state.table.request.filter(|request| key && request.secret == secret);
+        let leased = matches!(kind, Kind::Lease(_));
         self.state.history.show(Told {
             secret,
             port,
             service,
             name,
+            owner,
+            shown: true,
             expires,
             key_until: key_until.map(|request| request.expires),
             accepted: None,
+            lease: leased.then_some(expires),
+            cools: self.protocol.cools(service),
             accept_told: false,
             reject_told: false,
+            lost_told: false,
             ended: false,
         });
-        self.state.calls[self.call].got = Some((secret, port));
-        self.done();
     }
 
     pub(super) fn withdraw(&mut self, secret: Secret, port: Port, why: Removal, last: bool) {
-        let (service, _, _) = self.asked();
+        let Asked { service, kind, .. } = self.asked();
         let now = self.now();
-        self.send(Write::Reject { port, secret, service, now, why }, Then::Withdraw { last });
+        let write = match kind {
+            Kind::Lease(_) => Write::Withdraw { port, secret, why },
+            Kind::Offer | Kind::Put => Write::Reject { port, secret, service, now, why },
+        };
+        self.send(write, Then::Withdraw { last });
     }
 
     pub(super) fn withdrawn(&mut self, write: Write, reply: Reply, last: bool) {
-        let Write::Reject { secret, .. } = write else { return };
-        let stands = matches!(reply, Reply::Not(Some(item)) if item.secret == secret);
+        let (Write::Reject { port, secret, .. } | Write::Withdraw { port, secret, .. }) = write else { return };
+        let stands = matches!(reply, Reply::Not(Some(item)) if item.has(secret));
+        if stands && !last && self.is_put() {
+            // A PUT of the same owner has told it.
+            return self.judge_again(port, secret);
+        }
         if last || (stands && self.has(Condition::WithdrawnIsGone)) {
             return self.done();
         }
-        let (_, _, key) = self.asked();
+        let Asked { key, .. } = self.asked();
         let offering = &mut self.state.calls[self.call].offer;
         for made in &mut offering.made {
-            *made = made.filter(|(made, _)| *made != secret);
+            *made = made.filter(|(made, ..)| *made != secret);
         }
         offering.affinity = None;
         offering.rule = Rule::Gone(secret);
@@ -353,5 +551,14 @@ impl Step<'_> {
             offering.replaces = Some(secret);
         }
         self.goto(Pc::Choose);
+    }
+
+    /// Reads again what holds now.
+    pub(super) fn judge_again(&mut self, port: Port, secret: Secret) {
+        for made in &mut self.state.calls[self.call].offer.made {
+            *made = made.filter(|(made, ..)| *made != secret);
+        }
+        let instance = Instance { port, secret, gone_since: None };
+        self.goto(Pc::JudgeOld(instance, After::Learn(Losses::default())));
     }
 }

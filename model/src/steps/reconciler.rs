@@ -8,7 +8,7 @@
 
 use super::{Pc, Step, Then};
 use crate::conditions::Condition;
-use crate::table::{Instance, Port, PortItem, Ranges, SERVICES};
+use crate::table::{Instance, Phase, Port, PortItem, Ranges, SERVICES};
 use crate::world::Script;
 use crate::writes::Write;
 
@@ -63,15 +63,20 @@ impl Step<'_> {
             Some(item) if !item.is_live(now) => {
                 self.send(Write::RemoveDead { port, secret: item.secret, now }, Then::End);
             }
-            Some(item) if item.accepted.is_some() => self.goto(Pc::LookForService(item, port)),
+            Some(item) if item.is_lapsed(self.past()) => {
+                self.make_gone(item, port, false, Then::End);
+            }
+            Some(item) if item.phase == Phase::Allocated => self.goto(Pc::LookForService(item, port)),
             _ => self.done(),
         }
     }
 
     pub(super) fn look_for_service(&mut self, item: PortItem, port: Port) -> bool {
-        match self.service(item.service) {
-            None => self.send(Write::RemoveOrphan { port, secret: item.secret, service: item.service }, Then::End),
-            Some(_) => self.done(),
+        match (self.service(item.service), item.secret) {
+            (None, Some(secret)) => {
+                self.send(Write::RemoveOrphan { port, secret, service: item.service }, Then::End);
+            }
+            _ => self.done(),
         }
         true
     }
@@ -80,9 +85,8 @@ impl Step<'_> {
         let Script::SweepName { service, name } = self.script() else { return false };
         let Some(found) = self.settled(instance.port, Condition::SweepSettled) else { return false };
         let now = self.now();
-        let stands = found.is_some_and(|item| {
-            item.secret == instance.secret && (self.has(Condition::SweepGone) || item.is_live(now))
-        });
+        let stands = found
+            .is_some_and(|item| item.has(instance.secret) && (self.has(Condition::SweepGone) || item.is_live(now)));
         let secret = instance.secret;
         if stands {
             self.done();

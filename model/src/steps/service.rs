@@ -3,7 +3,7 @@
 use super::{Pc, Step, Then};
 use crate::conditions::Condition;
 use crate::properties::Property;
-use crate::table::{PORTS, Port, Ports, Secret, Service, Tick, members};
+use crate::table::{PORTS, Phase, Port, PortItem, Ports, Service, members};
 use crate::world::Script;
 use crate::writes::{Reply, Resize, Why, Write, with};
 
@@ -16,9 +16,9 @@ pub(crate) struct Change {
     marked: bool,
     /// Its new range; none for a deletion.
     to: Option<Ports>,
-    /// The next port to check, and the claims found so far: secrets and expiries.
+    /// The next port to check, and the claims found so far.
     next: Port,
-    found: [Option<(Secret, Option<Tick>)>; PORTS],
+    found: [Option<PortItem>; PORTS],
     /// Whether a dead claim was accepted before it could be removed.
     revived: bool,
     looked: bool,
@@ -152,8 +152,9 @@ impl Step<'_> {
                 Some(stale) if choice == 1 => stale.port(port),
                 _ => self.port(port),
             };
+            // A cooling port is not in the way, and stays.
             change.found[usize::from(port)] =
-                item.filter(|item| item.service == service).map(|item| (item.secret, item.expires));
+                item.filter(|item| item.service == service && item.phase != Phase::Cooling);
             change.next = port + 1;
             if rest(change.next).is_some() {
                 self.goto(Pc::Query(change));
@@ -161,8 +162,9 @@ impl Step<'_> {
             }
         }
         let now = self.now();
-        let live = |expires: Option<Tick>| expires.is_none_or(|expires| expires > now);
-        if change.found.iter().flatten().any(|(_, expires)| live(*expires)) && self.has(Condition::LiveRefuses) {
+        let past = self.past();
+        let live = |item: &PortItem| item.is_live(now) && !item.is_lapsed(past);
+        if change.found.iter().flatten().any(live) && self.has(Condition::LiveRefuses) {
             self.refuse(change);
         } else {
             self.remove_next(change);
@@ -173,11 +175,15 @@ impl Step<'_> {
     /// Removes the claims found dead, one by one; then comes the last step.
     fn remove_next(&mut self, mut change: Change) {
         let now = self.now();
-        let next = change.found.iter().position(Option::is_some).filter(|_| self.has(Condition::DeadFirst));
-        if let Some(place) = next
-            && let Some((secret, _)) = change.found[place].take()
+        while let Some(place) = change.found.iter().position(Option::is_some)
+            && let Some(item) = change.found[place].take()
         {
-            return self.send(Write::RemoveDead { port: place as u8, secret, now }, Then::Change(change));
+            let (port, lapses) = (place as u8, item.phase == Phase::Allocated && item.is_live(now));
+            if lapses && self.has(Condition::LapsedFirst) {
+                return self.make_gone(item, port, false, Then::Change(change));
+            } else if !lapses && self.has(Condition::DeadFirst) {
+                return self.send(Write::RemoveDead { port, secret: item.secret, now }, Then::Change(change));
+            }
         }
         change.found = [None; PORTS];
         change.looked = true;
@@ -221,6 +227,11 @@ impl Step<'_> {
             (Write::RemoveDead { secret, .. }, reply) => {
                 change.revived |= matches!(reply, Reply::Not(Some(item)) if item.secret == secret)
                     && self.has(Condition::RevivedRefuses);
+                self.remove_next(change);
+            }
+            (Write::Lapse { secret, .. }, reply) => {
+                change.revived |=
+                    matches!(reply, Reply::Not(Some(item)) if item.has(secret)) && self.has(Condition::RenewedRefuses);
                 self.remove_next(change);
             }
             (Write::Resize { .. }, Reply::RangesChanged) => self.goto(Pc::ReadRanges(change)),

@@ -23,7 +23,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use percent_encoding::percent_decode_str;
 use utoipa::openapi::path::{Operation, ParameterIn};
-use utoipa::openapi::{OpenApi, RefOr};
+use utoipa::openapi::{OpenApi, RefOr, Schema};
 
 use super::Problem;
 use portmaster_wire::Fault;
@@ -59,6 +59,8 @@ pub(super) struct Declared(HashMap<(String, Method), Call>);
 #[derive(Debug, Default)]
 struct Call {
     query: Vec<String>,
+    /// Of these, the ones that may occur several times: their type is an array.
+    repeatable: Vec<String>,
     headers: Vec<HeaderName>,
 }
 
@@ -99,7 +101,12 @@ impl Call {
         for parameter in operation.parameters.iter().flatten() {
             let RefOr::T(parameter) = parameter else { continue };
             match parameter.parameter_in {
-                ParameterIn::Query => call.query.push(parameter.name.clone()),
+                ParameterIn::Query => {
+                    call.query.push(parameter.name.clone());
+                    if let Some(RefOr::T(Schema::Array(_))) = parameter.schema {
+                        call.repeatable.push(parameter.name.clone());
+                    }
+                }
                 ParameterIn::Header => call.headers.extend(parameter.name.parse::<HeaderName>()),
                 _ => {}
             }
@@ -113,7 +120,8 @@ impl Call {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let (readable, value) = (decode(name), decode(value));
             let name = readable.clone().unwrap_or_else(|| name.to_owned());
-            let fault = if !seen.insert(name.clone()) {
+            let is_repeated = !seen.insert(name.clone()) && !self.repeatable.contains(&name);
+            let fault = if is_repeated {
                 // Reported once per name.
                 if !seen.insert(format!("{name} twice")) {
                     continue;
@@ -187,7 +195,12 @@ mod tests {
     use super::*;
 
     fn call() -> Call {
-        Call { query: vec!["limit".to_owned(), "cursor".to_owned()], headers: vec![header::IF_MATCH] }
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        Call {
+            query: words(&["limit", "cursor", "label"]),
+            repeatable: words(&["label"]),
+            headers: vec![header::IF_MATCH],
+        }
     }
 
     fn named(query: &str) -> Vec<String> {
@@ -208,6 +221,7 @@ mod tests {
             "%6Cimit=1",
             "limit=%25",
             "limit=1&&",
+            "label=a:1&label=b:2&limit=1&label=a:1",
             "X-Amz-Date=1&X-Amz-Signature=0",
         ] {
             assert_eq!(named(good), [""; 0], "{good}");
@@ -226,6 +240,7 @@ mod tests {
             ("limit=%2", "limit"),
             ("limit=%zz", "limit"),
             ("cursor=%FF", "cursor"),
+            ("label=a:1&label=%", "label"),
             ("%FF=1", "%FF"),
             ("limit=%é", "limit"),
         ] {

@@ -78,6 +78,16 @@ pub(super) fn only_if_new(headers: &HeaderMap) -> Result<bool, Problem> {
     }
 }
 
+/// `If-Match: *` (RFC 9110, section 13.1.1): only if there is one. A port has no versions, so no other value is useful.
+pub(super) fn only_if_there(headers: &HeaderMap) -> Result<bool, Problem> {
+    const SHOWN: &str = "If-Match";
+    match single(headers, &header::IF_MATCH, SHOWN)? {
+        None => Ok(false),
+        Some(b"*") => Ok(true),
+        Some(_) => Err(Problem::invalid(vec![Fault::in_header(SHOWN, "must be * or absent; a port has no ETag")])),
+    }
+}
+
 /// Sets a header of a response. A text that a header cannot carry is left out; names, secrets and ids have no such
 /// characters.
 pub(super) fn set(headers: &mut HeaderMap, name: HeaderName, text: &str) {

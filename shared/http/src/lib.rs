@@ -7,8 +7,10 @@
 mod about;
 mod body;
 mod declared;
+mod filter;
 mod headers;
 pub mod log;
+mod map;
 mod observe;
 mod offers;
 mod openapi;
@@ -17,7 +19,9 @@ mod paging;
 mod path;
 mod ports;
 mod problem;
+mod release;
 mod services;
+mod sets;
 pub mod target;
 
 use std::sync::Arc;
@@ -95,7 +99,13 @@ endpoints! {
     reject_offer "reject-offer": offers::reject, offers::delete;
     list_ports "list-ports": ports::list;
     get_port "get-port": ports::get;
+    put_port "put-port": ports::put;
+    renew_port "renew-port": ports::renew;
     release_port "release-port": ports::release;
+    put_set "put-set": sets::put;
+    release_ports "release-ports": release::release;
+    end_quarantine "end-quarantine": ports::lift;
+    get_map "get-map": map::get;
     find_port "find-port": ports::find;
     health "health": about::health;
     pages "pages": about::problem, about::openapi;

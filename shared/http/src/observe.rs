@@ -16,7 +16,7 @@ use super::outcome::{self, About, Outcome};
 use super::path;
 use super::target::{Mount, Refused};
 use super::{Api, Kind, Problem};
-use portmaster_domain::{Port, Secret, ServiceName};
+use portmaster_domain::{Port, Principal, Secret, ServiceName, Timestamp};
 use portmaster_registry::{Call, PortOrName};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -69,6 +69,8 @@ async fn observed(api: Api, mut request: Request, next: Next) -> Response {
         Some(call) => call.clone(),
         None => Call::within(api.timeout),
     };
+    // From the transport alone: no header of the caller's has any part in it.
+    let call = call.by(origin.principal.as_deref().and_then(Principal::new));
     request.extensions_mut().insert(call.clone());
 
     let response = if let Some(Refused(problem)) = refused {
@@ -82,7 +84,7 @@ async fn observed(api: Api, mut request: Request, next: Next) -> Response {
             Err(_) => Problem::new(Kind::Internal, "The registry failed to process this request.").into_response(),
         }
     };
-    let (mut response, problem) = with_problem(response, &id);
+    let (mut response, problem) = with_problem(response, &id, api.registry.now());
     headers::set(response.headers_mut(), REQUEST_ID, &id);
 
     if let Some(Mount(mount)) = mount.filter(|Mount(mount)| !mount.is_empty()) {
@@ -94,7 +96,7 @@ async fn observed(api: Api, mut request: Request, next: Next) -> Response {
     let about = response.extensions().get::<About>().cloned().unwrap_or_default();
     let about = about.or(problem.as_ref().map(Problem::about).cloned().unwrap_or_default()).or(in_path);
     let kind = problem.as_ref().map(Problem::kind);
-    outcome::count(outcome, kind, &meter);
+    outcome::count(outcome, problem.as_ref(), &meter);
     tracing::info!(
         target: "portmaster::request",
         request_id = id,
@@ -169,7 +171,7 @@ pub(super) fn too_large() -> Problem {
 }
 
 /// Writes the body of a problem. An error from elsewhere, without a problem, gets one too.
-fn with_problem(response: Response, id: &str) -> (Response, Option<Problem>) {
+fn with_problem(response: Response, id: &str, now: Timestamp) -> (Response, Option<Problem>) {
     let status = response.status();
     let problem = match response.extensions().get::<Problem>() {
         Some(problem) => problem.clone(),
@@ -184,6 +186,9 @@ fn with_problem(response: Response, id: &str) -> (Response, Option<Problem>) {
     parts.headers.remove(header::CONTENT_LENGTH);
     parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     parts.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(seconds) = problem.seconds_to_retry(now) {
+        parts.headers.insert(header::RETRY_AFTER, seconds.into());
+    }
     debug_assert!(parts.status != StatusCode::OK, "a problem is no success");
     (Response::from_parts(parts, problem.document(id).into()), Some(problem))
 }

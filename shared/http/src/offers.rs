@@ -5,10 +5,11 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use portmaster_domain::{Port, StateKind};
-use portmaster_registry::Call;
-use portmaster_wire::{self as wire, NewOffer, path};
+use portmaster_registry::{Asked, Call};
+use portmaster_wire::{self as wire, Acceptance, NewOffer, Reason, Rejection, Seconds, path};
 
-use super::body::Body;
+use super::body::{Body, OptionalBody};
+use super::filter::Filter;
 use super::headers::{self, idempotency_key};
 use super::outcome::{About, Outcome};
 use super::paging::{self, Page};
@@ -19,11 +20,14 @@ use super::{Api, Problem};
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 problems!(CreateProblems: MalformedJson, RequestTimeout, UnsupportedMediaType, NotFound, ServiceNotFound, NameTaken,
-    RangeExhausted, IdempotencyKeyReused, ServiceClosing);
+    PortTaken, PortNotInRange, RangeExhausted, IdempotencyKeyReused, ServiceClosing);
 problems!(ListProblems: NotFound, ServiceNotFound);
 problems!(GetProblems: NotFound, ServiceNotFound, OfferNotFound);
-problems!(AcceptProblems: NotFound, ServiceNotFound, OfferNotFound, OfferExpired);
-problems!(RejectProblems: NotFound, ServiceNotFound, OfferNotFound, OfferAccepted);
+problems!(AcceptProblems: MalformedJson, RequestTimeout, UnsupportedMediaType, NotFound, ServiceNotFound, OfferNotFound,
+    OfferExpired, LeaseExpired);
+problems!(RejectProblems: MalformedJson, RequestTimeout, UnsupportedMediaType, NotFound, ServiceNotFound, OfferNotFound,
+    OfferAccepted);
+problems!(DeleteProblems: NotFound, ServiceNotFound, OfferNotFound, OfferAccepted);
 
 /// Ask for a port.
 #[utoipa::path(
@@ -48,9 +52,10 @@ pub(super) async fn create(
     headers: HeaderMap,
     body: Result<Body<NewOffer>, Problem>,
 ) -> Result<Response, Problem> {
-    let (Body(NewOffer { name }), key) = both(body, idempotency_key(&headers))?;
-    let offered = api.registry.offer(&call, &service, &name, key.as_ref()).await;
-    let about = About { port: None, name: Some(name) };
+    let (Body(NewOffer { name, port, owner, labels }), key) = both(body, idempotency_key(&headers))?;
+    let about = About { port: None, name: Some(name.clone()) };
+    let asked = Asked { name, port, owner, labels };
+    let offered = api.registry.offer(&call, &service, asked, key.as_ref()).await;
     let offered = offered.map_err(|error| Problem::from(error).regarding(about))?;
     let outcome = if offered.replayed { Outcome::Replayed } else { Outcome::Offered };
     let (answer, about) = (wire::Offer::from(&offered.holding), About::from(&offered.holding.claim));
@@ -67,7 +72,7 @@ pub(super) async fn create(
 /// List the live offers of a service, by port, without their secrets.
 #[utoipa::path(
     get, path = "/v1/services/{service}/offers", operation_id = "listOffers", tag = "offers",
-    params(InService, Page<Port>),
+    params(InService, Page<Port>, Filter),
     responses(
         (status = 200, description = "A page of the offers; it may come up short.", body = Vec<wire::ListedOffer>, headers(
             ("Link" = String, description = "The next page, where there is one (RFC 8288)."))),
@@ -77,10 +82,12 @@ pub(super) async fn create(
 pub(super) async fn list(
     State(api): State<Api>,
     call: Call,
-    page: Page<Port>,
+    page: Result<Page<Port>, Problem>,
+    filter: Result<Filter, Problem>,
     InService(service): InService,
 ) -> Result<Response, Problem> {
-    paging::of_claims::<wire::ListedOffer>(&api, &call, &service, &page, StateKind::Offered, path::offers).await
+    let wanted = both(page, filter)?;
+    paging::of_claims::<wire::ListedOffer>(&api, &call, &service, &wanted, StateKind::Offered, path::offers).await
 }
 
 /// Read an offer.
@@ -103,6 +110,7 @@ pub(super) async fn get(
 #[utoipa::path(
     post, path = "/v1/services/{service}/offers/{secret}/accept", operation_id = "acceptOffer", tag = "offers",
     params(OfOffer),
+    request_body = Option<Acceptance>,
     responses(
         (status = 201, description = "The port, which is allocated to the instance.", body = wire::Port, headers(
             ("Location" = String, description = "Its path."))),
@@ -115,10 +123,15 @@ pub(super) async fn accept(
     State(api): State<Api>,
     call: Call,
     OfOffer { service, secret }: OfOffer,
+    OptionalBody(Acceptance { lease_seconds }): OptionalBody<Acceptance>,
 ) -> Result<Response, Problem> {
-    let (claim, first) = api.registry.accept(&call, &service, secret, None).await?;
-    let (status, outcome) =
-        if first { (StatusCode::CREATED, Outcome::Accepted) } else { (StatusCode::OK, Outcome::AcceptedAgain) };
+    let lease = lease_seconds.map(Seconds::get);
+    let (claim, first) = api.registry.accept(&call, &service, secret, lease).await?;
+    let (status, outcome) = if first {
+        (StatusCode::CREATED, Outcome::Accepted { leased: claim.lease().is_some() })
+    } else {
+        (StatusCode::OK, Outcome::AcceptedAgain)
+    };
     let about = About::from(&claim);
     let mut response = (status, Extension(outcome), Extension(about), Json(wire::Port::from(&claim))).into_response();
     headers::set(response.headers_mut(), header::LOCATION, &path::port(&service, claim.port));
@@ -129,23 +142,37 @@ pub(super) async fn accept(
 #[utoipa::path(
     post, path = "/v1/services/{service}/offers/{secret}/reject", operation_id = "rejectOffer", tag = "offers",
     params(OfOffer),
+    request_body = Option<Rejection>,
     responses((status = 204, description = "It is gone."), RejectProblems)
 )]
 pub(super) async fn reject(
     State(api): State<Api>,
     call: Call,
     OfOffer { service, secret }: OfOffer,
+    OptionalBody(Rejection { reason, quarantine_seconds }): OptionalBody<Rejection>,
 ) -> Result<Response, Problem> {
-    api.registry.reject(&call, &service, secret, portmaster_registry::Rejection::Unwanted).await?;
-    Ok((StatusCode::NO_CONTENT, Extension(Outcome::Rejected)).into_response())
+    let (why, outcome) = match reason {
+        Some(Reason::InUse) => {
+            let quarantine = quarantine_seconds.map(Seconds::get);
+            (portmaster_registry::Rejection::InUse { quarantine }, Outcome::Quarantined)
+        }
+        Some(Reason::Unwanted) | None => (portmaster_registry::Rejection::Unwanted, Outcome::Rejected),
+    };
+    api.registry.reject(&call, &service, secret, why).await?;
+    Ok((StatusCode::NO_CONTENT, Extension(outcome)).into_response())
 }
 
 /// Delete an offer: another way to reject it.
 #[utoipa::path(
     delete, path = "/v1/services/{service}/offers/{secret}", operation_id = "deleteOffer", tag = "offers",
     params(OfOffer),
-    responses((status = 204, description = "It is gone."), RejectProblems)
+    responses((status = 204, description = "It is gone."), DeleteProblems)
 )]
-pub(super) async fn delete(api: State<Api>, call: Call, offer: OfOffer) -> Result<Response, Problem> {
-    reject(api, call, offer).await
+pub(super) async fn delete(
+    State(api): State<Api>,
+    call: Call,
+    OfOffer { service, secret }: OfOffer,
+) -> Result<Response, Problem> {
+    api.registry.reject(&call, &service, secret, portmaster_registry::Rejection::Unwanted).await?;
+    Ok((StatusCode::NO_CONTENT, Extension(Outcome::Rejected)).into_response())
 }

@@ -33,14 +33,15 @@ fn build() -> OpenApi {
         .version(env!("CARGO_PKG_VERSION"))
         .description(Some(
             "Hands out network ports, never the same one twice. A service has a range; an instance asks for a port and \
-             gets an offer, which it accepts or rejects with a secret; an offer that is not accepted expires.",
+             gets an offer, which it accepts or rejects with a secret; an offer that is not accepted expires. A pipeline \
+             asks with one PUT, which it may repeat, for as long as it needs the port.",
         ))
         .license(Some(LicenseBuilder::new().name("MIT OR Apache-2.0").identifier(Some("MIT OR Apache-2.0")).build()))
         .build();
     document.tags = Some(vec![
         tag("services", "Services, each with a range of ports of its own."),
         tag("offers", "Ports held for an instance until it accepts or rejects them."),
-        tag("ports", "Accepted offers."),
+        tag("ports", "Ports that an instance has, until it releases them or their lease ends."),
         tag("about", "The registry itself."),
     ]);
     let components = document.components.get_or_insert_default();
@@ -131,6 +132,11 @@ mod tests {
             path::reject(&service, secret),
             path::ports(&service),
             path::port(&service, "web-01"),
+            path::renew(&service, "web-01"),
+            path::sets(&service),
+            path::release(&service),
+            path::map(&service),
+            path::quarantine(&service, Port::MIN),
             path::any_port(&Namespace::default(), Port::MIN),
         ];
         routes.sort();

@@ -1,6 +1,6 @@
 //! The outcome of a request: one word for the log, and its share of the metrics.
 
-use super::Kind;
+use super::{Kind, Problem};
 use portmaster_domain::{Claim, InstanceName, Port, Secret};
 use portmaster_registry::{Meter, metrics};
 
@@ -9,10 +9,34 @@ use portmaster_registry::{Meter, metrics};
 pub(super) enum Outcome {
     Offered,
     Replayed,
-    Accepted,
+    Accepted {
+        leased: bool,
+    },
     AcceptedAgain,
     Rejected,
+    /// Rejected, and put into quarantine.
+    Quarantined,
+    /// A PUT gave a port, or a set several.
+    Put {
+        ports: usize,
+        leased: bool,
+    },
+    /// A PUT or a set found what it asks for.
+    Kept {
+        leased: bool,
+    },
+    Renewed {
+        leased: bool,
+    },
     Released,
+    /// Several were released at once.
+    ReleasedAll {
+        ports: usize,
+    },
+    /// Several would be.
+    WouldRelease,
+    /// A quarantine or a cool-down was ended by hand.
+    Lifted,
 }
 
 impl Outcome {
@@ -21,21 +45,37 @@ impl Outcome {
         match self {
             Self::Offered => "offered",
             Self::Replayed => "replayed",
-            Self::Accepted => "accepted",
+            Self::Accepted { .. } => "accepted",
             Self::AcceptedAgain => "accepted-again",
             Self::Rejected => "rejected",
+            Self::Quarantined => "quarantined",
+            Self::Put { .. } => "put",
+            Self::Kept { .. } => "kept",
+            Self::Renewed { .. } => "renewed",
             Self::Released => "released",
+            Self::ReleasedAll { .. } => "released-all",
+            Self::WouldRelease => "would-release",
+            Self::Lifted => "lifted",
         }
     }
 
-    fn metric(self) -> Option<&'static str> {
+    /// What it adds to the metrics.
+    fn counts(self) -> Vec<(&'static str, u64)> {
+        let many = |ports: usize| u64::try_from(ports).unwrap_or(u64::MAX);
         match self {
-            Self::Offered => Some(metrics::OFFERS),
-            Self::Replayed => Some(metrics::REPLAYS),
-            Self::Accepted => Some(metrics::ACCEPTS),
-            Self::AcceptedAgain => None,
-            Self::Rejected => Some(metrics::REJECTS),
-            Self::Released => Some(metrics::RELEASES),
+            Self::Offered => vec![(metrics::OFFERS, 1)],
+            Self::Replayed => vec![(metrics::REPLAYS, 1)],
+            Self::Accepted { leased } => vec![(metrics::ACCEPTS, 1), (metrics::LEASES_GRANTED, leased.into())],
+            Self::Rejected => vec![(metrics::REJECTS, 1)],
+            Self::Quarantined => vec![(metrics::REJECTS, 1), (metrics::QUARANTINES, 1)],
+            Self::Put { ports, leased: false } => vec![(metrics::PUTS, many(ports))],
+            Self::Put { ports, leased: true } => {
+                vec![(metrics::PUTS, many(ports)), (metrics::LEASES_GRANTED, many(ports))]
+            }
+            Self::Kept { leased } | Self::Renewed { leased } => vec![(metrics::LEASES_RENEWED, leased.into())],
+            Self::Released => vec![(metrics::RELEASES, 1)],
+            Self::ReleasedAll { ports } => vec![(metrics::RELEASES, many(ports))],
+            Self::AcceptedAgain | Self::WouldRelease | Self::Lifted => Vec::new(),
         }
     }
 }
@@ -72,14 +112,18 @@ impl From<&Claim> for About {
 }
 
 /// Counts a request that was answered.
-pub(super) fn count(outcome: Option<Outcome>, problem: Option<Kind>, meter: &Meter) {
-    let refused = match problem {
-        Some(Kind::OfferExpired) => Some(metrics::EXPIRIES_SEEN),
-        Some(Kind::RangeExhausted) => Some(metrics::EXHAUSTIONS),
-        _ => None,
-    };
-    if let Some(name) = outcome.and_then(Outcome::metric).or(refused) {
-        metrics::count(name, 1);
+pub(super) fn count(outcome: Option<Outcome>, problem: Option<&Problem>, meter: &Meter) {
+    for (name, times) in outcome.map(Outcome::counts).unwrap_or_default() {
+        metrics::count(name, times);
+    }
+    match problem.map(Problem::kind) {
+        Some(Kind::OfferExpired) => metrics::count(metrics::EXPIRIES_SEEN, 1),
+        Some(Kind::LeaseExpired) => metrics::count(metrics::LEASES_LOST, 1),
+        Some(Kind::RangeExhausted) => {
+            metrics::count(metrics::EXHAUSTIONS, 1);
+            metrics::count(metrics::COOLDOWNS_IN_THE_WAY, problem.is_some_and(Problem::is_held_back).into());
+        }
+        _ => {}
     }
     if meter.tries > 0 {
         metrics::attempts(meter.tries);

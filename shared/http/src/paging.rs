@@ -7,19 +7,19 @@
 use std::num::IntErrorKind;
 
 use axum::Json;
-use axum::extract::{FromRequestParts, MatchedPath, Query, RawPathParams};
+use axum::extract::{FromRequestParts, MatchedPath, RawPathParams};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::request::Parts;
 use serde::Serialize;
-use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::path::{Parameter, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
-use utoipa::openapi::{RefOr, Required, Schema};
 
 use portmaster_wire::Fault;
 
+use super::filter::{self, Filter, optional};
 use super::headers;
 use super::{Api, Problem};
 use portmaster_domain::{Claim, Port, ServiceId, ServiceName, StateKind};
@@ -63,11 +63,11 @@ impl Cursor for Port {
 /// Separates the list's path from where its page ended. No path and no name contains it.
 const OF: char = '#';
 
-fn encode<C: Cursor>(list: &str, cursor: &C) -> String {
+pub(super) fn encode<C: Cursor>(list: &str, cursor: &C) -> String {
     URL_SAFE_NO_PAD.encode(format!("{list}{OF}{}", cursor.encode()))
 }
 
-fn decode<C: Cursor>(list: &str, text: &str) -> Result<C, Fault> {
+pub(super) fn decode<C: Cursor>(list: &str, text: &str) -> Result<C, Fault> {
     let fault = |detail: &str| Fault::in_parameter("cursor", detail);
     let nobodys = || fault("must be copied unchanged from a Link header");
     let text = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(nobodys)?;
@@ -120,30 +120,18 @@ impl<S: Sync, C: Cursor> FromRequestParts<S> for Page<C> {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let list = list_of(parts).await;
-        let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri).map_err(|error| {
-            Problem::new(super::Kind::InvalidRequest, format!("The query cannot be read: {}.", error.body_text()))
-        })?;
-        parse(&list, &pairs).map_err(Problem::invalid)
+        parse(&list, &filter::pairs(&parts.uri)?).map_err(Problem::invalid)
     }
 }
 
 /// For the OpenAPI document.
 impl<C> utoipa::IntoParams for Page<C> {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        let query = |name: &str, description: &str, schema: ObjectBuilder| {
-            ParameterBuilder::new()
-                .name(name)
-                .parameter_in(ParameterIn::Query)
-                .required(Required::False)
-                .description(Some(description))
-                .schema(Some(RefOr::T(Schema::Object(schema.build()))))
-                .build()
-        };
         let limit =
             ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).default(Some(DEFAULT_LIMIT.into()));
         vec![
-            query("limit", "How many items at most; more than 1,000 counts as 1,000.", limit),
-            query(
+            optional("limit", "How many items at most; more than 1,000 counts as 1,000.", limit),
+            optional(
                 "cursor",
                 "The start of the page, as in the `Link` header of the page before.",
                 ObjectBuilder::new().schema_type(Type::String),
@@ -152,29 +140,39 @@ impl<C> utoipa::IntoParams for Page<C> {
     }
 }
 
-/// A page as a response: a plain array, and a `Link` if there is more.
-pub(super) fn answer<T: Serialize, C: Cursor>(path: &str, limit: usize, items: Vec<T>, next: Option<C>) -> Response {
+/// A page as a response: a plain array, and a `Link` if there is more. The link has the filter of this page.
+pub(super) fn answer<T: Serialize, C: Cursor>(
+    path: &str,
+    limit: usize,
+    filter: &Filter,
+    items: Vec<T>,
+    next: Option<C>,
+) -> Response {
     let mut response = Json(items).into_response();
     if let Some(cursor) = next {
+        let mut parameters = filter.parameters();
+        parameters.extend([("cursor", encode(path, &cursor)), ("limit", limit.to_string())]);
         // In this order, because old versions of curl sign a query as it stands, and AWS requires it sorted.
-        let link = format!("<{path}?cursor={}&limit={limit}>; rel=\"next\"", encode(path, &cursor));
+        parameters.sort();
+        let query: Vec<_> = parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let link = format!("<{path}?{}>; rel=\"next\"", query.join("&"));
         headers::set(response.headers_mut(), header::LINK, &link);
     }
     response
 }
 
-/// A page of a service's claims in one state; `path` is the path of the list.
+/// A page of a service's claims in one state that pass a filter; `path` is the path of the list.
 pub(super) async fn of_claims<T: Serialize + for<'a> From<&'a Claim>>(
     api: &Api,
     call: &Call,
     service: &ServiceId,
-    page: &Page<Port>,
+    (page, filter): &(Page<Port>, Filter),
     state: StateKind,
     path: fn(&ServiceId) -> String,
 ) -> Result<Response, Problem> {
-    let listed = api.registry.list_claims(call, service, state, &Default::default(), page.cursor, page.limit).await?;
+    let listed = api.registry.list_claims(call, service, state, filter.wanted(), page.cursor, page.limit).await?;
     let items: Vec<T> = listed.items.iter().map(T::from).collect();
-    Ok(answer(&path(service), page.limit, items, listed.next))
+    Ok(answer(&path(service), page.limit, filter, items, listed.next))
 }
 
 #[cfg(test)]
@@ -187,7 +185,7 @@ mod tests {
 
     fn query(text: &str) -> Result<Page<Port>, Vec<Fault>> {
         let uri = format!("/?{text}").parse().unwrap();
-        parse(LIST, &Query::<Vec<(String, String)>>::try_from_uri(&uri).unwrap().0)
+        parse(LIST, &filter::pairs(&uri).unwrap())
     }
 
     #[test]

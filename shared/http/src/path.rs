@@ -4,6 +4,7 @@
 //! Each extractor also declares its parameters for the OpenAPI document, so that a handler names it only once.
 
 use axum::extract::{FromRequestParts, Path};
+use axum::http::header;
 use http::request::Parts;
 use portmaster_domain::{InstanceName, InvalidPort, Namespace, Port, Secret, ServiceId, ServiceName};
 use portmaster_registry::{Error, PortOrName};
@@ -49,6 +50,18 @@ pub(super) struct OfPort {
     pub(super) wanted: PortOrName,
 }
 
+/// `{service}` and `{port_or_name}`: a name that is to have a port. An invalid one is a mistake in the request.
+pub(super) struct ToBePort {
+    pub(super) service: ServiceId,
+    pub(super) name: InstanceName,
+}
+
+/// `{service}` and `{port}`: a port of a service, whoever has it.
+pub(super) struct InRange {
+    pub(super) service: ServiceId,
+    pub(super) port: Port,
+}
+
 /// `{port}`: a port, whatever its service.
 pub(super) struct AnyPort {
     pub(super) namespace: Namespace,
@@ -90,6 +103,10 @@ from_segments! {
         SERVICE, ("secret", "The offer's secret.");
     OfPort((String, String)) = |(name, text)| Ok(Self { service: service(&name)?, wanted: port_or_name(&text)? });
         SERVICE, ("port_or_name", "The port, or the instance's name.");
+    ToBePort((String, String)) = |(name, text)| Ok(Self { service: service(&name)?, name: new_name(&text)? });
+        SERVICE, ("port_or_name", "The instance's name. Not digits alone.");
+    InRange((String, String)) = |(name, text)| Ok(Self { service: service(&name)?, port: port(&text)? });
+        SERVICE, ("port", "The port.");
     AnyPort(String) = |text| Ok(Self { namespace: Namespace::default(), port: port(&text)? });
         ("port", "The port.");
 }
@@ -138,6 +155,18 @@ pub(super) fn port_or_name(text: &str) -> Result<PortOrName, Problem> {
     })
 }
 
+/// A name that is to have a port.
+fn new_name(text: &str) -> Result<InstanceName, Problem> {
+    let fault = |detail: String| Problem::invalid(vec![Fault::in_parameter("port_or_name", detail)]);
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        // As it always was: a port by its number has no PUT.
+        let detail = "A port is put by the name of its instance, not by its number; a certain port is asked for with the \
+                      field port of the body.";
+        return Err(Problem::new(Kind::MethodNotAllowed, detail).header(header::ALLOW, "GET,DELETE"));
+    }
+    InstanceName::try_from(text).map_err(|error| fault(error.to_string()))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -147,7 +176,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_segment_is_answered(text: String) {
-            let _ = (service(&text), offer("django", &text), port(&text), port_or_name(&text));
+            let _ = (service(&text), offer("django", &text), port(&text), port_or_name(&text), new_name(&text));
         }
 
         #[test]
@@ -158,6 +187,16 @@ mod tests {
                 Err(_) => {}
             }
         }
+    }
+
+    #[test]
+    fn digits_alone_are_no_new_name() {
+        for text in ["5000", "0", "123456789"] {
+            let problem = new_name(text).unwrap_err();
+            assert_eq!(problem.kind(), Kind::MethodNotAllowed);
+            assert!(String::from_utf8(problem.document("id")).unwrap().contains("the field port of the body"));
+        }
+        assert_eq!(new_name("web-01").unwrap().as_str(), "web-01");
     }
 
     #[test]

@@ -7,7 +7,9 @@ use serde_json::{Map, Value, json};
 
 use super::Kind;
 use super::outcome::About;
-use portmaster_domain::{Claim, ClaimState, Expiry, Port, PortRange, ServiceId, ServiceName, StateKind};
+use portmaster_domain::{
+    Claim, ClaimState, Expiry, InstanceName, Owner, Port, PortRange, ServiceId, ServiceName, StateKind, Timestamp,
+};
 use portmaster_registry::{Error, Occupancy, StoreError};
 
 /// A problem document before it is written (RFC 9457). As a response it has no body yet: `observe`, the only place that
@@ -22,6 +24,8 @@ struct Content {
     faults: Vec<Fault>,
     extensions: Map<String, Value>,
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// When it is worth another try, if that is an instant: `observe` knows how far away it is.
+    retry_at: Option<Expiry>,
     /// For the log, not for the caller.
     cause: Option<String>,
     about: About,
@@ -37,6 +41,7 @@ impl Problem {
             faults: Vec::new(),
             extensions: Map::new(),
             headers: Vec::new(),
+            retry_at: None,
             cause: None,
             about: About::default(),
         }))
@@ -108,6 +113,22 @@ impl Problem {
 
     fn retry_after(self, seconds: u64) -> Self {
         self.header(header::RETRY_AFTER, seconds.max(1))
+    }
+
+    fn retry_at(mut self, instant: Option<Expiry>) -> Self {
+        self.0.retry_at = instant;
+        self
+    }
+
+    /// In how many seconds it is worth another try, if it has not said so already.
+    pub(super) fn seconds_to_retry(&self, now: Timestamp) -> Option<u64> {
+        self.0.retry_at.map(|instant| instant.seconds_left(now).max(1))
+    }
+
+    /// Whether it would not have come to this without a cool-down or a quarantine.
+    pub(super) fn is_held_back(&self) -> bool {
+        let some = |name: &str| self.0.extensions.get(name).and_then(Value::as_u64).is_some_and(|count| count > 0);
+        self.0.kind == Kind::RangeExhausted && (some("cooling") || some("quarantined"))
     }
 
     fn because(mut self, cause: &dyn ToString) -> Self {
@@ -193,8 +214,19 @@ impl From<Error> for Problem {
                 "If-Match does not hold: the service does not exist, or has changed since that version. Read it again, \
                  and decide whether your change still applies.",
             ),
-            Error::NameTaken { service, claim, .. } => name_taken(&service, &claim),
+            Error::NameTaken { service, claim, free_at } => name_taken(&service, &claim, free_at),
+            Error::PortTaken { service, port, claim } => port_taken(&service, port, claim.as_deref()),
+            Error::PortNotInRange { service, port, range } => port_not_in_range(&service, port, range),
+            Error::HasPort { service, claim } => has_port(&service, &claim),
+            Error::HasNoPort { service, name } => has_no_port(&service, &name),
+            Error::NotTheOwner { service, claim } => not_the_owner(&service, &claim),
+            Error::LeaseExpired { service, port } => lease_expired(&service, port),
+            Error::NotHeld { service, port, claim } => not_held(&service, port, claim.as_deref()),
             Error::RangeExhausted { service, occupancy } => range_exhausted(&service, occupancy),
+            Error::SetDoesNotFit { service, wanted, contiguous, occupancy } => {
+                set_does_not_fit(&service, wanted, contiguous, occupancy)
+            }
+            Error::SetIsScattered { service, claims } => set_is_scattered(&service, &claims),
             Error::IdempotencyKeyReused => Self::new(
                 Kind::IdempotencyKeyReused,
                 "This Idempotency-Key belongs to a live offer that was asked for with another body. Use another key.",
@@ -212,10 +244,9 @@ impl From<Error> for Problem {
                 ),
             )
             .regarding(About::port(port)),
-            Error::PortNotFound { offered: Some(claim), .. } => offered_only(&claim).regarding(About::from(&*claim)),
+            Error::PortNotFound { offered: Some(claim), .. } => not_allocated(&claim).regarding(About::from(&*claim)),
             Error::PortNotFound { service, wanted, offered: None } => port_not_found(service.as_ref(), &wanted),
             Error::Store(error) => error.into(),
-            other => Self::new(Kind::Internal, other.to_string()),
         }
     }
 }
@@ -243,7 +274,8 @@ fn range_overlap(range: PortRange, conflicts: &[(ServiceName, PortRange)]) -> Pr
 fn range_in_use(range: PortRange, claims: &[Claim]) -> Problem {
     let shown: Vec<_> = claims.iter().take(10).map(claim_json).collect();
     let offers = claims.iter().filter(|claim| claim.state.kind() == StateKind::Offered).count();
-    let until = claims.iter().filter_map(Claim::expires_at).max();
+    let until =
+        claims.iter().filter(|claim| claim.state.kind() == StateKind::Offered).filter_map(Claim::expires_at).max();
     let advice = how_to_free(offers, claims.len() - offers, until, "`ports` lists them");
     let detail = format!("{} in use would lie outside {range}. {advice}", some(claims.len(), "port"));
     let problem = Problem::new(Kind::RangeInUse, detail).with("count", claims.len()).with("ports", shown);
@@ -307,65 +339,272 @@ fn how_to_free(offers: usize, ports: usize, until: Option<Expiry>, ports_are_lis
     advice.join(" ")
 }
 
-/// The port is not allocated yet. A caller that asks for allocations gets 404; the members say why.
-fn offered_only(claim: &Claim) -> Problem {
-    let until = claim.expires_at().map(Expiry::to_rfc3339);
-    let detail = format!(
-        "Port {} is not allocated, but offered to {} of {} until {}. It becomes allocated if that offer is accepted.",
-        claim.port,
-        claim.name,
-        claim.service,
-        until.as_deref().unwrap_or("its end"),
-    );
-    Problem::new(Kind::PortNotFound, detail)
+/// What has a port or had it last, as members of a problem.
+fn with_claim(problem: Problem, claim: &Claim) -> Problem {
+    let problem = problem
         .with("state", claim.state.kind().as_str())
         .with("service", claim.service.as_str())
         .with("name", claim.name.as_str())
-        .with("port", claim.port.get())
-        .with_some("expires_at", until)
+        .with("port", claim.port.get());
+    problem.with_some("owner", claim.owner.as_ref().map(ToString::to_string))
 }
 
-fn name_taken(service: &ServiceId, claim: &Claim) -> Problem {
-    let next = match claim.state {
-        ClaimState::Offered { expires_at } => {
+/// The port is not allocated. A caller that asks for allocations gets 404; the members say what it is instead.
+fn not_allocated(claim: &Claim) -> Problem {
+    let Claim { port, name, service, .. } = claim;
+    let until = claim.expires_at().map(Expiry::to_rfc3339);
+    let shown = until.as_deref().unwrap_or("its end");
+    let detail = match claim.state.kind() {
+        StateKind::Offered | StateKind::Allocated => format!(
+            "Port {port} is not allocated, but offered to {name} of {service} until {shown}. It becomes allocated if that \
+             offer is accepted."
+        ),
+        StateKind::Cooling => format!(
+            "Port {port} is not allocated any more: {name} of {service} had it, and until {shown} only the same name may \
+             have it again. Ask for it with PUT."
+        ),
+        StateKind::Quarantined => format!(
+            "Port {port} is not allocated: it was found in use on the host, and nobody may have it until {shown}."
+        ),
+    };
+    with_claim(Problem::new(Kind::PortNotFound, detail), claim).with_some("expires_at", until)
+}
+
+/// "held by owner x", or without one.
+fn by_owner(owner: Option<&Owner>) -> String {
+    owner.map_or_else(|| "without an owner".to_owned(), |owner| format!("by the owner {owner}"))
+}
+
+fn name_taken(service: &ServiceId, claim: &Claim, free_at: Option<Expiry>) -> Problem {
+    let Claim { name, port, owner, .. } = claim;
+    let leased = claim.lease().map(|lease| lease.until.to_rfc3339());
+    let next = match (claim.state, free_at) {
+        (ClaimState::Offered { expires_at }, _) => {
             format!("Accept or reject that offer, or wait until it expires at {}", expires_at.to_rfc3339())
         }
-        _ => format!("Release it with DELETE {}", path::port(service, &claim.name)),
+        (_, Some(free_at)) => format!(
+            "Its lease is over, but clocks differ: others may have the name from {} on. Try again then",
+            free_at.to_rfc3339()
+        ),
+        _ => {
+            let release = format!("Release it with DELETE {}", path::port(service, name));
+            let until = leased.as_ref().map(|until| format!(", wait for the end of its lease at {until}"));
+            let named = owner.as_ref().map(|owner| format!("If the owner {owner} is you, name it. "));
+            format!("{}{release}{}", named.unwrap_or_default(), until.unwrap_or_default())
+        }
     };
     let detail = format!(
-        "{} has port {} of {} already ({}). {next}, or use another name.",
-        claim.name,
-        claim.port,
+        "{name} has port {port} of {} already ({}). {next}, or use another name.",
         claim.service,
         claim.state.kind().as_str()
     );
     let problem = Problem::new(Kind::NameTaken, detail).regarding(About::from(claim));
-    problem.with("port", claim.port.get()).with("state", claim.state.kind().as_str())
+    problem
+        .with("port", port.get())
+        .with("state", claim.state.kind().as_str())
+        .with_some("owner", owner.as_ref().map(ToString::to_string))
+        .with_some("expires_at", leased)
+        .retry_at(free_at)
 }
 
-fn range_exhausted(service: &ServiceId, occupancy: Occupancy) -> Problem {
-    let Occupancy { size, offered, allocated, foreign, seconds_to_next_expiry, remembered, .. } = occupancy;
+/// The very port that was asked for is taken.
+fn port_taken(service: &ServiceId, port: Port, claim: Option<&Claim>) -> Problem {
+    let next = "Ask for another port, or for any by leaving port out.";
+    let Some(claim) = claim else {
+        let detail = format!("Port {port} of {service} is taken, and by what cannot be read. {next}");
+        return Problem::new(Kind::PortTaken, detail).with("port", port.get()).regarding(About::port(port));
+    };
+    let Claim { name, service: theirs, owner, .. } = claim;
+    let until = claim.expires_at().map(Expiry::to_rfc3339);
+    let shown = until.as_deref().unwrap_or("it is released");
+    let detail = match claim.state {
+        ClaimState::Offered { .. } => format!("Port {port} is offered to {name} of {theirs} until {shown}. {next}"),
+        ClaimState::Allocated { lease: None, .. } => {
+            format!("Port {port} is held by {name} of {theirs} {} until {shown}. {next}", by_owner(owner.as_ref()))
+        }
+        ClaimState::Allocated { lease: Some(_), .. } => format!(
+            "Port {port} is held by {name} of {theirs} {}, and others may have it from {shown} on unless its lease is \
+             renewed. {next}",
+            by_owner(owner.as_ref())
+        ),
+        ClaimState::Cooling { .. } => format!(
+            "Port {port} is cooling until {shown}: {name} of {theirs} had it, and nobody else may have it before. {next} \
+             An operator ends the cool-down with DELETE {}.",
+            path::quarantine(service, port)
+        ),
+        ClaimState::Quarantined { .. } => format!(
+            "Port {port} is in quarantine until {shown}: it was found in use on the host. {next} An operator ends the \
+             quarantine with DELETE {}.",
+            path::quarantine(service, port)
+        ),
+    };
+    let by_itself = matches!(claim.state, ClaimState::Cooling { .. } | ClaimState::Quarantined { .. });
+    with_claim(Problem::new(Kind::PortTaken, detail), claim)
+        .with_some("until", until)
+        .retry_at(claim.expires_at().filter(|_| by_itself))
+        .regarding(About::port(port))
+}
+
+fn port_not_in_range(service: &ServiceId, port: Port, range: PortRange) -> Problem {
+    let detail = format!(
+        "Port {port} is not one of {service}'s, which has {range}. Name one of those, or extend the range with PATCH {}.",
+        path::service(service)
+    );
+    let problem = Problem::new(Kind::PortNotInRange, detail).regarding(About::port(port));
+    problem.with("port", port.get()).with("start", range.start().get()).with("end", range.end().get())
+}
+
+fn has_port(service: &ServiceId, claim: &Claim) -> Problem {
+    let Claim { name, port, .. } = claim;
+    let detail = format!(
+        "{name} has port {port} of {service} already, but If-None-Match: * requires that it has none. Send the request \
+         without that header to keep the port, if it is yours."
+    );
+    let problem = Problem::new(Kind::PreconditionFailed, detail).regarding(About::from(claim));
+    problem
+        .with("port", port.get())
+        .with("state", claim.state.kind().as_str())
+        .with_some("owner", claim.owner.as_ref().map(ToString::to_string))
+}
+
+fn has_no_port(service: &ServiceId, name: &InstanceName) -> Problem {
+    let detail = format!(
+        "{name} has no port of {service}, but If-Match: * requires that it has one. Send the request without that header \
+         to get one."
+    );
+    Problem::new(Kind::PreconditionFailed, detail).regarding(About { port: None, name: Some(name.clone()) })
+}
+
+fn not_the_owner(service: &ServiceId, claim: &Claim) -> Problem {
+    let (port, since) = (claim.port, claim.allocated_at().to_rfc3339());
+    let until = claim.state.told_until().map(Expiry::to_rfc3339);
+    let ends = until.as_ref().map(|until| format!(", its lease ends at {until}")).unwrap_or_default();
+    let next = match &claim.owner {
+        Some(owner) => format!("If the owner {owner} is you, name it."),
+        None => "If it is yours, name no owner.".to_owned(),
+    };
+    let detail = format!(
+        "Port {port} of {service} has been held by {} {} since {since}{ends}, and the request names another holder. \
+         Nothing was changed. {next} DELETE {}?owner=* releases it whoever holds it.",
+        claim.name,
+        by_owner(claim.owner.as_ref()),
+        path::port(service, port)
+    );
+    let problem = Problem::new(Kind::NotTheOwner, detail).regarding(About::from(claim));
+    with_claim(problem, claim).with("since", since).with_some("expires_at", until)
+}
+
+fn lease_expired(service: &ServiceId, port: Port) -> Problem {
+    let detail = format!(
+        "The lease of port {port} of {service} was over before it was renewed, and the port is lost. Stop using it, and \
+         ask again with PUT {}: the same owner gets the port back, as long as nobody else has it.",
+        path::port(service, "{name}")
+    );
+    Problem::new(Kind::LeaseExpired, detail).with("port", port.get()).regarding(About::port(port))
+}
+
+/// There is no quarantine and no cool-down to be ended.
+fn not_held(service: &ServiceId, port: Port, claim: Option<&Claim>) -> Problem {
+    match claim {
+        Some(claim) => {
+            let state = match claim.state.kind() {
+                StateKind::Offered => "offered to",
+                _ => "allocated to",
+            };
+            let detail = format!(
+                "Port {port} is neither cooling nor in quarantine, but {state} {} of {}. There is nothing to be ended.",
+                claim.name, claim.service
+            );
+            with_claim(Problem::new(Kind::PortNotFound, detail), claim).regarding(About::port(port))
+        }
+        None => {
+            let detail = format!(
+                "Port {port} of {service} is neither cooling nor in quarantine: it is free, and may be given out already."
+            );
+            Problem::new(Kind::PortNotFound, detail).with("port", port.get()).regarding(About::port(port))
+        }
+    }
+}
+
+/// How the ports are taken, and when the first one comes back.
+fn taken(occupancy: &Occupancy) -> (String, String) {
+    let Occupancy { offered, allocated, cooling, quarantined, reserved, seconds_to_next_expiry, .. } = *occupancy;
+    // What is counted as reserved is free, and does not end by itself.
+    let held = [(cooling, "cooling"), (quarantined, "in quarantine"), (reserved, "reserved")];
+    let held = held.iter().filter(|(count, _)| *count > 0).map(|(count, state)| format!(", {count} {state}"));
+    let counts = format!("{offered} offered, {allocated} allocated{}", held.collect::<String>());
     let next = match seconds_to_next_expiry {
         Some(seconds) => {
-            format!("The first offer expires in {}.", some(usize::try_from(seconds).unwrap_or(usize::MAX), "second"))
+            let seconds = some(usize::try_from(seconds).unwrap_or(usize::MAX), "second");
+            match (allocated, cooling + quarantined) {
+                (0, 0) => format!("The first offer expires in {seconds}."),
+                (0, _) => format!("The first of them comes back in {seconds}."),
+                _ => format!("The first of them comes back in {seconds}, unless its lease is renewed before."),
+            }
         }
         None => "None of the ports has an expiry.".to_owned(),
     };
-    let were = if remembered { "were taken when they were last read, within the last second" } else { "are taken" };
-    let detail = format!(
-        "All {size} ports of {service} {were}: {offered} offered, {allocated} allocated. {next} Release ports or extend the range."
-    );
-    let problem = Problem::new(Kind::RangeExhausted, detail)
-        .with("size", size)
-        .with("offered", offered)
-        .with("allocated", allocated)
-        .with("other", foreign);
-    match seconds_to_next_expiry {
+    (counts, next)
+}
+
+/// The members and the headers of a range that has no room.
+fn without_room(problem: Problem, occupancy: &Occupancy) -> Problem {
+    let problem = problem
+        .with("size", occupancy.size)
+        .with("offered", occupancy.offered)
+        .with("allocated", occupancy.allocated)
+        .with("cooling", occupancy.cooling)
+        .with("quarantined", occupancy.quarantined)
+        .with("reserved", occupancy.reserved)
+        .with("other", occupancy.foreign);
+    match occupancy.seconds_to_next_expiry {
         Some(seconds) => problem.retry_after(seconds),
         // In a second the registry will know whether a port was released meanwhile.
-        None if remembered => problem.retry_after(1),
+        None if occupancy.remembered => problem.retry_after(1),
         None => problem,
     }
+}
+
+fn range_exhausted(service: &ServiceId, occupancy: Occupancy) -> Problem {
+    let (counts, next) = taken(&occupancy);
+    let were = match occupancy.remembered {
+        true => "were taken when they were last read, within the last second",
+        false => "are taken",
+    };
+    let detail = format!(
+        "All {} ports of {service} {were}: {counts}. {next} Release ports or extend the range.",
+        occupancy.size
+    );
+    without_room(Problem::new(Kind::RangeExhausted, detail), &occupancy)
+}
+
+fn set_does_not_fit(service: &ServiceId, wanted: usize, contiguous: bool, occupancy: Occupancy) -> Problem {
+    let (counts, next) = taken(&occupancy);
+    let neighbours = if contiguous { " next to each other" } else { "" };
+    let advice = if contiguous { "Ask for fewer ports or without contiguous, release" } else { "Release" };
+    let detail = format!(
+        "{service} has no {}{neighbours}; none of the set was given. Its {} ports: {counts}. {next} {advice} ports, or \
+         extend the range.",
+        some(wanted, "free port"),
+        occupancy.size
+    );
+    let problem = Problem::new(Kind::RangeExhausted, detail).with("wanted", wanted).with("contiguous", contiguous);
+    without_room(problem, &occupancy)
+}
+
+fn set_is_scattered(service: &ServiceId, claims: &[Claim]) -> Problem {
+    let held: Vec<_> = claims.iter().map(|claim| format!("{} has port {}", claim.name, claim.port)).collect();
+    let detail = format!(
+        "The ports that names of this set have already in {service} are not neighbours in the order of the names: {}. \
+         Nothing was changed. Release them first, or ask for the set without contiguous.",
+        held.join(", ")
+    );
+    let shown: Vec<_> = claims.iter().map(claim_json).collect();
+    let mut problem = Problem::new(Kind::NameTaken, detail).with("ports", shown);
+    if let Some(first) = claims.first() {
+        problem = problem.with("port", first.port.get()).with("state", first.state.kind().as_str());
+    }
+    problem
 }
 
 impl From<StoreError> for Problem {
@@ -431,6 +670,199 @@ pub(super) use problems;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+    fn at(seconds: i64) -> Expiry {
+        Expiry::after(NOW, seconds)
+    }
+
+    fn service() -> ServiceId {
+        ServiceName::try_from("django").unwrap().into()
+    }
+
+    fn claim(state: ClaimState, owner: Option<&str>) -> Box<Claim> {
+        Box::new(Claim {
+            service: service().name,
+            name: "web-01".try_into().unwrap(),
+            port: Port::new(5000).unwrap(),
+            created: NOW,
+            state,
+            owner: owner.map(|owner| owner.try_into().unwrap()),
+            labels: Default::default(),
+            principal: None,
+            terms: Default::default(),
+            confirmed: true,
+            by_put: false,
+        })
+    }
+
+    fn leased(until: i64) -> ClaimState {
+        let lease = portmaster_domain::Lease { until: at(until), expires_at: at(until + 10), seconds: 60 };
+        ClaimState::Allocated { accepted: NOW, lease: Some(lease) }
+    }
+
+    const UNTIL_RELEASED: ClaimState = ClaimState::Allocated { accepted: NOW, lease: None };
+
+    /// A problem with its document.
+    fn shown(error: Error) -> (Problem, Value) {
+        let problem = Problem::from(error);
+        let document = serde_json::from_slice(&problem.document("id")).unwrap();
+        (problem, document)
+    }
+
+    /// Some members of a problem, as an object.
+    fn members(document: &Value, names: &[&str]) -> Value {
+        names.iter().map(|name| ((*name).to_owned(), document[*name].clone())).collect::<Map<_, _>>().into()
+    }
+
+    #[test]
+    fn a_name_that_is_taken_says_by_whom_and_until_when() {
+        let taken =
+            |state, owner, free_at| shown(Error::NameTaken { service: service(), claim: claim(state, owner), free_at });
+        // As it always was.
+        let (problem, document) = taken(UNTIL_RELEASED, None, None);
+        let plain = json!({ "port": 5000, "state": "allocated", "owner": null, "expires_at": null });
+        assert_eq!(members(&document, &["port", "state", "owner", "expires_at"]), plain);
+        assert_eq!(document.as_object().unwrap().len(), 7, "{document}");
+        assert_eq!(problem.seconds_to_retry(NOW), None);
+        let (_, document) = taken(ClaimState::Offered { expires_at: at(60) }, None, None);
+        assert_eq!(document.as_object().unwrap().len(), 7, "{document}");
+
+        let (problem, document) = taken(leased(60), Some("gh/shop/17"), None);
+        let expected = json!({ "owner": "gh/shop/17", "expires_at": "2027-01-15T08:01:00Z" });
+        assert_eq!(members(&document, &["owner", "expires_at"]), expected);
+        assert_eq!(problem.seconds_to_retry(NOW), None);
+        // The lease is over, and the margin is not.
+        let (problem, document) = taken(leased(-3), Some("gh/shop/17"), Some(at(7)));
+        assert_eq!((problem.kind(), problem.seconds_to_retry(NOW)), (Kind::NameTaken, Some(7)));
+        assert!(document["detail"].as_str().unwrap().contains("2027-01-15T08:00:07Z"), "{document}");
+        assert_eq!(problem.seconds_to_retry(at(60).instant()), Some(1));
+    }
+
+    #[test]
+    fn a_port_that_is_taken_says_who_has_it_and_until_when() {
+        let port = Port::new(5000).unwrap();
+        let taken = |state| {
+            let claim = Some(claim(state, Some("gh/shop/17")));
+            shown(Error::PortTaken { service: service(), port, claim })
+        };
+        for (state, word, until, retry) in [
+            (ClaimState::Offered { expires_at: at(60) }, "offered", json!("2027-01-15T08:01:00Z"), None),
+            (UNTIL_RELEASED, "allocated", Value::Null, None),
+            // What its holder was told, and the margin.
+            (leased(60), "allocated", json!("2027-01-15T08:01:10Z"), None),
+            (
+                ClaimState::Cooling { until: at(60), lease_until: None },
+                "cooling",
+                json!("2027-01-15T08:01:00Z"),
+                Some(60),
+            ),
+            (ClaimState::Quarantined { until: at(60) }, "quarantined", json!("2027-01-15T08:01:00Z"), Some(60)),
+        ] {
+            let (problem, document) = taken(state);
+            let expected = json!({
+                "status": 409, "port": 5000, "service": "django", "name": "web-01", "owner": "gh/shop/17", "state": word,
+                "until": until,
+            });
+            let names = ["status", "port", "service", "name", "owner", "state", "until"];
+            assert_eq!(members(&document, &names), expected);
+            assert_eq!((problem.kind(), problem.seconds_to_retry(NOW)), (Kind::PortTaken, retry), "{word}");
+        }
+        let (problem, document) = shown(Error::PortTaken { service: service(), port, claim: None });
+        assert_eq!((problem.kind(), &document["port"]), (Kind::PortTaken, &json!(5000)));
+    }
+
+    #[test]
+    fn another_owner_is_told_who_holds_the_port_and_since_when() {
+        let error = |owner| Error::NotTheOwner { service: service(), claim: claim(leased(60), owner) };
+        let (problem, document) = shown(error(Some("gh/shop/17")));
+        let expected = json!({
+            "status": 409, "port": 5000, "name": "web-01", "owner": "gh/shop/17", "since": "2027-01-15T08:00:00.000Z",
+            "expires_at": "2027-01-15T08:01:00Z",
+        });
+        assert_eq!(members(&document, &["status", "port", "name", "owner", "since", "expires_at"]), expected);
+        assert_eq!(problem.kind(), Kind::NotTheOwner);
+        assert!(document["detail"].as_str().unwrap().contains("/v1/services/django/ports/5000?owner=*"));
+        let (_, document) = shown(error(None));
+        assert_eq!(document.get("owner"), None);
+        assert!(document["detail"].as_str().unwrap().contains("name no owner"), "{document}");
+    }
+
+    #[test]
+    fn the_other_refusals_have_their_numbers() {
+        let (port, range) =
+            (Port::new(80 + 1024).unwrap(), PortRange::new(Port::MIN, Port::new(1030).unwrap()).unwrap());
+        let (problem, document) = shown(Error::PortNotInRange { service: service(), port, range });
+        let expected = json!({ "status": 409, "port": 1104, "start": 1024, "end": 1030 });
+        assert_eq!(members(&document, &["status", "port", "start", "end"]), expected);
+        assert_eq!(problem.kind(), Kind::PortNotInRange);
+        let (problem, document) = shown(Error::LeaseExpired { service: service(), port });
+        assert_eq!(
+            (problem.kind(), &document["status"], &document["port"]),
+            (Kind::LeaseExpired, &json!(410), &json!(1104))
+        );
+        let (problem, document) = shown(Error::HasPort { service: service(), claim: claim(UNTIL_RELEASED, None) });
+        let kind = Kind::PreconditionFailed;
+        assert_eq!((problem.kind(), &document["status"], &document["port"]), (kind, &json!(412), &json!(5000)));
+        let name = "web-01".try_into().unwrap();
+        let (problem, document) = shown(Error::HasNoPort { service: service(), name });
+        assert_eq!((problem.kind(), &document["status"]), (kind, &json!(412)));
+        for claim in
+            [None, Some(claim(UNTIL_RELEASED, None)), Some(claim(ClaimState::Offered { expires_at: at(1) }, None))]
+        {
+            let (problem, _) = shown(Error::NotHeld { service: service(), port, claim });
+            assert_eq!(problem.kind(), Kind::PortNotFound);
+        }
+        for (state, word) in [
+            (ClaimState::Offered { expires_at: at(60) }, "offered"),
+            (ClaimState::Cooling { until: at(60), lease_until: None }, "cooling"),
+            (ClaimState::Quarantined { until: at(60) }, "quarantined"),
+        ] {
+            let offered = Some(claim(state, None));
+            let (problem, document) = shown(Error::PortNotFound { service: None, wanted: "5000".to_owned(), offered });
+            assert_eq!((problem.kind(), &document["state"]), (Kind::PortNotFound, &json!(word)));
+            assert_eq!(document["expires_at"], "2027-01-15T08:01:00Z");
+        }
+    }
+
+    #[test]
+    fn a_range_without_room_counts_what_nobody_uses() {
+        let occupancy = Occupancy { size: 10, offered: 1, seconds_to_next_expiry: Some(60), ..Occupancy::default() };
+        let exhausted = |occupancy| shown(Error::RangeExhausted { service: service(), occupancy });
+        let retry =
+            |problem: Problem| problem.into_response().headers()[header::RETRY_AFTER].to_str().unwrap().to_owned();
+        // The words of before, as long as nothing is new.
+        let (problem, document) = exhausted(Occupancy { offered: 10, ..occupancy });
+        let detail = "All 10 ports of django are taken: 10 offered, 0 allocated. The first offer expires in 60 seconds. \
+                      Release ports or extend the range.";
+        assert_eq!(document["detail"], detail);
+        assert!(!problem.is_held_back());
+        assert_eq!(retry(problem), "60");
+
+        let held = Occupancy { allocated: 4, cooling: 2, quarantined: 1, reserved: 2, ..occupancy };
+        let (problem, document) = exhausted(held);
+        let names = ["size", "offered", "allocated", "cooling", "quarantined", "reserved", "other"];
+        let expected = json!({
+            "size": 10, "offered": 1, "allocated": 4, "cooling": 2, "quarantined": 1, "reserved": 2, "other": 0,
+        });
+        assert_eq!(members(&document, &names), expected);
+        let detail = document["detail"].as_str().unwrap();
+        assert!(detail.contains(
+            "4 allocated, 2 cooling, 1 in quarantine, 2 reserved. The first of them comes back in 60 seconds"
+        ));
+        assert!(problem.is_held_back());
+
+        let set =
+            |contiguous| shown(Error::SetDoesNotFit { service: service(), wanted: 4, contiguous, occupancy: held });
+        let (problem, document) = set(true);
+        assert_eq!((problem.kind(), problem.is_held_back()), (Kind::RangeExhausted, true));
+        let expected = json!({ "status": 409, "wanted": 4, "contiguous": true, "cooling": 2 });
+        assert_eq!(members(&document, &["status", "wanted", "contiguous", "cooling"]), expected);
+        assert!(document["detail"].as_str().unwrap().contains("4 free ports next to each other"), "{document}");
+        let (_, document) = set(false);
+        assert!(document["detail"].as_str().unwrap().contains("no 4 free ports; none"), "{document}");
+    }
 
     #[test]
     fn our_own_mistakes_are_internal_and_not_for_the_caller_to_repeat() {

@@ -4,10 +4,11 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use portmaster_domain::{Description, Namespace, Port, PortRange, Service, ServiceName, Strategy};
-use portmaster_wire::{self as wire, Fault, NewService, Patch, ServiceContent, ServicePatch, path};
+use portmaster_domain::{Namespace, Port, PortRange, Service, ServiceName, Terms};
+use portmaster_wire::{self as wire, Fault, NewService, Patch, Seconds, ServiceContent, ServicePatch, path};
 
 use super::body::Body;
+use super::filter::Filter;
 use super::headers::{self, if_match, only_if_new};
 use super::paging::{self, Page};
 use super::path::{InService, ToBeService};
@@ -49,26 +50,27 @@ pub(super) async fn create(
     call: Call,
     Body(body): Body<NewService>,
 ) -> Result<Response, Problem> {
-    let NewService { name, description, start, end, strategy } = body;
-    let content = content(description, start, end, strategy)?;
-    let new = portmaster_registry::NewService { id: name.into(), content };
+    let id = body.name.clone().into();
+    let new = portmaster_registry::NewService { id, content: content(body)? };
     let service = api.registry.create_service(&call, new).await?;
     Ok(answer(StatusCode::CREATED, &service))
 }
 
-fn content(
-    description: Option<Description>,
-    start: Port,
-    end: Port,
-    strategy: Option<Strategy>,
-) -> Result<Content, Error> {
-    let range = PortRange::of_service(start, end)?;
+/// The content of a service to be created; what is not given is the default.
+fn content(new: NewService) -> Result<Content, Error> {
+    let range = PortRange::of_service(new.start, new.end)?;
+    let terms = Terms {
+        lease: new.lease_seconds.map(Seconds::get),
+        max_lease: new.max_lease_seconds.map(Seconds::get),
+        cooldown: new.cooldown_seconds.map_or(Terms::default().cooldown, Seconds::get),
+        quarantine: new.quarantine_seconds.map_or(Terms::default().quarantine, Seconds::get),
+    };
     Ok(Content {
-        description: description.unwrap_or_default(),
+        description: new.description.unwrap_or_default(),
         range,
-        strategy: strategy.unwrap_or_default(),
-        terms: Default::default(),
-        reserved: Default::default(),
+        strategy: new.strategy.unwrap_or_default(),
+        terms,
+        reserved: new.reserved.map(Into::into).unwrap_or_default(),
     })
 }
 
@@ -84,7 +86,8 @@ fn content(
 pub(super) async fn list(State(api): State<Api>, call: Call, page: Page<ServiceName>) -> Result<Response, Problem> {
     let listed = api.registry.list_services(&call, &Namespace::default(), page.cursor.as_ref(), page.limit).await?;
     let items: Vec<_> = listed.items.iter().map(wire::Service::from).collect();
-    Ok(paging::answer(&path::services(&Namespace::default()), page.limit, items, listed.next))
+    let path = path::services(&Namespace::default());
+    Ok(paging::answer(&path, page.limit, &Filter::default(), items, listed.next))
 }
 
 /// Read a service.
@@ -143,9 +146,8 @@ pub(super) async fn put(
 ) -> Result<Response, Problem> {
     let preconditions = both(if_match(&headers), only_if_new(&headers));
     let (ToBeService(id), (Body(body), (if_match, only_if_new))) = both(service, both(body, preconditions))?;
-    let ServiceContent { name: named, description, start, end, strategy, created: _ } = body;
-    check_name(&id.name, named.as_ref())?;
-    let content = content(description, start, end, strategy)?;
+    check_name(&id.name, body.name.as_ref())?;
+    let content = content(body.named(id.name.clone()))?;
     let new = portmaster_registry::NewService { id, content };
     // If-Match requires the service to exist and If-None-Match: * requires it not to, so one of them always fails.
     if only_if_new && if_match != IfMatch::Always {
@@ -196,21 +198,27 @@ pub(super) async fn patch(
     body: Result<Body<ServicePatch>, Problem>,
 ) -> Result<Response, Problem> {
     let (Body(body), if_match) = both(body, if_match(&headers))?;
-    let ServicePatch { name: named, description, start, end, strategy } = body;
-    check_name(&service.name, named.as_ref())?;
+    check_name(&service.name, body.name.as_ref())?;
     let bound = |patch: &Patch<Port>, old: Port| match patch {
         Patch::Value(port) => *port,
         Patch::Absent | Patch::Null => old,
     };
     let change = |old: &Service| {
-        let range = PortRange::of_service(bound(&start, old.range.start()), bound(&end, old.range.end()))?;
-        let description = description.clone().or(old.description.clone());
+        let patch = body.clone();
+        let range = PortRange::of_service(bound(&patch.start, old.range.start()), bound(&patch.end, old.range.end()))?;
+        let usual = Terms::default();
+        let terms = Terms {
+            lease: patch.lease_seconds.map(|seconds| Some(seconds.get())).or(old.terms.lease),
+            max_lease: patch.max_lease_seconds.map(|seconds| Some(seconds.get())).or(old.terms.max_lease),
+            cooldown: patch.cooldown_seconds.map(Seconds::get).or_default(old.terms.cooldown, usual.cooldown),
+            quarantine: patch.quarantine_seconds.map(Seconds::get).or_default(old.terms.quarantine, usual.quarantine),
+        };
         Ok(Content {
-            description,
+            description: patch.description.or(old.description.clone()),
             range,
-            strategy: strategy.clone().or(old.strategy),
-            terms: old.terms,
-            reserved: old.reserved.clone(),
+            strategy: patch.strategy.or(old.strategy),
+            terms,
+            reserved: patch.reserved.map(Into::into).or(old.reserved.clone()),
         })
     };
     let service = api.registry.change_service(&call, &service, &if_match, change).await?;

@@ -31,6 +31,7 @@ metrics! {
     REPLAYS "Replays" "Offers given again for the same idempotency key.";
     ACCEPTS "Accepts" "Offers accepted for the first time.";
     REJECTS "Rejects" "Offers rejected.";
+    PUTS "Puts" "Ports given by a PUT or in a set, without an offer that a caller saw.";
     RELEASES "Releases" "Allocations given back.";
     LEASES_GRANTED "LeasesGranted" "Allocations that were given with a lease.";
     LEASES_RENEWED "LeasesRenewed" "Leases renewed, by a renewal or by a repeated PUT.";

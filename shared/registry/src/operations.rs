@@ -123,7 +123,8 @@ impl Registry {
     }
 
     /// The current time by its clock.
-    pub(super) fn now(&self) -> Timestamp {
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
 

@@ -55,7 +55,7 @@ kinds! {
     OfferNotFound "offer-not-found" NOT_FOUND "There is no such offer"
         "No live offer of this service has this secret: it never existed, was rejected, was accepted (and is now a port), or expired and was removed. Ask for a new offer.";
     PortNotFound "port-not-found" NOT_FOUND "There is no such port"
-        "The port or name has no allocation, or not in this service. An offer becomes one when it is accepted: where the port is offered, `state`, `service`, `name` and `expires_at` say to whom and until when. GET /v1/ports/{port} looks across services.";
+        "The port or name has no allocation, or not in this service. An offer becomes one when it is accepted: where the port is offered, `state`, `service`, `name` and `expires_at` say to whom and until when. Where it is cooling or in quarantine, `state` says so, and `expires_at` from when on others may have it. GET /v1/ports/{port} looks across services.";
     MethodNotAllowed "method-not-allowed" METHOD_NOT_ALLOWED "The path does not have this method"
         "The `Allow` header lists the methods that it has.";
     RequestTimeout "request-timeout" REQUEST_TIMEOUT "The body did not arrive in time"
@@ -69,15 +69,23 @@ kinds! {
     ServiceInUse "service-in-use" CONFLICT "The service is in use"
         "A service with live offers or ports is not deleted. Release its ports. Its offers are rejected by their holders, who alone have the secrets, or expire: by `offers_expire_by` at the latest, unless they are accepted before.";
     NameTaken "name-taken" CONFLICT "The name has a port already"
-        "An instance has one port at a time. `port` and `state` say which. Accept or reject the offer, release the port, or use another name. To get the same offer again when you retry a request, send an Idempotency-Key.";
+        "An instance has one port at a time. `port` and `state` say which, and `owner` and `expires_at`, where they apply, who holds it and until when. `Retry-After`, where present, says when a lease that is over has been over for long enough. Accept or reject the offer, release the port, use another name, or, if the port is yours, name its owner in a PUT. To get the same offer again when you retry a request, send an Idempotency-Key.";
+    PortTaken "port-taken" CONFLICT "The port is taken"
+        "The very port that was asked for is not to be had: `state`, and where they are known `service`, `name` and `owner`, say what has it, and `until` from when on others may have it, unless it is renewed or released before. Ask for another port, or for any by leaving `port` out. An operator ends a cool-down or a quarantine with DELETE /v1/services/{service}/quarantine/{port}.";
+    PortNotInRange "port-not-in-range" CONFLICT "The port is not in the service's range"
+        "The port that was named is not one of this service's. `start` and `end` say which ports the service has. Name another port, or extend the range with PATCH /v1/services/{service}.";
+    NotTheOwner "not-the-owner" CONFLICT "The port is another owner's"
+        "A port that has an owner is renewed and released by naming that owner, and a port that has none by naming none. `owner`, `name` and `since` say who holds it and since when. Nothing was changed: this is what makes a late clean-up harmless. If the port is to be released whoever holds it, use `?owner=*`.";
     RangeExhausted "range-exhausted" CONFLICT "Every port of the range is taken"
-        "The whole range was read and has no free port; a range of more than 100 ports is read once a second at most. `Retry-After`, where present, says when the first offer expires or the range is read again. Release ports, or extend the range with PATCH /v1/services/{service}.";
+        "The whole range was read and has no free port; a range of more than 100 ports is read once a second at most. `Retry-After`, where present, says when the first port comes back by itself or the range is read again; `cooling`, `quarantined` and `reserved` count ports that nobody uses and nobody is given. For a set, `wanted` says how many ports there was no room for. Release ports, or extend the range with PATCH /v1/services/{service}.";
     OfferAccepted "offer-accepted" CONFLICT "The offer was accepted"
         "The offer has become an allocation and can no longer be rejected. Release it: DELETE /v1/services/{service}/ports/{port}.";
     OfferExpired "offer-expired" GONE "The offer has expired"
         "It was not accepted in time and its port may have been offered to another instance. Ask for a new offer, and accept it before its `expires_at`.";
-    PreconditionFailed "precondition-failed" PRECONDITION_FAILED "The service has changed"
-        "The service does not meet `If-Match` or `If-None-Match`: it has another version, does not exist, or already exists. Read it again, decide whether your change still applies, and send its new `ETag`.";
+    LeaseExpired "lease-expired" GONE "The lease is over"
+        "The lease was not renewed in time, and the port is lost: another may have it soon. Stop using it, and ask again with PUT /v1/services/{service}/ports/{name}. The same owner gets the same port back at once, as long as nobody else has it. Renew earlier, for example when half of the time is over.";
+    PreconditionFailed "precondition-failed" PRECONDITION_FAILED "The precondition does not hold"
+        "Nothing was changed. For a port: `If-None-Match: *` requires that the name has none and `If-Match: *` that it has one. For a service: it does not meet `If-Match` or `If-None-Match`: it has another version, does not exist, or already exists. Read it again, decide whether your change still applies, and send its new `ETag`.";
     PayloadTooLarge "payload-too-large" PAYLOAD_TOO_LARGE "The body is too large"
         "A body has at most 16 KiB.";
     UnsupportedMediaType "unsupported-media-type" UNSUPPORTED_MEDIA_TYPE "The body is not declared as JSON"

@@ -6,6 +6,8 @@
 mod health;
 mod instant;
 mod kind;
+mod labels;
+mod map;
 mod name;
 mod offer;
 pub mod parse;
@@ -13,15 +15,25 @@ mod patch;
 pub mod path;
 mod port;
 mod problem;
+mod release;
+mod reserved;
+mod seconds;
 mod service;
+mod set;
 
 pub use health::Health;
 pub use kind::Kind;
-pub use offer::{ListedOffer, NewOffer, Offer};
+pub use labels::{InvalidPrefix, NamePrefix};
+pub use map::{Counts, Map, MapState, Run};
+pub use offer::{Acceptance, ListedOffer, NewOffer, Offer, Reason, Rejection};
 pub use patch::Patch;
-pub use port::{FoundPort, Port};
+pub use port::{FoundPort, NewPort, Port, Renewal};
 pub use problem::{At, Fault, Members, ProblemDocument};
+pub use release::{HeldState, Release, Released};
+pub use reserved::Reserved;
+pub use seconds::{HoldSeconds, LeaseSeconds, OutOfBounds, Seconds};
 pub use service::{NewService, Service, ServiceContent, ServicePatch};
+pub use set::{NewSet, Set};
 
 #[cfg(test)]
 mod both_ways;

@@ -1,18 +1,21 @@
 //! Reads a request body strictly, and reports every mistake at once.
 
+use std::collections::{BTreeMap, HashSet};
 use std::convert::Infallible;
 use std::fmt;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, RangeInclusive};
 
 use deserr::{
-    DeserializeError, Deserr, ErrorKind, IntoValue, MergeWithError, Value as Deserialized, ValueKind, ValuePointerRef,
-    take_cf_content,
+    DeserializeError, Deserr, ErrorKind, IntoValue, Map as _, MergeWithError, Value as Deserialized, ValueKind,
+    ValuePointerRef, take_cf_content,
 };
-use portmaster_domain::{Description, InstanceName, InvalidPort, Port, ServiceName, Strategy};
+use portmaster_domain::{
+    Description, InstanceName, InvalidLabels, InvalidPort, Labels, Owner, Port, ServiceName, Strategy,
+};
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use crate::Fault;
+use crate::{Fault, NamePrefix};
 
 /// The reasons for which a body is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -216,7 +219,7 @@ fn pointer(location: ValuePointerRef<'_>) -> String {
     }
 }
 
-fn fault<V: IntoValue, E: DeserializeError>(message: impl ToString, location: ValuePointerRef<'_>) -> E {
+pub(crate) fn fault<V: IntoValue, E: DeserializeError>(message: impl ToString, location: ValuePointerRef<'_>) -> E {
     take_cf_content(E::error::<V>(None, ErrorKind::Unexpected { msg: message.to_string() }, location))
 }
 
@@ -235,7 +238,7 @@ macro_rules! from_text {
     )*};
 }
 
-from_text!(ServiceName, InstanceName, Description);
+from_text!(ServiceName, InstanceName, Description, Owner, NamePrefix);
 
 impl Deserr<Faults> for Port {
     fn deserialize_from_value<V: IntoValue>(
@@ -265,20 +268,86 @@ impl Deserr<Faults> for Port {
     }
 }
 
+/// A type that is one of a few words.
+macro_rules! choice {
+    ($type:ty: $($word:literal => $value:expr),+) => {
+        impl deserr::Deserr<$crate::parse::Faults> for $type {
+            fn deserialize_from_value<V: deserr::IntoValue>(
+                value: deserr::Value<V>,
+                location: deserr::ValuePointerRef<'_>,
+            ) -> Result<Self, $crate::parse::Faults> {
+                let word = String::deserialize_from_value(value, location)?;
+                match word.as_str() {
+                    $($word => Ok($value),)+
+                    _ => Err($crate::parse::other_word::<V>(&word, &[$($word),+], location)),
+                }
+            }
+        }
+    };
+}
+pub(crate) use choice;
+
+/// A word that is none of the accepted ones.
+pub(crate) fn other_word<V: IntoValue>(word: &str, accepted: &[&str], location: ValuePointerRef<'_>) -> Faults {
+    take_cf_content(Faults::error::<V>(None, ErrorKind::UnknownValue { value: word, accepted }, location))
+}
+
+/// The mistakes in the field `names` as a whole: how many there are, and names that stand twice.
+pub(crate) fn distinct_names(body: &Value, count: &RangeInclusive<usize>) -> Vec<Fault> {
+    let Some(names) = body.get("names").and_then(Value::as_array) else { return Vec::new() };
+    let mut faults = Vec::new();
+    if !count.contains(&names.len()) {
+        let detail = format!("must have {} to {} names, not {}", count.start(), count.end(), names.len());
+        faults.push(Fault::in_body("#/names", detail));
+    }
+    let mut seen = HashSet::new();
+    for (index, name) in names.iter().enumerate() {
+        if name.as_str().is_some_and(|name| !seen.insert(name)) {
+            faults.push(Fault::in_body(format!("#/names/{index}"), "stands twice; all names must be different"));
+        }
+    }
+    faults
+}
+
 impl Deserr<Faults> for Strategy {
     fn deserialize_from_value<V: IntoValue>(
         value: Deserialized<V>,
         location: ValuePointerRef<'_>,
     ) -> Result<Self, Faults> {
         let word = String::deserialize_from_value(value, location)?;
-        Self::named(&word).ok_or_else(|| {
-            let accepted = Self::ALL.map(Self::as_str);
-            take_cf_content(Faults::error::<V>(
-                None,
-                ErrorKind::UnknownValue { value: &word, accepted: &accepted },
-                location,
-            ))
-        })
+        Self::named(&word).ok_or_else(|| other_word::<V>(&word, &Self::ALL.map(Self::as_str), location))
+    }
+}
+
+impl Deserr<Faults> for Labels {
+    fn deserialize_from_value<V: IntoValue>(
+        value: Deserialized<V>,
+        location: ValuePointerRef<'_>,
+    ) -> Result<Self, Faults> {
+        // Pair by pair: deserr's own reading of a map (0.6.4) loses the mistakes in it.
+        let Deserialized::Map(map) = value else {
+            let error = ErrorKind::IncorrectValueKind { actual: value, accepted: &[ValueKind::Map] };
+            return Err(take_cf_content(Faults::error::<V>(None, error, location)));
+        };
+        let (mut pairs, mut faults) = (BTreeMap::new(), Vec::new());
+        for (key, value) in map.into_iter() {
+            let place = || pointer(location.push_key(&key));
+            match String::deserialize_from_value(value.into_value(), location.push_key(&key)) {
+                Err(Faults(more)) => faults.extend(more),
+                Ok(_) if !Self::is_key(&key) => {
+                    faults.push(Fault::in_body(place(), "is no label's key: 1 to 32 characters out of a-z 0-9 . _ -"));
+                }
+                Ok(value) if !Self::is_value(&value) => {
+                    faults
+                        .push(Fault::in_body(place(), "must have at most 64 characters, all of them printable ASCII"));
+                }
+                Ok(value) => drop(pairs.insert(key, value)),
+            }
+        }
+        if !faults.is_empty() {
+            return Err(Faults(faults));
+        }
+        Self::try_from(pairs).map_err(|error: InvalidLabels| fault::<V, Faults>(error, location))
     }
 }
 

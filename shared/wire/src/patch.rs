@@ -30,10 +30,24 @@ impl<T> Patch<T> {
     where
         T: Default,
     {
+        self.or_default(old, T::default())
+    }
+
+    /// Applies it to a field with this default.
+    pub fn or_default(self, old: T, default: T) -> T {
         match self {
             Self::Absent => old,
-            Self::Null => T::default(),
+            Self::Null => default,
             Self::Value(new) => new,
+        }
+    }
+
+    /// The same patch with another form of its value.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Patch<U> {
+        match self {
+            Self::Absent => Patch::Absent,
+            Self::Null => Patch::Null,
+            Self::Value(value) => Patch::Value(change(value)),
         }
     }
 }

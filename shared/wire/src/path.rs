@@ -53,6 +53,36 @@ pub fn port(service: &ServiceId, port_or_name: impl Display) -> String {
     format!("{}/{port_or_name}", ports(service))
 }
 
+/// The path to renew the lease of a port.
+#[must_use]
+pub fn renew(service: &ServiceId, port_or_name: impl Display) -> String {
+    format!("{}/renew", port(service, port_or_name))
+}
+
+/// The path to make port sets.
+#[must_use]
+pub fn sets(service: &ServiceId) -> String {
+    format!("{}/sets", self::service(service))
+}
+
+/// The path to release many ports at once.
+#[must_use]
+pub fn release(service: &ServiceId) -> String {
+    format!("{}/release", self::service(service))
+}
+
+/// The map of a service's range.
+#[must_use]
+pub fn map(service: &ServiceId) -> String {
+    format!("{}/map", self::service(service))
+}
+
+/// The quarantine or the cool-down of a port of a service.
+#[must_use]
+pub fn quarantine(service: &ServiceId, port: portmaster_domain::Port) -> String {
+    format!("{}/quarantine/{port}", self::service(service))
+}
+
 /// A port, whatever its service.
 #[must_use]
 pub fn any_port(namespace: &Namespace, port: portmaster_domain::Port) -> String {

@@ -1,14 +1,15 @@
 //! Services: request and response bodies.
 
 use deserr::Deserr;
-use portmaster_domain::{Description, Port, PortRange, ServiceName, Strategy, Timestamp};
+use portmaster_domain::{Description, Port, PortRange, ServiceName, Strategy, Terms, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::name::Name;
 use crate::parse::{Checked, Faults};
-use crate::{Fault, Patch};
+use crate::reserved::Entry;
+use crate::{Fault, HoldSeconds, LeaseSeconds, Patch, Reserved};
 
 /// A service to be created.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Deserr, ToSchema)]
@@ -34,6 +35,33 @@ pub struct NewService {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<StrategyWord>)]
     pub strategy: Option<Strategy>,
+    /// For how many seconds a port is allocated unless the caller says otherwise; if null or not given, until it is
+    /// released.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 2592000, example = 3600)]
+    pub lease_seconds: Option<LeaseSeconds>,
+    /// For how many seconds a port is allocated at most; if null or not given, there is no limit. Where there is one,
+    /// every allocation has a lease.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 2592000, example = 86400)]
+    pub max_lease_seconds: Option<LeaseSeconds>,
+    /// For how many seconds after a release or a lapsed lease only the same name may have the port; 0 if not given.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u32>, minimum = 0, maximum = 604800, example = 60)]
+    pub cooldown_seconds: Option<HoldSeconds>,
+    /// For how many seconds nobody may have a port that was rejected as in use; 3600 if not given.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u32>, minimum = 0, maximum = 604800, example = 3600)]
+    pub quarantine_seconds: Option<HoldSeconds>,
+    /// Ports that are only given to callers that ask for them by number; none if not given.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<Entry>>, max_items = 100)]
+    pub reserved: Option<Reserved>,
 }
 
 /// What a service is to be.
@@ -62,6 +90,33 @@ pub struct ServiceContent {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<StrategyWord>)]
     pub strategy: Option<Strategy>,
+    /// For how many seconds a port is allocated unless the caller says otherwise; if null or not given, until it is
+    /// released.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 2592000, example = 3600)]
+    pub lease_seconds: Option<LeaseSeconds>,
+    /// For how many seconds a port is allocated at most; if null or not given, there is no limit. Where there is one,
+    /// every allocation has a lease.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 2592000, example = 86400)]
+    pub max_lease_seconds: Option<LeaseSeconds>,
+    /// For how many seconds after a release or a lapsed lease only the same name may have the port; 0 if not given.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u32>, minimum = 0, maximum = 604800, example = 60)]
+    pub cooldown_seconds: Option<HoldSeconds>,
+    /// For how many seconds nobody may have a port that was rejected as in use; 3600 if not given.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u32>, minimum = 0, maximum = 604800, example = 3600)]
+    pub quarantine_seconds: Option<HoldSeconds>,
+    /// Ports that are only given to callers that ask for them by number; none if not given.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<Entry>>, max_items = 100)]
+    pub reserved: Option<Reserved>,
     /// As a GET returned it; a PUT does not change it.
     #[deserr(default)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -99,6 +154,31 @@ pub struct ServicePatch {
     #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<StrategyWord>, required = false)]
     pub strategy: Patch<Strategy>,
+    /// For how many seconds a port is allocated unless the caller says otherwise; null: until it is released.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 2592000, required = false, example = 3600)]
+    pub lease_seconds: Patch<LeaseSeconds>,
+    /// For how many seconds a port is allocated at most; null: there is no limit.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 2592000, required = false, example = 86400)]
+    pub max_lease_seconds: Patch<LeaseSeconds>,
+    /// For how many seconds after a release or a lapsed lease only the same name may have the port.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
+    #[schema(value_type = Option<u32>, minimum = 0, maximum = 604800, required = false, example = 60)]
+    pub cooldown_seconds: Patch<HoldSeconds>,
+    /// For how many seconds nobody may have a port that was rejected as in use.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
+    #[schema(value_type = Option<u32>, minimum = 0, maximum = 604800, required = false, example = 3600)]
+    pub quarantine_seconds: Patch<HoldSeconds>,
+    /// Ports that are only given to callers that ask for them by number.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
+    #[schema(value_type = Option<Vec<Entry>>, max_items = 100, required = false)]
+    pub reserved: Patch<Reserved>,
 }
 
 /// Checks that `start` is below `end`, where both are ports; their types report everything else.
@@ -118,6 +198,27 @@ fn order(body: &Value) -> Vec<Fault> {
 impl Checked for NewService {
     fn between_fields(body: &Value) -> Vec<Fault> {
         order(body)
+    }
+}
+
+impl ServiceContent {
+    /// The service of this name with this content.
+    #[must_use]
+    pub fn named(self, name: ServiceName) -> NewService {
+        let Self { name: _, description, start, end, strategy, created: _, .. } = self;
+        let Self { lease_seconds, max_lease_seconds, cooldown_seconds, quarantine_seconds, reserved, .. } = self;
+        NewService {
+            name,
+            description,
+            start,
+            end,
+            strategy,
+            lease_seconds,
+            max_lease_seconds,
+            cooldown_seconds,
+            quarantine_seconds,
+            reserved,
+        }
     }
 }
 
@@ -158,6 +259,26 @@ pub struct Service {
     /// How ports are chosen.
     #[schema(value_type = StrategyWord)]
     pub strategy: Strategy,
+    /// For how many seconds a port is allocated unless its caller says otherwise; absent: until it is released.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = u32, minimum = 1, maximum = 2592000, required = false, example = 3600)]
+    pub lease_seconds: Option<u32>,
+    /// For how many seconds a port is allocated at most; absent: there is no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = u32, minimum = 1, maximum = 2592000, required = false, example = 86400)]
+    pub max_lease_seconds: Option<u32>,
+    /// For how many seconds after a release or a lapsed lease only the same name may have the port; absent: 0.
+    #[serde(default, skip_serializing_if = "is_no_cooldown")]
+    #[schema(minimum = 0, maximum = 604800, required = false, example = 60)]
+    pub cooldown_seconds: u32,
+    /// For how many seconds nobody may have a port that was rejected as in use; absent: 3600.
+    #[serde(default = "usual_quarantine", skip_serializing_if = "is_usual_quarantine")]
+    #[schema(minimum = 0, maximum = 604800, required = false, example = 7200)]
+    pub quarantine_seconds: u32,
+    /// Ports that are only given to callers that ask for them by number; absent: none.
+    #[serde(default, skip_serializing_if = "Reserved::is_empty")]
+    #[schema(value_type = Vec<Entry>, max_items = 100, required = false)]
+    pub reserved: Reserved,
     /// When it was created (RFC 3339, UTC).
     #[serde(with = "crate::instant::millis")]
     #[schema(value_type = String, format = DateTime, example = "2026-11-22T10:00:00.000Z")]
@@ -172,9 +293,29 @@ impl From<&portmaster_domain::Service> for Service {
             start: service.range.start(),
             end: service.range.end(),
             strategy: service.strategy,
+            lease_seconds: service.terms.lease,
+            max_lease_seconds: service.terms.max_lease,
+            cooldown_seconds: service.terms.cooldown,
+            quarantine_seconds: service.terms.quarantine,
+            reserved: service.reserved.clone().into(),
             created: service.created,
         }
     }
+}
+
+/// Defaults are left out, so that a service without any of the later fields is what it always was.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_no_cooldown(seconds: &u32) -> bool {
+    *seconds == Terms::default().cooldown
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_usual_quarantine(seconds: &u32) -> bool {
+    *seconds == usual_quarantine()
+}
+
+fn usual_quarantine() -> u32 {
+    Terms::QUARANTINE_SECONDS
 }
 
 /// How a service chooses its ports.

@@ -50,6 +50,8 @@ impl Registry {
         loop {
             let terms = known.as_ref().map_or_else(|| self.memory.terms(service), |claim: &Claim| claim.terms);
             let seconds = match &known {
+                // Only to be confirmed: it lasts longer than it would from now on.
+                Some(claim) if agreed.is_some_and(|agreed| self.is_long_enough(claim, lease, agreed)) => None,
                 Some(claim) => again(claim, lease, agreed.unwrap_or(terms)),
                 None => terms.grant(lease),
             };
@@ -85,7 +87,7 @@ impl Registry {
                 // follows may say that it is confirmed.
                 agreed = Some(self.look(call, service, port, secret).await?);
                 meant = Meant::Secret { secret, confirms: true };
-            } else if self.is_long_enough(&claim, lease) {
+            } else if self.is_long_enough(&claim, lease, claim.terms) {
                 return Ok(claim);
             } else {
                 // The terms were others than this process took them for, or a clock is ahead.
@@ -96,9 +98,9 @@ impl Registry {
     }
 
     /// Whether a renewal would not make a lease any longer; or there is none to be made longer.
-    fn is_long_enough(&self, claim: &Claim, asked: Option<u32>) -> bool {
-        let Some((lease, seconds)) = claim.lease().zip(again(claim, asked, claim.terms)) else { return true };
-        claim.terms.lease_from(self.now(), seconds, self.margin).until < lease.until
+    fn is_long_enough(&self, claim: &Claim, asked: Option<u32>, terms: Terms) -> bool {
+        let Some((lease, seconds)) = claim.lease().zip(again(claim, asked, terms)) else { return true };
+        terms.lease_from(self.now(), seconds, self.margin).until < lease.until
     }
 
     /// Makes a lapsed allocation gone for its own holder, who is to be told that it is lost. Returns false if it was

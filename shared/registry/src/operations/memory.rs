@@ -12,7 +12,7 @@ use super::Occupancy;
 use portmaster_domain::allocator::Knowledge;
 use portmaster_domain::{Expiry, Port, PortRange, Reserved, Service, ServiceId, Strategy, Terms, Timestamp};
 
-/// How many services a process remembers; the least recently used is forgotten first. One takes some 30 KB, or 2 MB if
+/// How many services a process remembers; the least recently used is forgotten first. One takes some 40 KB, or 2 MB if
 /// tens of thousands of its ports are offered.
 const SERVICES: NonZeroUsize = NonZeroUsize::new(128).unwrap();
 

@@ -131,7 +131,7 @@ struct Attempt<'a> {
     hint: Option<Hint>,
     /// Claims of this call whose outcome is not certain. A transaction that was given up as lost may still arrive; the
     /// name then points to its claim, which is this call's own.
-    made: Vec<Holding>,
+    made: Vec<Secret>,
     /// The terms of the service when a claim was last confirmed.
     agreed: Option<Terms>,
     /// Whether the name's last claim was found to be one whose port only this name may have again.
@@ -328,7 +328,7 @@ impl Attempt<'_> {
     /// Claims a port. Returns none if the claim was not made and another try may follow.
     async fn claim(&mut self, candidate: Reservation) -> Result<Option<Found>, Error> {
         let mut holding = self.scene.new_claim(self.asked, self.goal, candidate.port);
-        self.made.push(holding.clone());
+        self.made.push(holding.secret);
         self.scene.call.count(|meter| meter.tries += 1);
         let sent = Instant::now();
         let write = ClaimWrite {
@@ -383,9 +383,9 @@ impl Attempt<'_> {
         let _ = timeout(HINTING, put).await;
     }
 
-    /// This call's own claim with this secret, if there is one.
-    fn own(&self, secret: Secret) -> Option<&Holding> {
-        self.made.iter().find(|made| made.secret == secret)
+    /// Whether this call made the claim with this secret.
+    fn is_own(&self, secret: Secret) -> bool {
+        self.made.contains(&secret)
     }
 
     /// Records that another caller had the port.

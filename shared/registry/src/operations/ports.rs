@@ -3,7 +3,6 @@
 use super::{Error, Registry};
 use crate::Call;
 use crate::store::{BeganBy, By, Doubt, Removed, StoreError};
-use portmaster_domain::allocator::Holder;
 use portmaster_domain::{Claim, ClaimState, Expiry, InstanceName, Namespace, Occupant, Port, ServiceId, StateKind};
 
 /// How an allocation is named in a path: by its port, or by its holder. A name is never all digits.
@@ -132,10 +131,7 @@ impl Registry {
         let now = self.now();
         self.memory.place(service).learn(|knowledge| match held {
             0 => knowledge.record_free(port),
-            seconds => {
-                let expires_at = Some(Expiry::after(now, seconds.into()));
-                knowledge.observe_holder(Holder { port, created: now, expires_at }, now);
-            }
+            seconds => knowledge.record_hold(port, Expiry::after(now, seconds.into())),
         });
     }
 

@@ -439,6 +439,8 @@ impl Run<'_> {
             match result {
                 Ok(Some(done)) => {
                     self.findings.expired_offers += done.expired_offers;
+                    self.findings.lapsed_leases += done.lapsed_leases;
+                    self.findings.ended_holds += done.ended_holds;
                     self.findings.expired_requests += done.expired_requests;
                     self.findings.stale_pointers += done.stale_pointers;
                     self.findings.orphaned_allocations += done.orphaned_allocations;

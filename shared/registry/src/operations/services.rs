@@ -369,9 +369,10 @@ impl Registry {
     async fn delete_marked(&self, call: &Call, marked: &Service) -> Result<bool, Error> {
         let in_use = self.clear(call, &marked.id, &[marked.range]).await?;
         if !in_use.is_empty() {
-            let offers = in_use.iter().filter(|claim| claim.state.kind() == StateKind::Offered).count();
+            let offers = || in_use.iter().filter(|claim| claim.state.kind() == StateKind::Offered);
+            let until = offers().filter_map(Claim::expires_at).max();
+            let offers = offers().count();
             let ports = in_use.len() - offers;
-            let until = in_use.iter().filter_map(|claim| claim.expires_at()).max();
             return Err(Error::ServiceInUse { service: marked.id.clone(), offers, ports, until });
         }
         let mut waits = backoff();

@@ -465,8 +465,20 @@ impl Attempt<'_> {
         }
         // No claim is sent whose failed condition would show what the names have.
         if !std::mem::replace(&mut self.looked_up, true) {
+            let settled = |members: &[Member]| {
+                members.iter().filter(|member| member.has.is_some() || member.wish.is_some()).count()
+            };
+            let before = settled(&self.members);
             self.look_up().await?;
-            return Ok(self.is_complete());
+            if settled(&self.members) > before {
+                return Ok(self.is_complete());
+            }
+        }
+        // Ports that the names had may be what keeps the others from standing beside them.
+        if self.set.contiguous && self.members.iter().any(|member| member.wish.is_some()) {
+            self.members.iter_mut().for_each(Member::give_up_wish);
+            self.adjust_search()?;
+            return Ok(false);
         }
         Err(self.does_not_fit(everything.occupancy(&self.scene.service.name, range, &reserved, now)))
     }

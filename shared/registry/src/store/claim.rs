@@ -174,7 +174,15 @@ impl Table {
         let key = Key::instance(service, &claim.name);
         let instance = Instance { port: claim.port, secret: *secret, gone_since: None };
         let free = match write.name {
-            NameRule::Free => Condition::all(&[rules::NAME_FREE], [(":port", number(claim.port.get().into()))]),
+            NameRule::Free => {
+                let port = (":port", number(claim.port.get().into()));
+                match claim.state.kind() {
+                    StateKind::Allocated => {
+                        Condition::all(&[rules::NAME_FREE, rules::NAME_NEW], [port, (":secret", text(secret.expose()))])
+                    }
+                    _ => Condition::all(&[rules::NAME_FREE], [port]),
+                }
+            }
             NameRule::Gone(was) | NameRule::Dead(_, was) => {
                 Condition::all(&[rules::NAME_AS_JUDGED], [(":was", text(was.expose()))])
             }

@@ -38,6 +38,9 @@ rules! {
     RETURN_LAPSED: "#lease_until <= :past";
     /// The name was never used, or its last claim was on this port, which [`PORT_IF_DEAD`] shows to be dead.
     NAME_FREE: "attribute_not_exists(#pk) OR #port = :port";
+    /// The name's last claim is not this very one. A claim with a lease may have been released since an earlier copy of
+    /// this request made it; where the table knows no tokens, it must not come back.
+    NAME_NEW: "attribute_not_exists(#secret) OR #secret <> :secret";
     /// The name's last claim is the one that was judged.
     NAME_AS_JUDGED: "attribute_not_exists(#pk) OR #secret = :was";
     /// The claim that is removed to make way is still dead.
@@ -140,8 +143,9 @@ rules! {
     LAPSE_OWN: "#lease_until <= :now";
     /// Its lease is over by more than clocks differ: for everybody else.
     LAPSE_OVER: "#lease_until <= :past";
-    /// A cool-down or a quarantine that an operator ends, or a lease that is over by more than clocks differ.
-    LIFT: "#state = :cooling OR #state = :quarantined OR #lease_until <= :past";
+    /// An operator ends a quarantine, or a cool-down: one after a release, or one after a lease that is over by more than
+    /// clocks differ.
+    LIFT: "#state = :quarantined OR (#state = :cooling AND attribute_not_exists(#lease_until)) OR #lease_until <= :past";
 
     // A service and its range.
 

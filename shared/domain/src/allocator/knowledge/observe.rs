@@ -99,6 +99,17 @@ impl Knowledge {
         self.deadlines.set(port, expires_at);
     }
 
+    /// Records that this process has ended the claim on the port, and that nobody else may have it until then. Whoever
+    /// reads the port will see the claim that it was; if it was this process's own, it still is no sign of a crowd.
+    pub fn record_hold(&mut self, port: Port, until: Expiry) {
+        if self.range.contains(port) {
+            self.seen.insert(port);
+            self.hinted.remove(port);
+            self.taken.insert(port);
+            self.deadlines.set(port, Some(until));
+        }
+    }
+
     /// Records that nobody holds the port any more.
     pub fn record_free(&mut self, port: Port) {
         self.frees += 1;

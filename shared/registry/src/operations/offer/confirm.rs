@@ -76,7 +76,7 @@ impl Attempt<'_> {
             // The claim was found by its key, and is somebody's by now: it is not ours to withdraw.
             return Err(self.scene.name_has(claim));
         }
-        self.made.retain(|made| made.secret != holding.secret);
+        self.made.retain(|made| *made != holding.secret);
         self.affinity = None;
         self.rule = NameRule::Gone(holding.secret);
         if let Some(request) = &mut self.request {

@@ -85,10 +85,9 @@ impl Attempt<'_> {
             .table
             .settled_port(self.scene.call, &self.scene.service.namespace, instance.port)
             .await?;
-        let stands = found.is_some_and(|found| found.has(instance.secret));
-        match self.own(instance.secret) {
-            Some(ours) if stands => Ok(Some(Found::ours(ours.clone()))),
-            _ => {
+        match found.filter(|found| found.has(instance.secret)) {
+            Some(Occupant { claim, .. }) => Ok(Some(Found::ours(Holding { claim, secret: instance.secret }))),
+            None => {
                 self.rule = NameRule::Gone(instance.secret);
                 Ok(None)
             }
@@ -99,8 +98,8 @@ impl Attempt<'_> {
     /// that was given up as lost has arrived) or under this request's key, or a PUT of its owner adopts it. Returns none
     /// if it has lapsed by now, and another try may follow.
     pub(super) async fn name_taken(&mut self, claim: Claim, secret: Secret) -> Result<Option<Found>, Error> {
-        if let Some(ours) = self.own(secret) {
-            return Ok(Some(Found::ours(ours.clone())));
+        if self.is_own(secret) {
+            return Ok(Some(Found::ours(Holding { claim, secret })));
         }
         if let Some(made) = self.made_by_key().await? {
             return Ok(Some(made));
@@ -157,7 +156,7 @@ impl Attempt<'_> {
         if request.key.fingerprint != replay.fingerprint {
             return Err(Error::IdempotencyKeyReused);
         }
-        let origin = if self.own(holding.secret).is_none() { Origin::Replayed } else { Origin::Made };
+        let origin = if self.is_own(holding.secret) { Origin::Made } else { Origin::Replayed };
         Ok(Some(Found { holding: Box::new(holding), origin, offered_until: replay.offered_until }))
     }
 }

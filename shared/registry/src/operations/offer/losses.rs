@@ -125,7 +125,7 @@ impl PortLesson {
 impl Attempt<'_> {
     /// Acts upon the reasons for which a claim on `port` was not made. Returns none if another try is to follow.
     pub(super) async fn learn(&mut self, port: Port, losses: Losses) -> Result<Option<Found>, Error> {
-        let own: Vec<_> = self.made.iter().map(|made| made.secret).collect();
+        let own = self.made.clone();
         // Who asks for one very port has no use for another that the name had.
         let range = self.scene.place.range().filter(|_| self.asked.port.is_none());
         let (rule, affinity) = (self.rule, self.affinity);

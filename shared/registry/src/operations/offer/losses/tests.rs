@@ -1,4 +1,4 @@
-use portmaster_domain::{Claim, ClaimState, Expiry, Fingerprint, Timestamp};
+use portmaster_domain::{ClaimState, Expiry, Fingerprint, Labels, Terms, Timestamp};
 
 use super::*;
 
@@ -17,16 +17,25 @@ fn instance(number: u16, secret: Secret) -> Instance {
     Instance { port: port(number), secret, gone_since: None }
 }
 
-fn holding(number: u16, secret: Secret) -> Holding {
+fn occupant(number: u16, secret: Secret) -> Occupant {
+    Occupant { claim: claim(number), secret: Some(secret) }
+}
+
+fn claim(number: u16) -> Claim {
     let created = Timestamp::from_millis(0);
-    let claim = Claim {
+    Claim {
         service: "django".try_into().unwrap(),
         name: "web-01".try_into().unwrap(),
         port: port(number),
         created,
         state: ClaimState::Offered { expires_at: Expiry::after(created, 60) },
-    };
-    Holding { claim, secret }
+        owner: None,
+        labels: Labels::default(),
+        principal: None,
+        terms: Terms::default(),
+        confirmed: false,
+        by_put: false,
+    }
 }
 
 fn replay(secret: Secret) -> Replay {
@@ -82,14 +91,10 @@ fn what_is_said_of_the_port() {
         (Reason::Failed(None), None, PortLesson::Unreadable { judge: None }),
         (Reason::Failed(None), elsewhere, PortLesson::Unreadable { judge: None }),
         (Reason::Failed(None), here, PortLesson::Unreadable { judge: here }),
-        (Reason::Failed(Some(holding(TRIED, mine))), here, PortLesson::Own(holding(TRIED, mine))),
-        (
-            Reason::Failed(Some(holding(TRIED, theirs))),
-            here,
-            PortLesson::Moved(holding(TRIED, theirs), instance(TRIED, mine)),
-        ),
-        (Reason::Failed(Some(holding(TRIED, theirs))), None, PortLesson::Taken(holding(TRIED, theirs))),
-        (Reason::Failed(Some(holding(TRIED, theirs))), elsewhere, PortLesson::Taken(holding(TRIED, theirs))),
+        (Reason::Failed(Some(occupant(TRIED, mine))), here, PortLesson::Own(claim(TRIED), mine)),
+        (Reason::Failed(Some(occupant(TRIED, theirs))), here, PortLesson::Moved(claim(TRIED), instance(TRIED, mine))),
+        (Reason::Failed(Some(occupant(TRIED, theirs))), None, PortLesson::Taken(occupant(TRIED, theirs))),
+        (Reason::Failed(Some(occupant(TRIED, theirs))), elsewhere, PortLesson::Taken(occupant(TRIED, theirs))),
     ] {
         let (losses, tried) = nothing();
         let lesson = Lesson::of(Losses { port: reason, ..losses }, &Tried { affinity, ..tried });
@@ -103,13 +108,13 @@ fn the_name_comes_before_the_port() {
     let (mine, theirs) = (secret(TRIED), secret(FORMER));
     let affinity = Some(instance(TRIED, mine));
     let (losses, tried) = nothing();
-    let failed = Reason::Failed(Some(holding(TRIED, mine)));
+    let failed = Reason::Failed(Some(occupant(TRIED, mine)));
     let moved_on = Reason::Failed(Some(instance(FORMER, theirs)));
     let both = Losses { port: failed, instance: moved_on, ..losses };
     let lesson = Lesson::of(both, &Tried { affinity, ..tried });
     assert_eq!(lesson.name, NameLesson::Return(instance(FORMER, theirs)));
     // The name has moved on, so the holder of this port is a stranger.
-    assert_eq!(lesson.port, PortLesson::Taken(holding(TRIED, mine)));
+    assert_eq!(lesson.port, PortLesson::Taken(occupant(TRIED, mine)));
 
     let (losses, tried) = nothing();
     let out_of_range = Reason::Failed(Some(instance(6000, theirs)));
@@ -129,14 +134,14 @@ fn what_is_said_of_the_key_and_of_the_dead_claim() {
     assert_eq!((lesson.key, lesson.pause), (None, true));
 
     let rule = NameRule::Dead(port(FORMER), was);
-    for dead in [Reason::Failed(None), Reason::Failed(Some(holding(FORMER, was)))] {
+    for dead in [Reason::Failed(None), Reason::Failed(Some(occupant(FORMER, was)))] {
         let (losses, tried) = nothing();
         let affinity = Some(instance(TRIED, was));
-        let losses = Losses { dead, port: Reason::Failed(Some(holding(TRIED, was))), ..losses };
+        let losses = Losses { dead, port: Reason::Failed(Some(occupant(TRIED, was))), ..losses };
         let lesson = Lesson::of(losses, &Tried { rule, affinity, ..tried });
         assert_eq!(lesson.not_dead, Some(instance(FORMER, was)));
         // The dead claim is judged first, and after that the name has no port to return to.
-        assert_eq!(lesson.port, PortLesson::Taken(holding(TRIED, was)));
+        assert_eq!(lesson.port, PortLesson::Taken(occupant(TRIED, was)));
     }
     let (losses, tried) = nothing();
     let lesson = Lesson::of(Losses { dead: Reason::Contended, ..losses }, &Tried { rule, ..tried });

@@ -1,0 +1,10 @@
+//! `POST /v1/services/{service}/ports/{port_or_name}/renew`
+
+use std::process::ExitCode;
+
+use portmaster_functions::serve;
+use portmaster_http::endpoint;
+
+fn main() -> ExitCode {
+    serve(endpoint::renew_port)
+}
