@@ -31,6 +31,17 @@ impl Invariants {
         Self { network: network.clone(), seen }
     }
 
+    /// The same, and has `also` look at the table after every write.
+    pub fn and(network: &Faulty, also: impl Fn(&Database) + Send + 'static) -> Self {
+        let seen = Arc::<Mutex<Seen>>::default();
+        let watching = Arc::clone(&seen);
+        network.watch(move |database, body| {
+            watching.lock().unwrap().check(database, body);
+            also(database);
+        });
+        Self { network: network.clone(), seen }
+    }
+
     /// Notes a claim that was returned to a caller. From now on its service must cover it, as long as the claim exists.
     pub fn returned(&self, secret: String, service: &str, port: u16) {
         let mut seen = self.seen.lock().unwrap();
@@ -50,7 +61,8 @@ impl Seen {
         let written = keys(body);
         if written.iter().any(|(pk, _)| pk.ends_with("#PORT")) {
             let mut names = HashMap::new();
-            for item in partition(database, "N#default#PORT") {
+            // What is cooling or in quarantine holds no name.
+            for item in partition(database, "N#default#PORT").iter().filter(|item| item["secret"].is_object()) {
                 let holder = (item["service"]["S"].to_string(), item["name"]["S"].to_string());
                 let port = item["sk"]["S"].to_string();
                 if let Some(other) = names.insert(holder.clone(), port.clone()) {
@@ -93,7 +105,7 @@ impl Seen {
     }
 }
 
-fn partition(database: &Database, pk: &str) -> Vec<Value> {
+pub fn partition(database: &Database, pk: &str) -> Vec<Value> {
     let query = json!({
         "TableName": TABLE, "KeyConditionExpression": "pk = :pk",
         "ExpressionAttributeValues": { ":pk": { "S": pk } },

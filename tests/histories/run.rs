@@ -496,11 +496,11 @@ impl History {
     }
 }
 
-fn service(name: &str) -> ServiceId {
+pub fn service(name: &str) -> ServiceId {
     ServiceId::new(Namespace::default(), name.try_into().unwrap())
 }
 
-fn instance(number: u8) -> String {
+pub fn instance(number: u8) -> String {
     format!("web-{number}")
 }
 
@@ -509,7 +509,7 @@ pub async fn registry(network: &Faulty, skew: i64) -> Registry {
     Registry::new(table(network), clock_since(Instant::now(), skew), 1_800)
 }
 
-fn table(network: &Faulty) -> Table {
+pub fn table(network: &Faulty) -> Table {
     // With its tokens, as on AWS: a request that arrives late is the same request.
     Table::new(Client::from_conf(in_process(network.client()).build()), TABLE)
 }
