@@ -13,9 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use portmaster_domain::{
-    Claim, InstanceName, Labels, Namespace, Owner, Port, Secret, StateKind, Strategy, Terms,
-};
+use portmaster_domain::{Claim, InstanceName, Labels, Namespace, Owner, Port, Secret, StateKind, Strategy, Terms};
 use portmaster_registry::{
     Asked, BulkRelease, By, Call, Content, Error, Expected, Findings, IfMatch, ListFilter, NewService, NewSet,
     PortOrName, Registry, Rejection, StoreError, Table,
@@ -213,7 +211,8 @@ impl Play {
     }
 
     async fn play(self: &Rc<Self>) {
-        let new = NewService { id: service(STILL), content: self.content(5000, 4999 + self.plan.ports, self.plan.terms) };
+        let new =
+            NewService { id: service(STILL), content: self.content(5000, 4999 + self.plan.ports, self.plan.terms) };
         let registry = self.processes.borrow()[0].clone();
         registry.create_service(&self.call(), new).await.unwrap();
         self.network.set_percent(self.plan.percent);
@@ -283,12 +282,7 @@ impl Play {
             let offers = self.offers.borrow().len();
             offers.checked_sub(1).map(|last| last - self.draw(offers.min(4)))
         };
-        let put = |expected| Act::Put {
-            holder: holder.clone(),
-            lease,
-            port: (self.draw(8) == 0).then(port),
-            expected,
-        };
+        let put = |expected| Act::Put { holder: holder.clone(), lease, port: (self.draw(8) == 0).then(port), expected };
         match self.draw(100) {
             0..26 => put(If::Whatever),
             26..28 => put(If::NoneMatch),

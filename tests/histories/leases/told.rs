@@ -88,7 +88,10 @@ impl<'a> History<'a> {
     /// Whether somebody was told of this claim.
     pub fn was_told(&self, item: &Item, port: u16) -> bool {
         self.tells().iter().any(|tell| {
-            !tell.is_offer() && tell.shown.port == port && is_of(item, &tell.shown.holder) && tell.shown.created == item.created
+            !tell.is_offer()
+                && tell.shown.port == port
+                && is_of(item, &tell.shown.holder)
+                && tell.shown.created == item.created
         })
     }
 
@@ -99,9 +102,9 @@ impl<'a> History<'a> {
             Act::Set { service, names, owner, .. } => {
                 item.service == *service && names.contains(&item.name) && item.owner == *owner
             }
-            Act::Accept(offer, _) => self.offer(*offer).is_some_and(|shown| {
-                shown.port == port && is_of(item, &shown.holder) && shown.created == item.created
-            }),
+            Act::Accept(offer, _) => self
+                .offer(*offer)
+                .is_some_and(|shown| shown.port == port && is_of(item, &shown.holder) && shown.created == item.created),
             _ => false,
         })
     }
@@ -310,7 +313,8 @@ impl<'a> History<'a> {
                 change.after.as_ref().is_some_and(|item| item.set == Some(number))
                     && secret(&change.before) != secret(&change.after)
             };
-            let writes: BTreeSet<_> = self.changes.iter().filter(made).map(|change| (change.write, change.at)).collect();
+            let writes: BTreeSet<_> =
+                self.changes.iter().filter(made).map(|change| (change.write, change.at)).collect();
             for (write, at) in writes {
                 for name in names {
                     let has = |item: &Item| {
@@ -332,7 +336,8 @@ impl<'a> History<'a> {
             if matches!(event.answer, Answer::Refused(_)) && !event.doubt && in_time {
                 let ports: BTreeSet<_> = self.changes.iter().map(|change| change.port).collect();
                 for port in ports {
-                    let last = self.changes.iter().rfind(|change| change.port == port && change.at <= event.ended.millis);
+                    let last =
+                        self.changes.iter().rfind(|change| change.port == port && change.at <= event.ended.millis);
                     let left = last.and_then(|change| change.after.as_ref());
                     if let Some(left) = left
                         && left.set == Some(number)
@@ -376,9 +381,9 @@ impl<'a> History<'a> {
 
     /// The operations that may have been executed at this moment.
     fn at_work(&self, at: i64) -> impl Iterator<Item = &'a Event> {
-        self.events.iter().filter(move |event| {
-            event.began.millis <= at && (event.may_be_late() || at <= event.ended.millis)
-        })
+        self.events
+            .iter()
+            .filter(move |event| event.began.millis <= at && (event.may_be_late() || at <= event.ended.millis))
     }
 
     /// Judges one change of an item.
@@ -394,7 +399,8 @@ impl<'a> History<'a> {
         let keeps = after.as_ref().is_some_and(|after| before.secret.is_some() && after.secret == before.secret);
         if keeps {
             let after = after.as_ref().unwrap();
-            if before.is_allocated() && (after.lease_until.unwrap_or(i64::MAX) < before.lease_until.unwrap_or(i64::MAX)) {
+            if before.is_allocated() && (after.lease_until.unwrap_or(i64::MAX) < before.lease_until.unwrap_or(i64::MAX))
+            {
                 wrong.push(format!("(c) shorter than it was: {change:?}"));
             }
             return;
@@ -468,9 +474,7 @@ impl<'a> History<'a> {
             })
         };
         match after {
-            Some(after) if after.secret.is_some() => {
-                (same_owner && is_lapsed) || (same_name && is_long_lapsed)
-            }
+            Some(after) if after.secret.is_some() => (same_owner && is_lapsed) || (same_name && is_long_lapsed),
             Some(after) if after.lease_until.is_some() => {
                 let kept = (after.lease_until, after.expires_at) == (before.lease_until, before.expires_at);
                 kept && after.owner == before.owner && (is_long_lapsed || (is_lapsed && for_its_owner()))
@@ -600,7 +604,8 @@ mod tests {
         }
 
         fn changes(&mut self, at: i64, port: u16, after: Option<Item>) -> &mut Self {
-            let before = self.changes.iter().rfind(|change| change.port == port).and_then(|change| change.after.clone());
+            let before =
+                self.changes.iter().rfind(|change| change.port == port).and_then(|change| change.after.clone());
             let write = usize::try_from(at).unwrap();
             self.changes.push(Change { at, write, port, before, after });
             self
