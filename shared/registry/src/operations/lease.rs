@@ -55,7 +55,8 @@ impl Registry {
                 Some(claim) => again(claim, lease, agreed.unwrap_or(terms)),
                 None => terms.grant(lease),
             };
-            let under = Under { terms: agreed.unwrap_or(terms), ..Under::of(terms, seconds, self.margin) };
+            let stays = known.as_ref().and_then(Claim::lease).filter(|_| seconds.is_none());
+            let under = Under { terms: agreed.unwrap_or(terms), stays, ..Under::of(terms, seconds, self.margin) };
             let renewal = Renewal { port, meant, owner, under, labels: None };
             let found = match self.table.renew(call, service, &renewal, &self.clock).await? {
                 Renewed::Now(claim) => {

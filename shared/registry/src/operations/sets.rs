@@ -297,6 +297,7 @@ impl Attempt<'_> {
     async fn learn(&mut self, holdings: &[(usize, Holding)], losses: Vec<Losses>) -> Result<(), Error> {
         let now = self.scene.registry.now();
         let (mut lost, mut contended, mut to_judge) = (Vec::new(), false, Vec::new());
+        let mut gave_up = false;
         for ((name, holding), Losses { port: at, instance, dead, .. }) in holdings.iter().zip(losses) {
             let port = holding.claim.port;
             contended |= instance == Reason::Contended || dead == Reason::Contended;
@@ -319,6 +320,7 @@ impl Attempt<'_> {
             let Some(member) = self.members.get_mut(*name) else { continue };
             if member.wish == Some(port) && lost.contains(&port) {
                 member.give_up_wish();
+                gave_up = true;
                 to_judge.push(*name);
             }
             if let Reason::Failed(found) = instance {
@@ -336,6 +338,10 @@ impl Attempt<'_> {
         }
         if contended {
             self.scene.pause().await;
+        }
+        if gave_up {
+            // The search takes for held what the names wish for.
+            self.adjust_search()?;
         }
         self.judge(to_judge).await
     }
@@ -627,12 +633,17 @@ impl Attempt<'_> {
         let registry = self.scene.registry;
         let terms = if claim.confirmed { claim.terms } else { agreed };
         let mut seconds = again(claim, self.set.lease, terms);
+        let mut stays = None;
         loop {
             let renewal = Renewal {
                 port: claim.port,
                 meant: Meant::Secret { secret: *secret, confirms: true },
                 owner: self.set.owner.as_ref(),
-                under: Under { found: claim.terms, ..Under::of(terms, seconds, registry.margin) },
+                under: Under {
+                    found: claim.terms,
+                    stays: stays.filter(|_| seconds.is_none()),
+                    ..Under::of(terms, seconds, registry.margin)
+                },
                 labels: self.set.labels.as_ref(),
             };
             let call = self.scene.call;
@@ -641,6 +652,7 @@ impl Attempt<'_> {
                 Renewed::Not(Some(found))
                     if seconds.is_some() && found.has(*secret) && found.claim.is_allocation(registry.now()) =>
                 {
+                    stays = found.claim.lease();
                     seconds = None;
                 }
                 Renewed::Not(_) => return Ok(None),

@@ -98,8 +98,10 @@ pub(crate) struct Under {
     /// The terms that it has from then on: others only for a claim that is adopted, whose maker had not seen those of
     /// the service when it made it.
     pub(crate) terms: Terms,
-    /// For how many seconds, from each send on; none: without an end.
+    /// For how many seconds, from each send on; none: without an end, or as it stands.
     pub(crate) seconds: Option<u32>,
+    /// Without seconds: the lease as it was read, which is to stay. What strangers wait for after it follows the terms.
+    pub(crate) stays: Option<Lease>,
     /// By how many seconds clocks may differ.
     pub(crate) margin: u32,
 }
@@ -107,11 +109,17 @@ pub(crate) struct Under {
 impl Under {
     /// The terms as they are, and this lease.
     pub(crate) fn of(terms: Terms, seconds: Option<u32>, margin: u32) -> Self {
-        Self { found: terms, terms, seconds, margin }
+        Self { found: terms, terms, seconds, stays: None, margin }
     }
 
     fn lease(self, now: Timestamp) -> Option<Lease> {
-        self.seconds.map(|seconds| self.terms.lease_from(now, seconds, self.margin))
+        match self.seconds {
+            Some(seconds) => Some(self.terms.lease_from(now, seconds, self.margin)),
+            None => self.stays.map(|lease| Lease {
+                expires_at: lease.until.plus(self.terms.hold(self.margin)).max(lease.expires_at),
+                ..lease
+            }),
+        }
     }
 }
 
@@ -271,7 +279,7 @@ impl Table {
                 rules.push(rules::RENEW_LONGER);
                 values.push((":until", number(lease.until.seconds())));
             }
-            if under.seconds.is_some() || under.found != under.terms {
+            if under.lease(now).is_some() || under.found != under.terms {
                 rules.push(terms_rule(under.found, rules::RENEW_TERMS, rules::RENEW_NO_TERMS));
                 values.extend(terms_value(under.found));
             }

@@ -78,7 +78,7 @@ impl SetSearch {
 
     /// Records that the name with this number has this port, so that no candidate is needed for it. The other ports of a
     /// contiguous set follow from it. Returns whether the set can still be had: the held ports of a contiguous set may
-    /// not be in their places, or leave no place for the others. Then nothing is recorded.
+    /// not be in their places, or leave no place for the others, and no two names hold one port. Then nothing is recorded.
     #[must_use]
     pub fn hold(&mut self, name: usize, port: Port) -> bool {
         self.members.hold(name, port)
@@ -121,6 +121,10 @@ impl Members {
         let Some(member) = self.ports.get(name).copied() else { return false };
         if member == Member::Held(port) {
             return true;
+        }
+        // Two names may remember the same port, one after the other; only one of them can have it.
+        if self.ports.contains(&Member::Held(port)) {
+            return false;
         }
         if self.contiguous {
             let Some(base) = port.index().checked_sub(name) else { return false };

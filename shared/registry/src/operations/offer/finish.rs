@@ -84,12 +84,17 @@ impl Attempt<'_> {
         // What its maker had not seen of the service applies to a claim of which nobody was told.
         let terms = if claim.confirmed { claim.terms } else { self.agreed.unwrap_or(claim.terms) };
         let mut seconds = again(&claim, asked, terms);
+        let mut stays = None;
         loop {
             let renewal = Renewal {
                 port: claim.port,
                 meant: Meant::Secret { secret, confirms: true },
                 owner: self.asked.owner.as_ref(),
-                under: Under { found: claim.terms, ..Under::of(terms, seconds, self.scene.registry.margin) },
+                under: Under {
+                    found: claim.terms,
+                    stays: stays.filter(|_| seconds.is_none()),
+                    ..Under::of(terms, seconds, self.scene.registry.margin)
+                },
                 labels: self.asked.labels.as_ref(),
             };
             let clock = &self.scene.registry.clock;
@@ -104,6 +109,7 @@ impl Attempt<'_> {
                     if found.claim.confirmed && self.asked.labels.is_none() {
                         return Ok(Some(found.claim));
                     }
+                    stays = found.claim.lease();
                     seconds = None;
                 }
                 _ => return Ok(None),
