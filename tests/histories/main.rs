@@ -109,6 +109,8 @@ fn a_seed_repeats_its_history() {
     for seed in 0..20 {
         let (first, second) = (run::run(seed).unwrap(), run::run(seed).unwrap());
         assert_eq!((first.trace, first.requests), (second.trace, second.requests), "seed {seed}");
+        let (first, second) = (leases::run(seed).unwrap(), leases::run(seed).unwrap());
+        assert_eq!((first.trace, first.requests), (second.trace, second.requests), "leases, seed {seed}");
     }
 }
 

@@ -39,7 +39,7 @@ use aws_sdk_dynamodb::Client;
 pub(crate) use claim::{ClaimWrite, Claimed, ClaimedAll, Losses, NameRule};
 pub use connect::{Endpoint, connect, connect_within_lambda, in_process, is_url, sdk_config};
 pub use holders::By;
-pub(crate) use holders::{Accepted, BeganBy, Lapse, Meant, Removed, Renewal, Renewed, Under};
+pub(crate) use holders::{Accepted, BeganBy, Lapse, Meant, Removed, Renewal, Renewed, Under, withdrawn_until};
 pub(crate) use instances::Instance;
 pub(crate) use item::Key;
 pub(crate) use port_item::Sighting;

@@ -438,15 +438,21 @@ impl<'a> History<'a> {
     /// Whether an allocation whose time for strangers is not over may end so.
     fn may_end_now(&self, change: &Change, before: &Item, same_owner: bool, same_name: bool, lifted: bool) -> bool {
         let Change { at, port, after, .. } = change;
-        // Nobody was told of it: its maker withdraws it, or the reconciler does if there is no such service.
-        if !before.confirmed && after.is_none() {
+        // Nobody was told of it, and its maker withdraws it: as if its lease had been over when it was made.
+        let as_if_over = |after: &Item| {
+            after.state == "cooling"
+                && after.owner == before.owner
+                && after.lease_until == Some(before.created / 1000)
+                && after.expires_at.is_some_and(|until| until - before.created / 1000 >= self.margin)
+        };
+        if !before.confirmed && after.as_ref().is_some_and(as_if_over) {
             return true;
         }
         let is_lapsed = self.is_over(before.lease_until, *at);
         let is_long_lapsed = self.is_long_over(before.lease_until, *at);
         let for_its_owner = || {
             self.at_work(*at).any(|event| match &event.act {
-                Act::Put { holder, .. } => is_of(before, holder),
+                Act::Put { holder, .. } | Act::Offer(holder) => is_of(before, holder),
                 Act::Set { service, names, owner, .. } => {
                     before.service == *service && names.contains(&before.name) && before.owner == *owner
                 }

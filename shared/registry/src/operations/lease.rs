@@ -5,7 +5,7 @@ use super::{Error, PortOrName, Registry};
 use crate::Call;
 use crate::store::{Lapse, Meant, Removed, Renewal, Renewed, Under};
 use portmaster_domain::allocator::Holder;
-use portmaster_domain::{Claim, Owner, Port, Secret, ServiceId, StateKind, Terms};
+use portmaster_domain::{Claim, Holding, Owner, Port, Secret, ServiceId, StateKind, Terms};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
@@ -86,7 +86,7 @@ impl Registry {
             if !claim.confirmed && claim.lease().is_some() {
                 // It was made by a PUT of which nobody may have heard. The service is seen after it, so the write that
                 // follows may say that it is confirmed.
-                agreed = Some(self.look(call, service, port, secret).await?);
+                agreed = Some(self.look(call, service, &Holding { claim: claim.clone(), secret }).await?);
                 meant = Meant::Secret { secret, confirms: true };
             } else if self.is_long_enough(&claim, lease, claim.terms) {
                 return Ok(claim);
@@ -116,7 +116,8 @@ impl Registry {
 
     /// Reads the service of a claim that exists and that nobody may have been told of, and returns its terms if it offers
     /// the port. If it never will, the claim is withdrawn, unless somebody was told of it after all.
-    async fn look(&self, call: &Call, service: &ServiceId, port: Port, secret: Secret) -> Result<Terms, Error> {
+    async fn look(&self, call: &Call, service: &ServiceId, holding: &Holding) -> Result<Terms, Error> {
+        let port = holding.claim.port;
         let patience = (Instant::now() + CLOSING).min(call.deadline());
         loop {
             let found = self.table.service(call, service).await?;
@@ -126,7 +127,7 @@ impl Registry {
                 None => true,
             };
             if gone {
-                self.table.withdraw(call, &service.namespace, port, secret).await?;
+                self.table.withdraw(call, &service.namespace, holding, self.margin).await?;
                 return Err(match found {
                     Some(_) => PortOrName::Port(port).not_found(Some(service)),
                     None => Error::ServiceNotFound { service: service.clone() },

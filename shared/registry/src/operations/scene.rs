@@ -9,8 +9,10 @@ use super::memory::Place;
 use super::offer::Asked;
 use super::{Error, Registry, reads};
 use crate::Call;
-use crate::store::Freshness;
-use portmaster_domain::{Claim, ClaimState, Expiry, Holding, Port, PortRange, Secret, Service, ServiceId, Timestamp};
+use crate::store::{Freshness, Removed, withdrawn_until};
+use portmaster_domain::{
+    Claim, ClaimState, Expiry, Holding, Port, PortRange, Secret, Service, ServiceId, StateKind, Timestamp,
+};
 
 /// How long a claim waits for a deletion or a shrinking to end, either way.
 const CLOSING: Duration = Duration::from_secs(2);
@@ -172,20 +174,26 @@ impl<'a> Scene<'a> {
         Ok(everything)
     }
 
-    /// Removes a claim of which no caller was told; or finds that it is somebody's by now, and leaves it.
-    pub(super) async fn take_back(&self, Holding { claim, secret }: &Holding) -> Result<Option<Claim>, Error> {
+    /// Withdraws a claim of which no caller was told; or finds that it is somebody's by now, leaves it, and returns it.
+    pub(super) async fn take_back(&self, holding: &Holding) -> Result<Option<Claim>, Error> {
+        let Holding { claim, secret } = holding;
         let call = self.call.extended();
-        let (table, clock) = (&self.registry.table, &self.registry.clock);
-        let removed = match claim.state {
-            ClaimState::Allocated { .. } => table.withdraw(&call, &self.service.namespace, claim.port, *secret).await?,
-            _ => table.reject(&call, self.service, claim.port, *secret, clock).await?,
+        let (table, clock, margin) = (&self.registry.table, &self.registry.clock, self.registry.margin);
+        let is_leased = claim.state.kind() == StateKind::Allocated;
+        let removed = if is_leased {
+            table.withdraw(&call, &self.service.namespace, holding, margin).await?
+        } else {
+            table.reject(&call, self.service, claim.port, *secret, clock).await?
         };
-        match removed {
-            crate::store::Removed::Not(Some(found), _) if found.has(*secret) => Ok(Some(found.claim)),
-            _ => {
-                self.place.learn(|knowledge| knowledge.record_free(claim.port));
-                Ok(None)
-            }
+        if let Removed::Not(Some(found), _) = removed
+            && found.has(*secret)
+        {
+            return Ok(Some(found.claim));
         }
+        self.place.learn(|knowledge| match withdrawn_until(claim, margin) {
+            (_, until) if is_leased => knowledge.record_hold(claim.port, until),
+            _ => knowledge.record_free(claim.port),
+        });
+        Ok(None)
     }
 }

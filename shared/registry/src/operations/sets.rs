@@ -9,7 +9,7 @@
 //! - The names' earlier claims are judged before the next try, instead of trying their ports and learning from that: a
 //!   failed transaction of many items costs more than a read.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use futures::future::try_join_all;
 
@@ -348,7 +348,7 @@ impl Attempt<'_> {
 
     /// Judges the last claims of these names, all at the same time.
     async fn judge(&mut self, names: Vec<usize>) -> Result<(), Error> {
-        let names: HashSet<_> = names.into_iter().collect();
+        let names: BTreeSet<_> = names.into_iter().collect();
         let judged = {
             let this = &*self;
             let judgements = names.iter().filter_map(|name| this.members.get(*name).map(|member| (*name, member)));

@@ -221,14 +221,19 @@ impl Table {
 /// overwritten with its secret, so whoever had it is gone. And whoever may still use the port by what it was told, by
 /// any clock within the margin, has the same owner, and is thus the same holder (1). A port in quarantine is no port to
 /// come back to: its state is none of these.
+///
+/// Within the margin only a claim with a lease comes back: it keeps strangers out for the margin after its own end, which
+/// is later than the end of the old lease, and so does what is left of it if it is withdrawn. An offer may be rejected,
+/// withdrawn or expire before the margin of the old lease is over.
 fn port_is_to_be_had(write: &ClaimWrite<'_>) -> Condition {
     let Holding { claim, .. } = write.holding;
     let owner = claim.owner.as_ref();
-    let comes_back = Clause::any([
-        rules::RETURN_COOLED.into(),
-        owner_rule(owner, rules::RETURN_OWNER, rules::RETURN_UNOWNED).into(),
-        rules::RETURN_LAPSED.into(),
-    ]);
+    let mut ways = vec![rules::RETURN_COOLED.into(), rules::RETURN_LAPSED.into()];
+    let is_leased = claim.state.kind() == StateKind::Allocated;
+    if is_leased {
+        ways.push(owner_rule(owner, rules::RETURN_OWNER, rules::RETURN_UNOWNED).into());
+    }
+    let comes_back = Clause::any(ways);
     let clause = Clause::any([rules::PORT_IF_DEAD.into(), Clause::all([rules::RETURN_NAME.into(), comes_back])]);
     let values = [
         (":now", number(write.now.seconds())),
@@ -237,7 +242,7 @@ fn port_is_to_be_had(write: &ClaimWrite<'_>) -> Condition {
         (":name", text(claim.name.as_str())),
         (":cooling", text(StateKind::Cooling.as_str())),
     ];
-    Condition::of(clause, values.into_iter().chain(owner_value(owner)))
+    Condition::of(clause, values.into_iter().chain(owner_value(owner).filter(|_| is_leased)))
 }
 
 /// The reasons that concern one claim.

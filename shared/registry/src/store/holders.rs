@@ -17,8 +17,8 @@ use super::transact::{OnContention, Reason, Transacted, Transaction};
 use super::{StoreError, Table};
 use crate::Call;
 use portmaster_domain::{
-    Claim, Clock, Expiry, Labels, Lease, Namespace, Occupant, Owner, Port, Secret, ServiceId, StateKind, Terms,
-    Timestamp,
+    Claim, Clock, Expiry, Holding, Labels, Lease, Namespace, Occupant, Owner, Port, Secret, ServiceId, StateKind,
+    Terms, Timestamp,
 };
 
 /// The outcome of an accept.
@@ -154,7 +154,7 @@ pub(crate) enum Lapse {
 }
 
 /// The attributes of an allocation that do not outlast it.
-const HOLDERS: &str = "#secret, #labels, #principal, #accepted, #confirmed, #lease, #put";
+const HOLDERS: &str = "#secret, #labels, #principal, #accepted, #confirmed, #lease";
 
 impl Table {
     /// Turns an offer into an allocation: one conditional write.
@@ -328,7 +328,7 @@ impl Table {
     ) -> Result<Removed, StoreError> {
         let (result, doubt) = send(call, &self.name, || {
             let now = clock.now();
-            let change = Change::to(StateKind::Quarantined, Expiry::after(now, seconds.into()), "#owner");
+            let change = Change::to(StateKind::Quarantined, Expiry::after(now, seconds.into()), "#owner, #put");
             let condition = still_offered(service, secret, now);
             self.change(&Key::port(&service.namespace, port), change, condition).send()
         })
@@ -336,20 +336,28 @@ impl Table {
         ended(result.map(|output| output.attributes), doubt)
     }
 
-    /// Removes an allocation that this process made and of which no caller was told: one conditional write. Whoever else
+    /// Withdraws an allocation that this process made and of which no caller was told: one conditional write. Whoever else
     /// told a caller of it has set `confirmed` before, in a write that this one would see.
+    ///
+    /// The port goes on cooling, as after a lease that was over when the claim was made: the claim may have come back to
+    /// a port whose former lease still runs by a slower clock, and nobody knows that any more.
     pub(crate) async fn withdraw(
         &self,
         call: &Call,
         namespace: &Namespace,
-        port: Port,
-        secret: Secret,
+        Holding { claim, secret }: &Holding,
+        margin: u32,
     ) -> Result<Removed, StoreError> {
-        let untold = || {
+        let (told, until) = withdrawn_until(claim, margin);
+        let (result, doubt) = send(call, &self.name, || {
+            let mut change = Change::to(StateKind::Cooling, until, "#put");
+            change.set("#lease_until = :to_lease_until", number(told.seconds()));
             let rules = [rules::WITHDRAW_SECRET, rules::WITHDRAW_UNCONFIRMED];
-            Condition::all(&rules, [(":secret", text(secret.expose()))])
-        };
-        self.remove(call, &Key::port(namespace, port), untold).await
+            let untold = Condition::all(&rules, [(":secret", text(secret.expose()))]);
+            self.change(&Key::port(namespace, claim.port), change, untold).send()
+        })
+        .await?;
+        ended(result.map(|output| output.attributes), doubt)
     }
 
     /// Removes a dead claim on a port: one conditional write, so that a claim that a slower clock accepted or renewed
@@ -389,6 +397,7 @@ impl Table {
             let mut change = Change::default();
             change.set("#state = :to_state", text(StateKind::Cooling.as_str()));
             change.remove(HOLDERS);
+            change.remove("#put");
             let condition =
                 Condition::all(&[rules::LAPSE_SECRET, rule], [(":secret", text(secret.expose())), value.clone()]);
             self.change(&Key::port(namespace, port), change, condition).send()
@@ -516,6 +525,14 @@ impl Table {
     }
 }
 
+/// As if the lease of a withdrawn claim had been over when it was made: until when it was told, and when a stranger may
+/// have the port.
+pub(crate) fn withdrawn_until(claim: &Claim, margin: u32) -> (Expiry, Expiry) {
+    // Whatever lease the claim came back after was over in this second.
+    let told = Expiry::after(Timestamp::from_millis(claim.created.seconds() * 1000), 0);
+    (told, told.plus(claim.terms.hold(margin)))
+}
+
 /// What an UpdateItem changes.
 #[derive(Debug, Default)]
 struct Change {
@@ -537,7 +554,7 @@ impl Change {
 
     /// A release with a cool-down.
     fn cooled(now: Timestamp, terms: Terms) -> Self {
-        Self::to(StateKind::Cooling, Expiry::after(now, terms.cooldown.into()), "#owner, #lease_until")
+        Self::to(StateKind::Cooling, Expiry::after(now, terms.cooldown.into()), "#owner, #lease_until, #put")
     }
 
     /// Sets an attribute: `#attribute = :value`.

@@ -2,7 +2,7 @@
 
 use super::super::Error;
 use super::{Attempt, Found, Goal, Origin};
-use crate::store::NameRule;
+use crate::store::{Instance, NameRule};
 use portmaster_domain::{Claim, Holding, Service};
 
 impl Attempt<'_> {
@@ -36,6 +36,11 @@ impl Attempt<'_> {
                     return Ok(true);
                 }
                 self.withdraw(holding).await?;
+                if self.rule == NameRule::Gone(holding.secret) && !service.reserved.contains(port) {
+                    // The port is as good as before, and cooling for this very name if it was leased.
+                    self.affinity = Some(Instance { port, secret: holding.secret, gone_since: None });
+                    self.rule = NameRule::Free;
+                }
                 return Ok(false);
             }
             if !service.range.contains(port) {

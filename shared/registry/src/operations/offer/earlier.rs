@@ -104,8 +104,15 @@ impl Attempt<'_> {
         if let Some(made) = self.made_by_key().await? {
             return Ok(Some(made));
         }
-        if self.lapse_of(&claim).is_some() {
-            return Ok(None);
+        match (self.lapse_of(&claim), claim.lease(), self.goal) {
+            (Some(Lapse::Own(_)), _, Goal::Offer) => return Err(self.scene.name_has(claim)),
+            (Some(Lapse::Own(_)), Some(lease), Goal::Port { lease: None }) => {
+                // Only a claim with a lease may come back before the margin is over, so it gets the one that it had.
+                self.goal = Goal::Port { lease: Some(lease.seconds.max(1)) };
+                return Ok(None);
+            }
+            (Some(_), ..) => return Ok(None),
+            (None, ..) => {}
         }
         match self.goal {
             Goal::Port { .. }
