@@ -1,12 +1,12 @@
 //! Crowds of port sets in simulated time: 15 ms away from the table, with conflicts, and no caller shares memory with
-//! another (promises P1, P17, P30). A *try* is a claim transaction of a whole set.
+//! another (promises P1, P11, P17, P22, P23, P30). A *try* is a claim transaction of a whole set.
 //!
 //! Like the crowds of offers, they compare counts and never times, and `CROWD_SEEDS=50` runs more seeds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use portmaster_domain::{InstanceName, StateKind, Strategy};
+use portmaster_domain::{InstanceName, Owner, StateKind, Strategy};
 use portmaster_registry::{Asked, Error, ListFilter, NewSet, Set};
 use portmaster_testkit::{Answered, Distant, Network, call, crowd_of, offer, put, put_set, service_id};
 
@@ -16,6 +16,9 @@ const START: u16 = 5000;
 
 /// How many names a set has.
 const SIZE: u16 = 4;
+
+/// How many processes want the same.
+const PROCESSES: usize = 32;
 
 /// Long enough that nothing lapses before the test has looked at it.
 const LEASE: Option<u32> = Some(600);
@@ -146,10 +149,10 @@ async fn of_one_set_too_many_nothing_is_left_behind() {
             .await;
             let mut told = Told::default();
             let (stand, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|(_, answered)| answered.answer.is_ok());
-            let about = format!("{}, contiguous: {contiguous}, seed {seed}: {refused:?}", strategy.as_str());
+            let about = format!("{}, contiguous: {contiguous}, seed {seed}", strategy.as_str());
             assert!(
                 matches!(refused[..], [(_, Answered { answer: Err(Error::SetDoesNotFit { wanted: 4, .. }), .. })]),
-                "{about}"
+                "{about}: {refused:?}"
             );
             stand.iter().for_each(|(set, answered)| told.add_set(set, answered));
             told.is_all_that_stands(&distant).await;
@@ -158,7 +161,79 @@ async fn of_one_set_too_many_nothing_is_left_behind() {
                 let port = offer(&registry, SERVICE, name).await.port;
                 told.add(port.unwrap_or_else(|error| panic!("{about}: {error}")), name);
             }
-            figures(&about, &told.tries);
+            figures(&format!("one set too many, {about}"), &told.tries);
+        }
+    }
+}
+
+/// P23, P30: so many processes of one owner want the same set at the same moment. Each is told the same ports.
+#[tokio::test(start_paused = true)]
+async fn a_crowd_of_one_owner_gets_one_set() {
+    for (strategy, contiguous, lease) in [
+        (Strategy::Lowest, true, LEASE),
+        (Strategy::Lowest, true, None),
+        (Strategy::Random, false, LEASE),
+        (Strategy::Random, false, None),
+    ] {
+        let mut tries = Vec::new();
+        for seed in seeds(3) {
+            let distant = serving(Network::USUAL, seed, START, START + 255, strategy).await;
+            let answers = crowd_of(&distant, PROCESSES, Duration::ZERO, seed, async |registry, _| {
+                let owner = Some(Owner::try_from("host-1").unwrap());
+                put_set(&registry, SERVICE, &NewSet { owner, ..numbered(0, contiguous, lease) }).await
+            })
+            .await;
+            let about = format!("{}, lease {lease:?}, seed {seed}", strategy.as_str());
+            let set = |answered: &Answered<Set>| match &answered.answer {
+                Ok(set) => set.claims.iter().map(|claim| (claim.port.get(), claim.name.as_str().to_owned())).collect(),
+                Err(error) => panic!("{about}: {error}"),
+            };
+            let all: BTreeSet<BTreeMap<_, _>> = answers.iter().map(set).collect();
+            let [one] = &all.into_iter().collect::<Vec<_>>()[..] else { panic!("{about}: {answers:?}") };
+            let made = answers.iter().filter(|answered| answered.answer.as_ref().is_ok_and(|set| set.made)).count();
+            assert!(made >= 1 && one.len() == usize::from(SIZE), "{about}: {made} made it, {one:?}");
+            Told { ports: one.clone(), tries: Vec::new() }.is_all_that_stands(&distant).await;
+            tries.extend(answers.iter().map(|answered| answered.meter.tries));
+        }
+        let about = format!("{PROCESSES} processes of one owner, {}, lease {lease:?}", strategy.as_str());
+        let (mean, worst) = figures(&about, &tries);
+        assert!(mean <= 8.0 && worst <= 18, "mean {mean:.2}, worst {worst}");
+    }
+}
+
+/// P22, P30: owners whose sets share names with their neighbours' sets, in a circle. Some get theirs; all others are told
+/// whose a name is, and have none.
+#[tokio::test(start_paused = true)]
+async fn of_a_crowd_of_owners_whose_sets_overlap_some_get_theirs_and_the_others_nothing() {
+    for (strategy, contiguous, lease) in [
+        (Strategy::Lowest, true, LEASE),
+        (Strategy::Lowest, false, None),
+        (Strategy::Random, false, LEASE),
+        (Strategy::Random, true, None),
+    ] {
+        for seed in seeds(5) {
+            let distant = serving(Network::USUAL, seed, START, START + 255, strategy).await;
+            let answers = crowd_of(&distant, PROCESSES, Duration::ZERO, seed, async |registry, i| {
+                let name = |j| InstanceName::try_from(format!("web-{}", (i + j) % PROCESSES).as_str()).unwrap();
+                let owner = Some(Owner::try_from(format!("host-{i}").as_str()).unwrap());
+                let names = (0..usize::from(SIZE)).map(name).collect();
+                let set = NewSet { names, owner, ..numbered(0, contiguous, lease) };
+                let answered = put_set(&registry, SERVICE, &set).await;
+                (set, answered)
+            })
+            .await;
+            let about = format!("{}, lease {lease:?}, seed {seed}", strategy.as_str());
+            let mut told = Told::default();
+            for (set, answered) in &answers {
+                match &answered.answer {
+                    Ok(_) => told.add_set(set, answered),
+                    Err(Error::NameTaken { claim, .. }) => assert!(set.names.contains(&claim.name), "{about}"),
+                    Err(error) => panic!("{about}: {error}"),
+                }
+            }
+            told.is_all_that_stands(&distant).await;
+            println!("sets that overlap, {about}: {} of {PROCESSES} stand", told.tries.len());
+            assert!(!told.tries.is_empty(), "{about}");
         }
     }
 }
