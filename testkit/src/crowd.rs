@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use portmaster_domain::{Description, InstanceName, Port, PortRange, ServiceId, ServiceName, Strategy};
 use portmaster_http::TIMEOUT;
-use portmaster_registry::{Call, Content, Error, Meter, NewService, Registry};
+use portmaster_registry::{Asked, Call, Content, Error, Expected, Meter, NewService, NewSet, Put, Registry, Set};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::time::{Instant, sleep};
@@ -17,6 +17,17 @@ use crate::Distant;
 pub struct Offered {
     /// The port.
     pub port: Result<u16, Error>,
+    /// The requests and the capacity that it took.
+    pub meter: Meter,
+    /// How long it took, in simulated time.
+    pub took: Duration,
+}
+
+/// The outcome of another call, within the API's own deadline.
+#[derive(Debug)]
+pub struct Answered<T> {
+    /// What it answered.
+    pub answer: Result<T, Error>,
     /// The requests and the capacity that it took.
     pub meter: Meter,
     /// How long it took, in simulated time.
@@ -42,6 +53,20 @@ pub async fn offer(registry: &Registry, service: &str, name: &str) -> Offered {
     Offered { port, meter: call.meter(), took: began.elapsed() }
 }
 
+/// Sends a PUT of a port, without a precondition.
+pub async fn put(registry: &Registry, service: &str, asked: &Asked, lease: Option<u32>) -> Answered<Put> {
+    let (service, call, began) = (id(service), Call::within(TIMEOUT), Instant::now());
+    let answer = registry.put_port(&call, &service, asked, lease, Expected::Anything).await;
+    Answered { answer, meter: call.meter(), took: began.elapsed() }
+}
+
+/// Asks for a set.
+pub async fn put_set(registry: &Registry, service: &str, set: &NewSet) -> Answered<Set> {
+    let (service, call, began) = (id(service), Call::within(TIMEOUT), Instant::now());
+    let answer = registry.put_set(&call, &service, set).await;
+    Answered { answer, meter: call.meter(), took: began.elapsed() }
+}
+
 /// Has so many callers, each a process of its own without any memory, arrive one after another over so long, on these
 /// services. The seed determines when each arrives.
 pub async fn crowd<S: AsRef<str>>(
@@ -51,13 +76,28 @@ pub async fn crowd<S: AsRef<str>>(
     over: Duration,
     seed: u64,
 ) -> Vec<Offered> {
+    crowd_of(distant, callers, over, seed, async |registry, i| {
+        offer(&registry, services[i % services.len()].as_ref(), &format!("web-{i}")).await
+    })
+    .await
+}
+
+/// Has so many callers, each a process of its own without any memory, arrive one after another over so long. Each makes
+/// the call that belongs to its number. The seed determines when each arrives.
+pub async fn crowd_of<T>(
+    distant: &Distant,
+    callers: usize,
+    over: Duration,
+    seed: u64,
+    make: impl AsyncFn(Registry, usize) -> T,
+) -> Vec<T> {
     let client = distant.client().await;
-    let mut random = SmallRng::seed_from_u64(seed);
+    let (mut random, make) = (SmallRng::seed_from_u64(seed), &make);
     join_all((0..callers).map(|i| {
         let (registry, wait) = (distant.process(&client), over.mul_f64(random.random_range(0.0..1.0)));
         async move {
             sleep(wait).await;
-            offer(&registry, services[i % services.len()].as_ref(), &format!("web-{i}")).await
+            make(registry, i).await
         }
     }))
     .await

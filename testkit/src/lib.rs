@@ -31,7 +31,7 @@ mod world;
 pub use caller::{Answer, Caller};
 pub use clock::{EPOCH, Standing, clock, clock_since, millis_since};
 pub use connector::Fault;
-pub use crowd::{Offered, create, crowd, offer};
+pub use crowd::{Answered, Offered, create, crowd, crowd_of, offer, put, put_set};
 pub use distant::{Distant, Network, Traffic, filler};
 pub use faults::Plan;
 pub use faulty::{Faulty, TRIP, Trip};

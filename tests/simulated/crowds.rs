@@ -12,7 +12,7 @@ use portmaster_testkit::{Distant, Network, Offered, create, crowd, offer};
 
 const START: u16 = 5000;
 
-fn seeds(usual: u64) -> std::ops::Range<u64> {
+pub fn seeds(usual: u64) -> std::ops::Range<u64> {
     let asked = std::env::var("CROWD_SEEDS").ok().and_then(|seeds| seeds.parse().ok());
     0..asked.unwrap_or(usual)
 }

@@ -1,4 +1,4 @@
-//! Counts in simulated time: the tries of crowds, and what the reconciler costs on a large table.
+//! Counts in simulated time: the tries of crowds and who of them is served, and what the reconciler costs on a large table.
 //!
 //! They are a program of their own, since they keep a processor busy, and the other tests have deadlines in real time.
 
@@ -6,6 +6,8 @@
 
 mod almost_full;
 mod crowds;
+mod owners;
+mod sets;
 mod sweeps;
 
 /// Reads of tens of thousands of items consist of small allocations: with the system's allocator, they took a quarter
