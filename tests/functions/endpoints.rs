@@ -75,7 +75,7 @@ async fn the_functions_and_the_document_have_the_same_routes() {
         template
             .replace("{service}", "nobody")
             .replace("{secret}", "138886c0-5d3e-8b2a-9f04-2a1b0c3d4e5f")
-            .replace("{port_or_name}", "5000")
+            .replace("{port_or_name}", "web-01")
             .replace("{port}", "5000")
             .replace("{kind}", "name-taken")
     };

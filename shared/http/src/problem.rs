@@ -387,21 +387,22 @@ fn name_taken(service: &ServiceId, claim: &Claim, free_at: Option<Expiry>) -> Pr
             free_at.to_rfc3339()
         ),
         _ => {
-            let path = path::port(service, name);
-            let release = match owner {
-                Some(owner) => {
-                    format!("If the owner {owner} is you, name it. DELETE {path}?owner=* releases it whoever holds it")
-                }
-                None => format!("Release it with DELETE {path}"),
+            let first = match owner {
+                Some(owner) => format!("Name the owner {owner} if that is you"),
+                None => format!("Release it with DELETE {}", path::port(service, name)),
             };
-            match &leased {
-                Some(until) => format!("{release}, its lease ends at {until}"),
-                None => release,
-            }
+            let wait = leased.as_ref().map(|until| format!(", wait for the end of its lease at {until}"));
+            format!("{first}{}", wait.unwrap_or_default())
         }
     };
+    let anybody = match (claim.state.kind(), owner, free_at) {
+        (StateKind::Allocated, Some(_), None) => {
+            format!(" DELETE {}?owner=* releases it, whoever holds it.", path::port(service, name))
+        }
+        _ => String::new(),
+    };
     let detail = format!(
-        "{name} has port {port} of {} already ({}). {next}, or use another name.",
+        "{name} has port {port} of {} already ({}). {next}, or use another name.{anybody}",
         claim.service,
         claim.state.kind().as_str()
     );
