@@ -58,6 +58,8 @@ conditions! {
     ReturnCooled @ "store/rules.rs: RETURN_COOLED" => In("early lapse");
     /// It comes back once the lease is over by the claimer's clock only to the same owner.
     ReturnOwner @ "store/rules.rs: RETURN_OWNER, RETURN_UNOWNED" => In("early lapse");
+    /// And only with a lease: an offer may end before the margin after the lease is over.
+    ReturnLeased @ "store/claim.rs: port_is_to_be_had" => In("a lease comes back as an offer");
     /// Another owner of the name waits for the margin after the lease.
     ReturnLapsed @ "store/rules.rs: RETURN_LAPSED" => In("early lapse");
     /// A stranger waits for the margin after the lease.
@@ -216,6 +218,8 @@ conditions! {
     WithdrawSecret @ "store/rules.rs: WITHDRAW_SECRET" => In("terms of a PUT");
     /// And only while nobody else has confirmed it.
     WithdrawUnconfirmed @ "store/rules.rs: WITHDRAW_UNCONFIRMED" => In("retries");
+    /// An allocation that its maker withdraws leaves the port cooling, as after a lease that was over when the claim was made.
+    WithdrawCools @ "store/holders.rs: withdraw" => In("a lease comes back and is withdrawn");
     /// A cool-down or quarantine is lifted only from a port that nobody has.
     Lift @ "store/rules.rs: LIFT" => Spare("not modelled: an operator's call, which ends a cool-down on purpose.");
     /// A service is created only if there is none of its name.

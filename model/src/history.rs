@@ -36,6 +36,9 @@ pub(crate) struct Told {
     /// Rejected, released, withdrawn by its maker, told as lost, or taken over by its own holder: the caller that was
     /// shown it no longer has it.
     pub(crate) ended: bool,
+    /// The later claim of its own holder that ended it, while that claim is no allocation that a caller was shown. So
+    /// long, whoever was shown this one may rely on it until its lease is over by its clock.
+    pub(crate) superseded: Option<Secret>,
 }
 
 /// Strangers may not have a released port before this time.
@@ -68,9 +71,9 @@ impl History {
         if let Some(told) = self.find(new.secret) {
             told.lease = if told.shown { told.lease.max(new.lease) } else { new.lease };
             told.shown = true;
-            return;
+        } else {
+            self.put(new);
         }
-        self.put(new);
     }
 
     /// Records that a PUT claimed an allocation, which no caller was shown yet.
@@ -90,11 +93,19 @@ impl History {
         }
     }
 
+    /// The holder knows of this allocation, or has released it, and relies on no earlier one.
+    pub(crate) fn forget_earlier(&mut self, secret: Secret) {
+        for told in self.told.iter_mut().filter(|told| told.superseded == Some(secret)) {
+            told.superseded = None;
+        }
+    }
+
     /// A caller is answered that a claim is lost.
     pub(crate) fn lose(&mut self, secret: Secret) {
         if let Some(told) = self.find(secret) {
             told.lost_told = true;
             told.ended = true;
+            told.superseded = None;
         }
     }
 
@@ -120,6 +131,12 @@ impl Told {
                 (Some(_), None) => true,
                 (None, _) => self.expires > clocks.fastest,
             }
+    }
+
+    /// Whether a caller that was shown it may rely on it although its own holder has claimed anew: that claim was told
+    /// to nobody as an allocation, and some clock finds the lease live.
+    pub(crate) fn lingers(&self, clocks: Clocks) -> bool {
+        self.shown && self.superseded.is_some() && self.lease.is_some_and(|until| until > clocks.slowest)
     }
 
     pub(crate) fn is_of(&self, service: ServiceId, name: Name, owner: Option<Owner>) -> bool {

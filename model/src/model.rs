@@ -235,6 +235,7 @@ impl Protocol {
                 reject_told: false,
                 lost_told: false,
                 ended: false,
+                superseded: None,
             });
         }
         let stale = [Condition::LookConsistent, Condition::QueryConsistent].into_iter().any(|read| !self.has(read));

@@ -5,6 +5,7 @@
 
 use stateright::Property as Checked;
 
+use crate::history::Told;
 use crate::model::{Protocol, State};
 use crate::table::{PORTS, Phase, SERVICES, contains};
 
@@ -91,7 +92,8 @@ impl Property {
                 "At most one holder per port. A holder has an item that is live by the slowest clock, or was \
                             returned an offer that no clock can consider dead, or an allocation whose lease, if it \
                             has one, some clock finds live. Tenures of one owner under one name are one holder's: \
-                            the later one takes the place of the earlier."
+                            the later one takes the place of the earlier, once a caller was shown it. Until \
+                            then nobody else has what the earlier one was told."
             }
             Self::Names => "At most one such holder per name of a service.",
             Self::Ranges => {
@@ -202,7 +204,17 @@ fn one_holder_per_port(protocol: &Protocol, state: &State) -> bool {
     for told in state.history.told.iter().filter(|told| told.stands(protocol.clocks(state))) {
         holders[usize::from(told.port)] |= 1 << told.secret;
     }
-    holders.iter().all(|holders| holders.count_ones() <= 1)
+    holders.iter().all(|holders| holders.count_ones() <= 1) && nobody_else(protocol, state, |a, b| a.port == b.port)
+}
+
+/// Nobody else has what a holder may still rely on that claimed anew and was told nothing of it.
+fn nobody_else(protocol: &Protocol, state: &State, same: impl Fn(&Told, &Told) -> bool) -> bool {
+    let clocks = protocol.clocks(state);
+    let told = &state.history.told;
+    told.iter().filter(|old| old.lingers(clocks)).all(|old| {
+        let others = told.iter().filter(|other| !other.is_of(old.service, old.name, old.owner));
+        others.filter(|other| same(old, other)).all(|other| !other.stands(clocks) && !other.lingers(clocks))
+    })
 }
 
 fn one_holder_per_name(protocol: &Protocol, state: &State) -> bool {
@@ -214,7 +226,8 @@ fn one_holder_per_name(protocol: &Protocol, state: &State) -> bool {
     for told in state.history.told.iter().filter(|told| told.stands(protocol.clocks(state))) {
         holders[usize::from(told.service)][usize::from(told.name)] |= 1 << told.secret;
     }
-    holders.iter().flatten().all(|holders| holders.count_ones() <= 1)
+    let same = |a: &Told, b: &Told| (a.service, a.name) == (b.service, b.name);
+    holders.iter().flatten().all(|holders| holders.count_ones() <= 1) && nobody_else(protocol, state, same)
 }
 
 fn ranges(protocol: &Protocol, state: &State) -> bool {

@@ -139,6 +139,9 @@ pub(crate) enum Write {
         port: Port,
         secret: Secret,
         why: Removal,
+        /// When it was claimed.
+        created: Tick,
+        cools: bool,
     },
     Reject {
         port: Port,
@@ -286,7 +289,7 @@ impl Step<'_> {
             Write::AcceptSet { .. } => self.accept_set(write)?,
             Write::Renew(renewal) => self.renew(renewal)?,
             Write::Lapse { .. } => self.lapse(write)?,
-            Write::Withdraw { port, secret, why } => self.withdraw_allocation(port, secret, why)?,
+            Write::Withdraw { .. } => self.withdraw_allocation(write)?,
             Write::Reject { .. } => self.reject(write)?,
             Write::RemoveDead { port, now, .. } => self.remove_dead(port, now)?,
             Write::ReleaseClaim { .. } => self.release_claim(write)?,
@@ -392,10 +395,12 @@ impl Step<'_> {
             }
             // Other callers may have found it dead, and used its key for another claim.
             told.key_until = told.key_until.filter(|_| told.expires > clocks.fastest);
+            state.history.forget_earlier(secret);
         } else if item.put {
             // Whatever becomes of the response, a PUT of the same owner returns it from here on.
             let told = self.told(&accepted, port, secret);
             self.state.history.put(Told { accepted: Some(moment), ..told });
+            self.state.history.forget_earlier(secret);
         }
         Reply::Done
     }
@@ -418,6 +423,7 @@ impl Step<'_> {
             reject_told: false,
             lost_told: false,
             ended: false,
+            superseded: None,
         }
     }
 
@@ -543,6 +549,7 @@ impl Step<'_> {
                     Some(Cooldown { service: item.service, name: item.name, until });
             }
             self.state.history.end(secret);
+            self.state.history.forget_earlier(secret);
         }
     }
 

@@ -144,6 +144,7 @@ impl Step<'_> {
             let lost = history.find(secret).is_some_and(|told| told.lost_told);
             history.flag(Property::Lost, lost);
             history.show(told);
+            history.forget_earlier(secret);
             self.state.calls[self.call].got = Some((secret, port));
         }
         self.done();

@@ -127,9 +127,14 @@ impl Step<'_> {
 
     /// When a claim of this call ends, and how it is confirmed.
     fn is_own(&self, secret: Secret) -> Option<(Tick, Found)> {
+        self.made(secret).map(|(expires, cools)| (expires, Found::Made { cools }))
+    }
+
+    /// When a claim of this call ends, and the terms that it was made with.
+    pub(super) fn made(&self, secret: Secret) -> Option<(Tick, bool)> {
         let made = self.state.calls[self.call].offer.made;
         let (_, expires, cools) = made.into_iter().flatten().find(|(made, ..)| *made == secret)?;
-        Some((expires, Found::Made { cools }))
+        Some((expires, cools))
     }
 
     /// Evaluates the reasons for which a claim was not made, one after the other.
@@ -517,14 +522,21 @@ impl Step<'_> {
             reject_told: false,
             lost_told: false,
             ended: false,
+            superseded: None,
         });
+        if leased {
+            self.state.history.forget_earlier(secret);
+        }
     }
 
     pub(super) fn withdraw(&mut self, secret: Secret, port: Port, why: Removal, last: bool) {
         let Asked { service, kind, .. } = self.asked();
         let now = self.now();
         let write = match kind {
-            Kind::Lease(_) => Write::Withdraw { port, secret, why },
+            Kind::Lease(lease) => {
+                let (ends, cools) = self.made(secret).unwrap_or((now + lease, false));
+                Write::Withdraw { port, secret, why, created: ends - lease, cools }
+            }
             Kind::Offer | Kind::Put => Write::Reject { port, secret, service, now, why },
         };
         self.send(write, Then::Withdraw { last });

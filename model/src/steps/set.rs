@@ -236,6 +236,7 @@ impl Step<'_> {
             let lost = self.state.history.find(member.secret).is_some_and(|told| told.lost_told);
             self.state.history.flag(Property::Lost, lost);
             self.state.history.show(told);
+            self.state.history.forget_earlier(member.secret);
         }
         self.settled_member(name, 0);
         self.settle_set();
@@ -266,7 +267,10 @@ impl Step<'_> {
         let Asked { service, kind, .. } = self.asked();
         let (why, now) = (Removal::OutOfRange, self.now());
         let write = match kind {
-            Kind::Lease(_) => Write::Withdraw { port, secret, why },
+            Kind::Lease(lease) => {
+                let (ends, cools) = self.made(secret).unwrap_or((now + lease, false));
+                Write::Withdraw { port, secret, why, created: ends - lease, cools }
+            }
             _ => Write::Reject { port, secret, service, now, why },
         };
         self.send(write, Then::Refuse);

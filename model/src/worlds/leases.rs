@@ -338,6 +338,34 @@ pub(super) fn worlds() -> Vec<World> {
         .with(Script::ReleaseName { service: 0, name: 0, by: By::Anybody })
         .with(put(0, Some(1), 1)),
         World {
+            ports: 1,
+            ticks: 1,
+            claims: vec![leased(0, 0, 1, None)],
+            ..World::new(
+                "a lease comes back as an offer",
+                "a name whose lease ends is offered and rejected, and another name wants the port",
+                [Some(A), None],
+            )
+        }
+        .with_clocks(renew_name(0, None, 1), LATE)
+        .with(offer(0))
+        .with(Script::Reject { of: Of::Call(1), service: 0 })
+        .with(put(1, Some(1), 1)),
+        World {
+            ports: 1,
+            ticks: 1,
+            cools: [false, true],
+            claims: vec![leased(0, 0, 1, Some(0))],
+            ..World::new(
+                "a lease comes back and is withdrawn",
+                "a PUT comes back to its port under wrong terms, and another name wants the port",
+                [Some(A), None],
+            )
+        }
+        .with_clocks(renew_name(0, Some(0), 1), LATE)
+        .with(put(0, Some(0), 1))
+        .with(put(1, Some(1), 1)),
+        World {
             ticks: 1,
             ..World::new(
                 "mixed retries",

@@ -20,13 +20,15 @@ struct Judged {
 impl Step<'_> {
     /// Whether a claim may put its item in place of this one.
     pub(crate) fn may_take(&self, item: &PortItem, name: u8, common: &Common) -> bool {
-        let Common { service, owner, now, .. } = *common;
+        let Common { service, owner, kind, now, .. } = *common;
         let past = now - self.protocol.margin();
         let lapsed = |by| item.lease_until.is_some_and(|until| until <= by);
         !item.is_live(now)
             || (self.holds(Condition::ReturnName, item.is_of(service, name))
                 && ((item.phase == Phase::Cooling && self.holds(Condition::ReturnCooled, item.lease_until.is_none()))
-                    || (lapsed(now) && self.holds(Condition::ReturnOwner, item.owner == owner))
+                    || (lapsed(now)
+                        && self.holds(Condition::ReturnOwner, item.owner == owner)
+                        && self.holds(Condition::ReturnLeased, matches!(kind, Kind::Lease(_))))
                     || lapsed(if self.has(Condition::ReturnLapsed) { past } else { now })))
     }
 
@@ -155,7 +157,7 @@ impl Step<'_> {
     fn put_part(&mut self, part: Part, common: &Common) {
         let Part { port, name, secret, .. } = part;
         let Common { service, owner, kind, cools, now, stamp, ahead } = *common;
-        self.taken_over(port, name, common);
+        self.taken_over(part, common);
         let item = PortItem {
             service,
             name,
@@ -193,8 +195,10 @@ impl Step<'_> {
     }
 
     /// What a claim means for those who had the port and the name before it.
-    fn taken_over(&mut self, port: Port, name: u8, common: &Common) {
+    fn taken_over(&mut self, part: Part, common: &Common) {
+        let Part { port, name, secret, .. } = part;
         let Common { service, owner, now, .. } = *common;
+        let clocks = self.protocol.clocks(self.state);
         let fastest = self.protocol.fastest(self.state);
         let cooldown = self.protocol.cooldown();
         let items = self.state.table.ports;
@@ -215,6 +219,9 @@ impl Step<'_> {
             // The same holder, with a new tenure: the old one is over by its clock, or was made gone.
             let gone = items[usize::from(told.port)].is_none_or(|item| !item.has(told.secret));
             if told.is_of(service, name, owner) && told.lease.is_some_and(|until| until <= now || gone) {
+                if told.stands(clocks) || told.superseded.is_some() {
+                    told.superseded = Some(secret);
+                }
                 told.ended = true;
             }
         }

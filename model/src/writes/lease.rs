@@ -4,7 +4,7 @@ use super::{Key, Removal, Renewal, Reply, Write};
 use crate::conditions::Condition;
 use crate::properties::Property;
 use crate::steps::Step;
-use crate::table::{Phase, Port, PortItem, Secret};
+use crate::table::{Phase, PortItem};
 
 impl Step<'_> {
     pub(super) fn renew(&mut self, renewal: Renewal) -> Option<Reply> {
@@ -80,19 +80,24 @@ impl Step<'_> {
         Some(Reply::Done)
     }
 
-    pub(super) fn withdraw_allocation(&mut self, port: Port, secret: Secret, why: Removal) -> Option<Reply> {
+    pub(super) fn withdraw_allocation(&mut self, write: &Write) -> Option<Reply> {
+        let Write::Withdraw { port, secret, why, created, cools } = *write else { return None };
         self.free(Key::Port(port))?;
         let found = self.state.table.port(port);
-        if !found.is_some_and(|item| {
+        let Some(item) = found.filter(|item| {
             self.holds(Condition::WithdrawSecret, item.has(secret))
                 && self.holds(Condition::WithdrawUnconfirmed, !item.confirmed)
-        }) {
+        }) else {
             return Some(Reply::Not(found));
-        }
-        self.state.table.ports[usize::from(port)] = None;
+        };
+        // The claim may have come back to a port whose former lease still runs by a slower clock.
+        let expires = Some(created + self.protocol.hold(cools));
+        let left = PortItem { lease_until: Some(created), expires, ..item.cooling() };
+        self.state.table.ports[usize::from(port)] = self.has(Condition::WithdrawCools).then_some(left);
         // What nobody was told of ends here; if somebody was, that is wrong.
         if let Some(told) = self.state.history.find(secret).filter(|told| !told.shown)
-            && found.is_some_and(|item| item.has(secret) && !item.confirmed)
+            && item.has(secret)
+            && !item.confirmed
             && why != Removal::NotConfirmed
         {
             told.ended = true;
