@@ -3,11 +3,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use portmaster_domain::Strategy;
+use portmaster_domain::{InstanceName, Strategy};
+use portmaster_registry::{Asked, NewSet};
 
 use crate::report::Part;
-use crate::world::{create, crowd, figures, network, simulate};
-use portmaster_testkit::Distant;
+use crate::world::{Done, create, crowd, figures, network, simulate};
+use portmaster_testkit::{Answered, Distant, crowd_of, put, put_set};
+
+const LEASE: Option<u32> = Some(600);
 
 pub fn run(quick: bool, seeds: u64) -> Part {
     let crowds: &[usize] = if quick { &[1, 8, 64] } else { &[1, 8, 64, 256, 1024] };
@@ -99,7 +102,66 @@ pub fn run(quick: bool, seeds: u64) -> Part {
         }
     }
     part.table(&HEAD, &rows);
+
+    part.text += "`PUT`s with a lease: on 5,000 ports, each for a name of its own over a second, or all of one owner and for one \
+                  name at the same moment. And sets of four names with a lease, on exactly as many ports as they need; a \
+                  *try* is a claim of the whole set.\n\n";
+    let mut rows = Vec::new();
+    for strategy in Strategy::ALL {
+        let label =
+            |what: &str, callers: usize| vec![strategy.as_str().to_owned(), what.to_owned(), callers.to_string()];
+        let (names, one_name) = if quick { (64, 8) } else { (1024, 64) };
+        eprintln!("{}, PUTs", strategy.as_str());
+        let all = over_seeds(1, |seed| puts(strategy, names, false, seed));
+        rows.push(row(label("PUTs, over a second", names), 15, &all, 1024).0);
+        let all = over_seeds(seeds, |seed| puts(strategy, one_name, true, seed));
+        rows.push(row(label("PUTs of one name", one_name), 15, &all, 1024).0);
+        for (contiguous, what) in [(false, "sets, any ports"), (true, "sets, neighbours")] {
+            let callers = if quick { 8 } else { 64 };
+            eprintln!("{}, {what}", strategy.as_str());
+            let all = over_seeds(seeds, |seed| sets(strategy, callers, contiguous, seed));
+            rows.push(row(label(what, callers), 15, &all, 1024).0);
+        }
+    }
+    part.table(&HEAD, &rows);
     part
+}
+
+/// Simulates this crowd with so many seeds.
+fn over_seeds<F: Future<Output = Vec<Done>>>(seeds: u64, crowd: impl Fn(u64) -> F) -> Vec<Done> {
+    (0..seeds).flat_map(|seed| simulate(crowd(seed))).collect()
+}
+
+/// PUTs on 5,000 ports: over a second, or all of one name at the same moment.
+async fn puts(strategy: Strategy, callers: usize, one_name: bool, seed: u64) -> Vec<Done> {
+    let distant = Distant::new(network(15), seed).await;
+    create(&distant, 0, 1024, 6023, strategy).await;
+    let over = if one_name { Duration::ZERO } else { Duration::from_secs(1) };
+    crowd_of(&distant, callers, over, seed, async |registry, i| {
+        let asked = Asked::from(instance(&format!("web-{}", if one_name { 0 } else { i })));
+        let Answered { answer, meter, took } = put(&registry, "service-0", &asked, LEASE).await;
+        Done { port: answer.ok().map(|put| put.claim().port.get()), meter, took }
+    })
+    .await
+}
+
+/// Sets at the same moment, on exactly as many ports as they need. The port of each is its highest.
+async fn sets(strategy: Strategy, callers: usize, contiguous: bool, seed: u64) -> Vec<Done> {
+    const SIZE: usize = 4;
+    let distant = Distant::new(network(15), seed).await;
+    create(&distant, 0, 1024, 1023 + u16::try_from(callers * SIZE).unwrap(), strategy).await;
+    crowd_of(&distant, callers, Duration::ZERO, seed, async |registry, i| {
+        let names = (0..SIZE).map(|j| instance(&format!("set-{i}-{j}"))).collect();
+        let set = NewSet { names, owner: None, lease: LEASE, contiguous, labels: None };
+        let Answered { answer, meter, took } = put_set(&registry, "service-0", &set).await;
+        let highest = answer.ok().and_then(|set| set.claims.iter().map(|claim| claim.port.get()).max());
+        Done { port: highest, meter, took }
+    })
+    .await
+}
+
+fn instance(name: &str) -> InstanceName {
+    InstanceName::try_from(name).unwrap()
 }
 
 pub const HEAD: [&str; 11] = [
@@ -117,7 +179,7 @@ pub const HEAD: [&str; 11] = [
 ];
 
 /// A row of the table, and the mean number of tries.
-pub fn row(mut cells: Vec<String>, millis: u64, all: &[crate::world::Done], start: u16) -> (Vec<String>, f64) {
+pub fn row(mut cells: Vec<String>, millis: u64, all: &[Done], start: u16) -> (Vec<String>, f64) {
     let tries = figures(all.iter().map(|done| f64::from(done.meter.tries)));
     let rounds = figures(all.iter().map(|done| done.took.as_secs_f64() * 1000.0 / millis as f64));
     let served = all.iter().filter(|done| done.port.is_some()).count();

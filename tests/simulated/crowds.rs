@@ -1,8 +1,17 @@
 //! Crowds in simulated time: how many tries an offer takes if its callers share no memory, 15 ms away from the table
 //! and with conflicts (promises P1, P17). A *try* is a claim transaction that was sent.
 //!
+//! | crowds of | file |
+//! |---|---|
+//! | offers | here |
+//! | PUTs, also on one name | `owners` |
+//! | sets | `sets` |
+//!
 //! They compare counts and never times, so that they hold on any machine. `CROWD_SEEDS=50` runs more seeds than the
 //! usual few.
+
+mod owners;
+mod sets;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,7 +21,13 @@ use portmaster_testkit::{Distant, Network, Offered, create, crowd, offer};
 
 const START: u16 = 5000;
 
-pub fn seeds(usual: u64) -> std::ops::Range<u64> {
+/// For ports with a lease: long enough that nothing lapses before the test has looked at it.
+const LEASE: Option<u32> = Some(600);
+
+/// How many processes want the same.
+const PROCESSES: usize = 32;
+
+fn seeds(usual: u64) -> std::ops::Range<u64> {
     let asked = std::env::var("CROWD_SEEDS").ok().and_then(|seeds| seeds.parse().ok());
     0..asked.unwrap_or(usual)
 }
@@ -34,6 +49,14 @@ pub async fn all_served(distant: &Distant, callers: usize, over: Duration, seed:
     offers.iter().map(|offered| offered.meter.tries).collect()
 }
 
+/// Prints the tries, and returns their mean and the worst.
+fn figures(about: &str, tries: &[u32]) -> (f64, u32) {
+    let mean = f64::from(tries.iter().sum::<u32>()) / tries.len() as f64;
+    let worst = tries.iter().copied().max().unwrap();
+    println!("{about}: mean {mean:.3}, worst {worst}");
+    (mean, worst)
+}
+
 /// Returns the tries in a service of 5,000 ports, over some seeds: their mean and the worst.
 async fn tries(strategy: Strategy, callers: usize, over: Duration, usual_seeds: u64) -> (f64, u32) {
     let mut all = Vec::new();
@@ -41,10 +64,7 @@ async fn tries(strategy: Strategy, callers: usize, over: Duration, usual_seeds: 
         let distant = serving(Network::USUAL, seed, START, START + 4999, strategy).await;
         all.extend(all_served(&distant, callers, over, seed).await);
     }
-    let mean = f64::from(all.iter().sum::<u32>()) / all.len() as f64;
-    let worst = all.iter().copied().max().unwrap();
-    println!("{} callers over {over:?}, {}: mean {mean:.3}, worst {worst}", callers, strategy.as_str());
-    (mean, worst)
+    figures(&format!("{callers} callers over {over:?}, {}", strategy.as_str()), &all)
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,8 +6,6 @@
 
 mod almost_full;
 mod crowds;
-mod owners;
-mod sets;
 mod sweeps;
 
 /// Reads of tens of thousands of items consist of small allocations: with the system's allocator, they took a quarter

@@ -1,7 +1,7 @@
 //! Crowds of port sets in simulated time: 15 ms away from the table, with conflicts, and no caller shares memory with
 //! another (promises P1, P11, P17, P22, P23, P30). A *try* is a claim transaction of a whole set.
 //!
-//! Like the crowds of offers, they compare counts and never times, and `CROWD_SEEDS=50` runs more seeds.
+//! `lowest` takes two tries more than the others, as in every crowd that begins at the same moment: all want one place.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,18 +10,10 @@ use portmaster_domain::{InstanceName, Owner, StateKind, Strategy};
 use portmaster_registry::{Asked, Error, ListFilter, NewSet, Set};
 use portmaster_testkit::{Answered, Distant, Network, call, crowd_of, offer, put, put_set, service_id};
 
-use crate::crowds::{SERVICE, seeds, serving};
-
-const START: u16 = 5000;
+use super::{LEASE, PROCESSES, SERVICE, START, figures, seeds, serving};
 
 /// How many names a set has.
 const SIZE: u16 = 4;
-
-/// How many processes want the same.
-const PROCESSES: usize = 32;
-
-/// Long enough that nothing lapses before the test has looked at it.
-const LEASE: Option<u32> = Some(600);
 
 /// The set with this number, whose names no other set has.
 fn numbered(i: usize, contiguous: bool, lease: Option<u32>) -> NewSet {
@@ -66,14 +58,6 @@ impl Told {
     }
 }
 
-/// The tries of several seeds: their mean and the worst.
-fn figures(about: &str, tries: &[u32]) -> (f64, u32) {
-    let mean = f64::from(tries.iter().sum::<u32>()) / tries.len() as f64;
-    let worst = tries.iter().copied().max().unwrap();
-    println!("{about}: mean {mean:.2}, worst {worst}");
-    (mean, worst)
-}
-
 /// As many sets at the same moment as there is room for, to the last port: all of them are served. Returns their tries.
 async fn the_exact_number(strategy: Strategy, contiguous: bool, lease: Option<u32>, usual_seeds: u64) -> (f64, u32) {
     let sets = 64;
@@ -99,13 +83,13 @@ async fn the_exact_number(strategy: Strategy, contiguous: bool, lease: Option<u3
 #[tokio::test(start_paused = true)]
 async fn lowest_serves_a_crowd_of_sets_to_the_last_port() {
     let (mean, worst) = the_exact_number(Strategy::Lowest, false, LEASE, 3).await;
-    assert!(mean <= 5.0 && worst <= 14, "mean {mean:.2}, worst {worst}");
+    assert!(mean <= 4.0 && worst <= 12, "mean {mean:.2}, worst {worst}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn lowest_serves_a_crowd_of_contiguous_sets_to_the_last_port() {
     let (mean, worst) = the_exact_number(Strategy::Lowest, true, LEASE, 3).await;
-    assert!(mean <= 5.0 && worst <= 14, "mean {mean:.2}, worst {worst}");
+    assert!(mean <= 4.0 && worst <= 12, "mean {mean:.2}, worst {worst}");
 }
 
 /// Without a lease, a set is a transaction of offers and another one that accepts them.
@@ -113,7 +97,7 @@ async fn lowest_serves_a_crowd_of_contiguous_sets_to_the_last_port() {
 async fn lowest_serves_a_crowd_of_permanent_sets_to_the_last_port() {
     for contiguous in [false, true] {
         let (mean, worst) = the_exact_number(Strategy::Lowest, contiguous, None, 2).await;
-        assert!(mean <= 5.0 && worst <= 14, "mean {mean:.2}, worst {worst}");
+        assert!(mean <= 4.0 && worst <= 12, "mean {mean:.2}, worst {worst}");
     }
 }
 
@@ -121,7 +105,7 @@ async fn lowest_serves_a_crowd_of_permanent_sets_to_the_last_port() {
 async fn hashed_serves_a_crowd_of_sets_to_the_last_port() {
     for contiguous in [false, true] {
         let (mean, worst) = the_exact_number(Strategy::Hashed, contiguous, LEASE, 2).await;
-        assert!(mean <= 5.0 && worst <= 14, "mean {mean:.2}, worst {worst}");
+        assert!(mean <= 2.5 && worst <= 12, "mean {mean:.2}, worst {worst}");
     }
 }
 
@@ -129,7 +113,7 @@ async fn hashed_serves_a_crowd_of_sets_to_the_last_port() {
 async fn random_serves_a_crowd_of_sets_to_the_last_port() {
     for contiguous in [false, true] {
         let (mean, worst) = the_exact_number(Strategy::Random, contiguous, LEASE, 2).await;
-        assert!(mean <= 5.0 && worst <= 14, "mean {mean:.2}, worst {worst}");
+        assert!(mean <= 2.5 && worst <= 12, "mean {mean:.2}, worst {worst}");
     }
 }
 
@@ -197,7 +181,7 @@ async fn a_crowd_of_one_owner_gets_one_set() {
         }
         let about = format!("{PROCESSES} processes of one owner, {}, lease {lease:?}", strategy.as_str());
         let (mean, worst) = figures(&about, &tries);
-        assert!(mean <= 8.0 && worst <= 18, "mean {mean:.2}, worst {worst}");
+        assert!(mean <= 8.0 && worst <= 20, "mean {mean:.2}, worst {worst}");
     }
 }
 
@@ -271,9 +255,9 @@ async fn mixed(strategy: Strategy, contiguous: bool, ports: u16) {
     let kind = if contiguous { "neighbours" } else { "any ports" };
     let about = format!("{sets} sets and {singles} single ports on {ports}, {}, {kind}", strategy.as_str());
     let (mean, worst) = figures(&format!("{about}: sets"), &tries_of_sets);
-    assert!(mean <= 5.0 && worst <= 14, "mean {mean:.2}, worst {worst}");
+    assert!(mean <= 5.5 && worst <= 16, "mean {mean:.2}, worst {worst}");
     let (mean, worst) = figures(&format!("{about}: single ports"), &tries_of_singles);
-    assert!(mean <= 5.0 && worst <= 14, "mean {mean:.2}, worst {worst}");
+    assert!(mean <= 5.5 && worst <= 16, "mean {mean:.2}, worst {worst}");
 }
 
 #[tokio::test(start_paused = true)]
