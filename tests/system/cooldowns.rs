@@ -219,7 +219,8 @@ async fn a_port_that_is_reserved_meanwhile_is_not_given() {
     assert_eq!(put(process.put("web", "", 60).await), (5000, true));
     ground.change(|old| Content { reserved: reserved(&[(5001, 5003)]), ..old }).await.unwrap();
     assert_eq!(put(process.put("next", "", 60).await), (5004, true));
-    assert_eq!(ground.item(5001).await, None);
+    // What was withdrawn goes on cooling.
+    assert_eq!(process.find(5001).await.unwrap().state.kind(), StateKind::Cooling);
     assert_eq!(process.offer("other", "").await.unwrap().claim.port, port(5005));
     ground.assert_healthy().await;
 }

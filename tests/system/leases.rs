@@ -398,7 +398,10 @@ async fn a_key_is_as_good_as_new_once_its_lease_is_over() {
     let again = ask(&ground.process(0).await).await.unwrap();
     assert!(again.replayed && again.holding.secret == first.holding.secret, "{again:?}");
     assert_eq!(again.holding.claim.state, first.holding.claim.state);
+    // An offer comes back once the margin is over, too.
     ground.pass(1);
+    assert_eq!(why(ask(&process).await), "name-taken");
+    ground.pass(M);
     let anew = ask(&process).await.unwrap();
     assert!(!anew.replayed && anew.holding.secret != first.holding.secret, "{anew:?}");
     assert_eq!(anew.holding.claim.port, first.holding.claim.port);
