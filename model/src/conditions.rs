@@ -129,11 +129,11 @@ conditions! {
     /// A PUT looks at the service before it tells a claim that it adopts.
     AdoptLook @ "operations/offer.rs: next" => In("retries without a lease");
     /// A PUT adopts only its own owner's claim.
-    AdoptOwner @ "operations/offer/earlier.rs: may_adopt" => In("retries without a lease");
+    AdoptOwner @ "operations/scene.rs: may_adopt" => In("retries without a lease");
     /// A PUT adopts an offer only if a PUT made it.
-    AdoptPut @ "operations/offer/earlier.rs: may_adopt" => In("a PUT and a POST");
+    AdoptPut @ "operations/scene.rs: may_adopt" => In("a PUT and a POST");
     /// The write by which a PUT or a renewal confirms a claim gives it the terms that the look showed.
-    AdoptTerms @ "operations/offer/finish.rs: accept, extend" => In("terms of a PUT");
+    AdoptTerms @ "operations/scene.rs: extend" => In("terms of a PUT");
     /// A lease that is longer already is answered as it stands only if it is confirmed; otherwise it is confirmed first.
     ConfirmLonger @ "operations/lease.rs: renew" => In("retries");
     /// A PUT's claim is not withdrawn because its confirmation failed.

@@ -36,7 +36,7 @@ mod transact;
 
 use aws_sdk_dynamodb::Client;
 
-pub(crate) use claim::{ClaimWrite, Claimed, ClaimedAll, Losses, NameRule};
+pub(crate) use claim::{ClaimWrite, Claimed, Losses, NameRule};
 pub use connect::{Endpoint, connect, connect_within_lambda, in_process, is_url, sdk_config};
 pub use holders::By;
 pub(crate) use holders::{Accepted, BeganBy, Lapse, Meant, Removed, Renewal, Renewed, Under, withdrawn_until};

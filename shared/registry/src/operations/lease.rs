@@ -1,16 +1,11 @@
 //! Leases: renewing one, and losing one.
 
-use super::offer::again;
+use super::scene::{Scene, again};
 use super::{Error, PortOrName, Registry};
 use crate::Call;
 use crate::store::{Lapse, Meant, Removed, Renewal, Renewed, Under};
 use portmaster_domain::allocator::Holder;
 use portmaster_domain::{Claim, Holding, Owner, Port, Secret, ServiceId, StateKind, Terms};
-use std::time::Duration;
-use tokio::time::{Instant, sleep_until};
-
-/// How long a renewal waits for a deletion or a shrinking to end, either way.
-const CLOSING: Duration = Duration::from_secs(2);
 
 impl Registry {
     /// Renews the lease of a port: one conditional write by its number, if `lease` says for how long; otherwise a read
@@ -55,7 +50,7 @@ impl Registry {
                 Some(claim) => again(claim, lease, agreed.unwrap_or(terms)),
                 None => terms.grant(lease),
             };
-            let stays = known.as_ref().and_then(Claim::lease).filter(|_| seconds.is_none());
+            let stays = known.as_ref().and_then(Claim::lease);
             let under = Under { terms: agreed.unwrap_or(terms), stays, ..Under::of(terms, seconds, self.margin) };
             let renewal = Renewal { port, meant, owner, under, labels: None };
             let found = match self.table.renew(call, service, &renewal, &self.clock).await? {
@@ -117,27 +112,21 @@ impl Registry {
     /// Reads the service of a claim that exists and that nobody may have been told of, and returns its terms if it offers
     /// the port. If it never will, the claim is withdrawn, unless somebody was told of it after all.
     async fn look(&self, call: &Call, service: &ServiceId, holding: &Holding) -> Result<Terms, Error> {
-        let port = holding.claim.port;
-        let patience = (Instant::now() + CLOSING).min(call.deadline());
+        let (scene, port) = (Scene::new(self, call, service), holding.claim.port);
+        let patience = scene.patience();
         loop {
-            let found = self.table.service(call, service).await?;
-            let gone = match &found {
-                Some(found) if found.may_offer(port) => return Ok(found.terms),
-                Some(found) => found.mark.is_none(),
-                None => true,
+            let refusal = match scene.current_service().await {
+                Ok(found) if found.may_offer(port) => return Ok(found.terms),
+                Ok(found) if found.mark.is_some() => {
+                    scene.wait_for_change(patience).await?;
+                    continue;
+                }
+                Ok(_) => PortOrName::Port(port).not_found(Some(service)),
+                Err(error @ Error::ServiceNotFound { .. }) => error,
+                Err(error) => return Err(error),
             };
-            if gone {
-                self.table.withdraw(call, &service.namespace, holding, self.margin).await?;
-                return Err(match found {
-                    Some(_) => PortOrName::Port(port).not_found(Some(service)),
-                    None => Error::ServiceNotFound { service: service.clone() },
-                });
-            }
-            let until = Instant::now() + self.chance.pause(20..60);
-            if until >= patience {
-                return Err(Error::ServiceClosing { service: service.clone() });
-            }
-            sleep_until(until).await;
+            scene.take_back(holding).await?;
+            return Err(refusal);
         }
     }
 }

@@ -33,9 +33,8 @@ pub(super) struct Remembered {
 }
 
 impl Remembered {
-    fn new(service: &Service, knowledge: Knowledge) -> Self {
+    fn new(service: &Service, mut knowledge: Knowledge) -> Self {
         let (strategy, reserved) = (service.strategy, service.reserved.clone());
-        let mut knowledge = knowledge;
         knowledge.bar(reserved.ports());
         Self { strategy, reserved, knowledge, freed: Instant::now(), full: None }
     }

@@ -27,15 +27,13 @@ mod exhaustion;
 mod finish;
 mod losses;
 
-pub(super) use finish::again;
-
 use std::time::Duration;
 
 use futures::future::join;
 use tokio::time::{Instant, timeout};
 
 use super::memory::Reservation;
-use super::scene::{Goal, Scene};
+use super::scene::{Goal, Scene, begin};
 use super::{Error, Registry};
 use crate::Call;
 use crate::store::{ClaimWrite, Claimed, Instance, NameRule, RequestKey, RequestWrite};
@@ -345,7 +343,7 @@ impl Attempt<'_> {
         };
         // The hint is written while the claim is in flight, so nobody waits for it.
         let claimed = match join(
-            self.scene.registry.table.claim(self.scene.call, &write, &self.scene.registry.clock),
+            self.scene.registry.table.claim(self.scene.call, &[write], &self.scene.registry.clock),
             self.leave_hint(),
         )
         .await
@@ -362,15 +360,16 @@ impl Attempt<'_> {
         };
         let found = match claimed {
             Claimed::Made(began) => {
-                if let (ClaimState::Allocated { accepted, .. }, Some(began)) = (&mut holding.claim.state, began) {
-                    *accepted = began;
-                }
+                begin(&mut holding, began);
                 let (holder, now) = (Holder::from(&holding.claim), self.scene.registry.clock.now());
                 let round_trip = sent.elapsed().as_secs_f64() * 1000.0;
                 self.scene.place.learn(|knowledge| knowledge.record_claim(holder, round_trip, now));
                 Some(Found::ours(holding))
             }
-            Claimed::Lost(losses) => self.learn(candidate.port, *losses).await?,
+            Claimed::Lost(losses) => match losses.into_iter().next() {
+                Some(losses) => self.learn(candidate.port, losses).await?,
+                None => None,
+            },
         };
         self.hint = None;
         Ok(found)
@@ -395,10 +394,5 @@ impl Attempt<'_> {
         if let Some(search) = &mut self.search {
             search.record_lost_race();
         }
-    }
-
-    /// Whether this claim is the same holder's.
-    fn is_same_owner(&self, claim: &Claim) -> bool {
-        claim.owner == self.asked.owner
     }
 }

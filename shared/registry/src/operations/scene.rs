@@ -9,9 +9,10 @@ use super::memory::Place;
 use super::offer::Asked;
 use super::{Error, Registry, reads};
 use crate::Call;
-use crate::store::{Freshness, Removed, withdrawn_until};
+use crate::store::{Freshness, Lapse, Meant, Removed, Renewal, Renewed, Under, withdrawn_until};
 use portmaster_domain::{
-    Claim, ClaimState, Expiry, Holding, Port, PortRange, Secret, Service, ServiceId, StateKind, Timestamp,
+    Claim, ClaimState, Expiry, Holding, InstanceName, Port, PortRange, Secret, Service, ServiceId, StateKind, Terms,
+    Timestamp,
 };
 
 /// How long a claim waits for a deletion or a shrinking to end, either way.
@@ -174,6 +175,82 @@ impl<'a> Scene<'a> {
         Ok(everything)
     }
 
+    /// Whether a cool-down is of this name.
+    pub(super) fn is_cooling_for(&self, name: &InstanceName, claim: &Claim) -> bool {
+        claim.state.kind() == StateKind::Cooling && (&claim.service, &claim.name) == (&self.service.name, name)
+    }
+
+    /// Whether another owner of the name may still use the port by what it was told: its lease was made gone early, for
+    /// itself, and by another clock its time may still run. For everybody else it is as if it were not gone.
+    pub(super) fn is_still_anothers(&self, asked: &Asked, claim: &Claim) -> bool {
+        self.is_cooling_for(&asked.name, claim)
+            && claim.owner != asked.owner
+            && matches!(claim.state, ClaimState::Cooling { lease_until: Some(told), .. }
+                if !told.has_passed(self.registry.past()))
+    }
+
+    /// How a claim may be made gone for this caller, if its lease is over: at once for the same owner, and for another
+    /// once the margin is over, too.
+    pub(super) fn lapse_of(&self, asked: &Asked, claim: &Claim) -> Option<Lapse> {
+        let (now, past) = (self.registry.now(), self.registry.past());
+        let lease = claim.lease()?;
+        if lease.until.has_passed(past) {
+            Some(Lapse::Over(past))
+        } else if lease.until.has_passed(now) && claim.owner == asked.owner {
+            Some(Lapse::Own(now))
+        } else {
+            None
+        }
+    }
+
+    /// Whether a PUT may take this claim for its own: a port of the same owner, or the offer that an earlier PUT of the
+    /// same owner left behind. An offer that was asked for as such is its caller's to accept, who alone has the secret.
+    pub(super) fn may_adopt(&self, asked: &Asked, claim: &Claim) -> bool {
+        let now = self.registry.now();
+        claim.owner == asked.owner
+            && asked.port.is_none_or(|port| port == claim.port)
+            && (claim.is_allocation(now) || (claim.by_put && claim.is_offer(now)))
+    }
+
+    /// Renews what a name has, and returns it to be told. It was confirmed, and the write says so: whoever made it and
+    /// has told nobody may not withdraw it any more. `agreed` are the terms of the service. Returns none if it is gone.
+    pub(super) async fn extend(
+        &self,
+        asked: &Asked,
+        Holding { claim, secret }: &Holding,
+        lease: Option<u32>,
+        agreed: Terms,
+    ) -> Result<Option<Claim>, Error> {
+        // What its maker had not seen of the service applies to a claim of which nobody was told.
+        let terms = if claim.confirmed { claim.terms } else { agreed };
+        let mut under =
+            Under { found: claim.terms, ..Under::of(terms, again(claim, lease, terms), self.registry.margin) };
+        loop {
+            let renewal = Renewal {
+                port: claim.port,
+                meant: Meant::Secret { secret: *secret, confirms: true },
+                owner: asked.owner.as_ref(),
+                under,
+                labels: asked.labels.as_ref(),
+            };
+            let found = match self.registry.table.renew(self.call, self.service, &renewal, &self.registry.clock).await?
+            {
+                Renewed::Now(claim) => return Ok(Some(claim)),
+                Renewed::Not(found) => found.filter(|found| found.has(*secret)),
+            };
+            match found {
+                // Its time is longer already, or has no end, and stays as it is.
+                Some(found) if under.seconds.is_some() && found.claim.is_allocation(self.registry.now()) => {
+                    if found.claim.confirmed && asked.labels.is_none() {
+                        return Ok(Some(found.claim));
+                    }
+                    (under.seconds, under.stays) = (None, found.claim.lease());
+                }
+                _ => return Ok(None),
+            }
+        }
+    }
+
     /// Withdraws a claim of which no caller was told; or finds that it is somebody's by now, leaves it, and returns it.
     pub(super) async fn take_back(&self, holding: &Holding) -> Result<Option<Claim>, Error> {
         let Holding { claim, secret } = holding;
@@ -196,4 +273,19 @@ impl<'a> Scene<'a> {
         });
         Ok(None)
     }
+}
+
+/// Records when a claim began that was made a moment ago, if it is an allocation.
+pub(super) fn begin(holding: &mut Holding, began: Option<Timestamp>) {
+    if let (ClaimState::Allocated { accepted, .. }, Some(began)) = (&mut holding.claim.state, began) {
+        *accepted = began;
+    }
+}
+
+/// For how many seconds an allocation is renewed: for as many as are asked for, within its terms, or else for as many as
+/// the last time. None: it has no end, and is given none.
+pub(super) fn again(claim: &Claim, asked: Option<u32>, Terms { max_lease, .. }: Terms) -> Option<u32> {
+    let lease = claim.lease()?;
+    let wanted = asked.unwrap_or(lease.seconds).max(1);
+    Some(max_lease.map_or(wanted, |max| wanted.min(max)))
 }

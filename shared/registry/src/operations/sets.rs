@@ -14,17 +14,14 @@ use std::collections::BTreeSet;
 use futures::future::try_join_all;
 
 use super::memory::Reservation;
-use super::offer::again;
-use super::scene::{Goal, Scene};
+use super::scene::{Goal, Scene, begin};
 use super::{Asked, Error, Occupancy, Registry};
 use crate::Call;
-use crate::store::{
-    ClaimWrite, ClaimedAll, Instance, Lapse, Losses, Meant, NameRule, Reason, Removed, Renewal, Renewed, Under,
-};
+use crate::store::{ClaimWrite, Claimed, Instance, Losses, NameRule, Reason, Removed, Under};
 use portmaster_domain::allocator::{Holder, PortSet, Proposal, SetSearch};
 use portmaster_domain::{
     Claim, ClaimState, Holding, InstanceName, Labels, Occupant, Owner, Port, Secret, Service, ServiceId, StateKind,
-    Terms,
+    Strategy, Terms,
 };
 
 /// A set that is asked for.
@@ -216,21 +213,25 @@ impl Attempt<'_> {
     }
 
     /// A search for what is missing beside what the names have.
-    fn new_search(&mut self, strategy: portmaster_domain::Strategy) -> Result<SetSearch, Error> {
+    fn new_search(&mut self, strategy: Strategy) -> Result<SetSearch, Error> {
         let first = self.set.names.first().cloned().ok_or_else(|| self.does_not_fit(Occupancy::default()))?;
         let mut search = SetSearch::new(strategy, first, self.members.len(), self.set.contiguous);
-        for name in 0..self.members.len() {
-            let Some(has) = self.members.get(name).and_then(|member| member.has.as_ref()) else { continue };
-            if !search.hold(name, has.claim.port) {
-                return Err(self.is_scattered());
-            }
+        self.tell(&mut search)?;
+        Ok(search)
+    }
+
+    /// Tells a search what the names have, and what they wish for.
+    fn tell(&mut self, search: &mut SetSearch) -> Result<(), Error> {
+        let mut is_scattered = false;
+        for (name, member) in self.members.iter().enumerate() {
+            is_scattered |= member.has.as_ref().is_some_and(|has| !search.hold(name, has.claim.port));
         }
         for (name, member) in self.members.iter_mut().enumerate() {
             if member.wish.is_some_and(|port| !search.hold(name, port)) {
                 member.give_up_wish();
             }
         }
-        Ok(search)
+        if is_scattered { Err(self.is_scattered()) } else { Ok(()) }
     }
 
     /// Claims these ports. Returns false if the claims were not made, and another try is to follow.
@@ -266,17 +267,14 @@ impl Attempt<'_> {
             })
             .collect();
         let sent = tokio::time::Instant::now();
-        let losses = match registry.table.claim_all(call, &writes, &registry.clock).await? {
-            ClaimedAll::Made(began) => {
-                drop(writes);
+        let losses = match registry.table.claim(call, &writes, &registry.clock).await? {
+            Claimed::Made(began) => {
                 let round_trip = sent.elapsed().as_secs_f64() * 1000.0;
                 let holders: Vec<_> = holdings.iter().map(|(_, holding)| Holder::from(&holding.claim)).collect();
                 let now = registry.now();
                 self.scene.place.learn(|knowledge| knowledge.record_claims(&holders, round_trip, now));
                 for (name, mut holding) in holdings {
-                    if let (ClaimState::Allocated { accepted, .. }, Some(began)) = (&mut holding.claim.state, began) {
-                        *accepted = began;
-                    }
+                    begin(&mut holding, began);
                     if let Some(member) = self.members.get_mut(name) {
                         self.claimed.push(holding.clone());
                         member.has = Some(holding);
@@ -286,9 +284,8 @@ impl Attempt<'_> {
                 }
                 return Ok(true);
             }
-            ClaimedAll::Lost(losses) => losses,
+            Claimed::Lost(losses) => losses,
         };
-        drop(writes);
         self.learn(&holdings, losses).await?;
         Ok(false)
     }
@@ -390,20 +387,13 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    /// Tells the search what the names have, and what they wish for.
+    /// Tells the search anew what the names have, and what they wish for.
     fn adjust_search(&mut self) -> Result<(), Error> {
-        let Some(search) = &mut self.search else { return Ok(()) };
+        let Some(mut search) = self.search.take() else { return Ok(()) };
         (0..self.members.len()).for_each(|name| search.let_go(name));
-        let mut is_scattered = false;
-        for (name, member) in self.members.iter().enumerate() {
-            is_scattered |= member.has.as_ref().is_some_and(|has| !search.hold(name, has.claim.port));
-        }
-        for (name, member) in self.members.iter_mut().enumerate() {
-            if member.wish.is_some_and(|port| !search.hold(name, port)) {
-                member.give_up_wish();
-            }
-        }
-        if is_scattered { Err(self.is_scattered()) } else { Ok(()) }
+        let told = self.tell(&mut search);
+        self.search = Some(search);
+        told
     }
 
     /// Judges a name's last claim, as `judge_old_claim` does for a single one.
@@ -413,45 +403,32 @@ impl Attempt<'_> {
         let in_range = self.scene.place.range().is_some_and(|range| range.contains(port));
         let may_return = in_range && !member.gave_up_wish;
         let found = registry.table.settled_port(self.scene.call, namespace, port).await?;
-        let (now, past) = (registry.now(), registry.past());
-        let is_this_name =
-            |claim: &Claim| (&claim.service, &claim.name) == (&self.scene.service.name, &member.asked.name);
+        let now = registry.now();
         let Some(Occupant { claim, secret: its }) = found else {
             return Ok(if may_return { Judged::MayReturn } else { Judged::Rule(NameRule::Gone(secret)) });
         };
         if its != Some(secret) {
-            let is_cooling = claim.state.kind() == StateKind::Cooling && is_this_name(&claim);
-            if let ClaimState::Cooling { lease_until: Some(told), .. } = claim.state
-                && is_cooling
-                && claim.owner != self.set.owner
-                && !told.has_passed(past)
-            {
+            if self.scene.is_still_anothers(&member.asked, &claim) {
                 return Err(self.scene.name_has(claim));
             }
+            let is_cooling = self.scene.is_cooling_for(&member.asked.name, &claim);
             let to_be_had = is_cooling || !claim.state.occupies_port(now);
             return Ok(if may_return && to_be_had { Judged::MayReturn } else { Judged::Rule(NameRule::Gone(secret)) });
         }
-        let is_same = claim.owner == self.set.owner;
-        if member.made.contains(&secret) || (is_same && (claim.is_allocation(now) || is_offer_of_put(&claim, registry)))
-        {
+        if member.made.contains(&secret) || self.scene.may_adopt(&member.asked, &claim) {
             return Ok(Judged::Has(Holding { claim, secret }));
         }
         if !claim.state.occupies_port(now) {
             let dead = NameRule::Dead(port, secret);
             return Ok(if may_return { Judged::MayReturn } else { Judged::Rule(dead) });
         }
-        let lapse = match claim.lease() {
-            Some(lease) if lease.until.has_passed(past) => Some(Lapse::Over(past)),
-            Some(lease) if lease.until.has_passed(now) && is_same => Some(Lapse::Own(now)),
-            _ => None,
-        };
-        let Some(lapse) = lapse else { return Err(self.scene.name_has(claim)) };
+        let Some(lapse) = self.scene.lapse_of(&member.asked, &claim) else { return Err(self.scene.name_has(claim)) };
         if may_return {
             return Ok(Judged::MayReturn);
         }
         Ok(match registry.table.lapse(self.scene.call, namespace, (port, secret), lapse).await? {
             // It was renewed meanwhile: the same owner has it, and anybody else waits.
-            Removed::Not(Some(found), _) if found.has(secret) && is_same => {
+            Removed::Not(Some(found), _) if found.has(secret) && claim.owner == self.set.owner => {
                 Judged::Has(Holding { claim: found.claim, secret })
             }
             Removed::Not(Some(found), _) if found.has(secret) => return Err(self.scene.name_has(found.claim)),
@@ -579,7 +556,9 @@ impl Attempt<'_> {
             let Some(member) = self.members.get(name) else { continue };
             let Some(has) = &member.has else { return Ok(None) };
             let claim = match has.claim.state {
-                ClaimState::Allocated { .. } if !member.is_ours => self.extend(has, agreed).await?,
+                ClaimState::Allocated { .. } if !member.is_ours => {
+                    self.scene.extend(&member.asked, has, self.set.lease, agreed).await?
+                }
                 _ => Some(has.claim.clone()),
             };
             let Some(claim) = claim else {
@@ -588,32 +567,22 @@ impl Attempt<'_> {
             };
             claims.push(claim);
         }
-        let offers: Vec<_> = self
-            .members
-            .iter()
-            .filter_map(|member| member.has.as_ref())
-            .filter(|has| has.claim.state.kind() == StateKind::Offered)
-            .map(|has| {
-                let seconds = agreed.grant(self.set.lease);
-                let under = Under { found: has.claim.terms, ..Under::of(agreed, seconds, registry.margin) };
-                (has.claim.port, has.secret, under)
-            })
-            .collect();
+        let has = self.members.iter().filter_map(|member| member.has.as_ref());
+        let offers: Vec<_> = has.filter(|has| has.claim.state.kind() == StateKind::Offered).cloned().collect();
         if offers.is_empty() {
             return Ok(Some(claims));
         }
-        if !registry.table.accept_all(call, service, &offers, &registry.clock).await? {
+        let seconds = agreed.grant(self.set.lease);
+        let under = Under::of(agreed, seconds, registry.margin);
+        let Some(accepted) = registry.table.accept_all(call, service, &offers, under, &registry.clock).await? else {
+            // Some of them are gone, or another call of their owner has accepted them.
             self.forget().await?;
             return Ok(None);
-        }
-        for (member, claim) in self.members.iter().zip(&mut claims) {
-            let Some(has) = member.has.as_ref().filter(|_| claim.state.kind() == StateKind::Offered) else { continue };
-            let found = registry.table.port(call, &service.namespace, has.claim.port).await?;
-            let Some(found) = found.filter(|found| found.has(has.secret)) else {
-                self.forget().await?;
-                return Ok(None);
-            };
-            *claim = found.claim;
+        };
+        for claim in accepted {
+            if let Some(offered) = claims.iter_mut().find(|offered| offered.port == claim.port) {
+                *offered = claim;
+            }
         }
         Ok(Some(claims))
     }
@@ -626,38 +595,6 @@ impl Attempt<'_> {
         }
         self.search = None;
         self.look_up().await
-    }
-
-    /// Renews what a name had, as a PUT does.
-    async fn extend(&self, Holding { claim, secret }: &Holding, agreed: Terms) -> Result<Option<Claim>, Error> {
-        let registry = self.scene.registry;
-        let terms = if claim.confirmed { claim.terms } else { agreed };
-        let mut seconds = again(claim, self.set.lease, terms);
-        let mut stays = None;
-        loop {
-            let renewal = Renewal {
-                port: claim.port,
-                meant: Meant::Secret { secret: *secret, confirms: true },
-                owner: self.set.owner.as_ref(),
-                under: Under {
-                    found: claim.terms,
-                    stays: stays.filter(|_| seconds.is_none()),
-                    ..Under::of(terms, seconds, registry.margin)
-                },
-                labels: self.set.labels.as_ref(),
-            };
-            let call = self.scene.call;
-            match registry.table.renew(call, self.scene.service, &renewal, &registry.clock).await? {
-                Renewed::Now(claim) => return Ok(Some(claim)),
-                Renewed::Not(Some(found))
-                    if seconds.is_some() && found.has(*secret) && found.claim.is_allocation(registry.now()) =>
-                {
-                    stays = found.claim.lease();
-                    seconds = None;
-                }
-                Renewed::Not(_) => return Ok(None),
-            }
-        }
     }
 
     fn does_not_fit(&self, occupancy: Occupancy) -> Error {
@@ -683,9 +620,4 @@ impl Member {
         self.wish = None;
         self.gave_up_wish = true;
     }
-}
-
-/// Whether it is the offer that an earlier PUT left behind.
-fn is_offer_of_put(claim: &Claim, registry: &Registry) -> bool {
-    claim.by_put && claim.is_offer(registry.now())
 }

@@ -72,55 +72,18 @@ impl Losses {
     }
 }
 
-/// The outcome of the claims of a set.
+/// The outcome of a claim, or of the claims of a set.
 #[derive(Debug)]
-pub(crate) enum ClaimedAll {
+pub(crate) enum Claimed {
     /// All of them stand; those that are allocations began at this time.
     Made(Option<Timestamp>),
     /// None of them stands, for these reasons, claim by claim.
     Lost(Vec<Losses>),
 }
 
-/// The outcome of a claim.
-#[derive(Debug)]
-pub(crate) enum Claimed {
-    /// It stands; if it is an allocation, it began at this time.
-    Made(Option<Timestamp>),
-    /// It does not stand, for these reasons.
-    Lost(Box<Losses>),
-}
-
 impl Table {
-    /// Claims ports for several names of one service, all of them or none: the claims of [`Table::claim`] in one
-    /// transaction, each with the same conditions, so what is said there holds for each of them. Names and ports are all
-    /// different, and DynamoDB refuses two parts on one item.
-    pub(crate) async fn claim_all(
-        &self,
-        call: &Call,
-        writes: &[ClaimWrite<'_>],
-        clock: &Clock,
-    ) -> Result<ClaimedAll, StoreError> {
-        let mut transaction = Transaction::new().stamped_by(clock);
-        for (member, write) in writes.iter().enumerate() {
-            transaction = self.claim_parts(transaction, member, write)?;
-        }
-        let mut reasons = match self.transact(call, transaction, OnContention::Report).await? {
-            Transacted::Done(began) => return Ok(ClaimedAll::Made(began)),
-            Transacted::Cancelled(reasons) => reasons,
-        };
-        let mut losses = Vec::with_capacity(writes.len());
-        for (member, write) in writes.iter().enumerate() {
-            let lost = losses_of(&mut reasons, member)?;
-            // An earlier send of this very transaction: either all of it stands, or none.
-            if let Some(began) = lost.own(write.holding.secret) {
-                return Ok(ClaimedAll::Made(Some(began)));
-            }
-            losses.push(lost);
-        }
-        Ok(ClaimedAll::Lost(losses))
-    }
-
-    /// Claims a port for a name: two items, a third if there is a key, and a fourth if a dead claim is in the way.
+    /// Claims ports for names of one service, all of them or none. Each takes two items, a third if there is a key, and a
+    /// fourth if a dead claim is in the way. Names and ports are all different: DynamoDB refuses two parts on one item.
     ///
     /// Why no other write can break the invariants here:
     /// - *Port, if dead.* Two live holders of one port (1) would need two transactions that both found it dead; the
@@ -139,22 +102,30 @@ impl Table {
     pub(crate) async fn claim(
         &self,
         call: &Call,
-        write: &ClaimWrite<'_>,
+        writes: &[ClaimWrite<'_>],
         clock: &Clock,
     ) -> Result<Claimed, StoreError> {
-        let transaction = self.claim_parts(Transaction::new().stamped_by(clock), 0, write)?;
+        let mut transaction = Transaction::new().stamped_by(clock);
+        for (member, write) in writes.iter().enumerate() {
+            transaction = self.claim_parts(transaction, member, write)?;
+        }
         let mut reasons = match self.transact(call, transaction, OnContention::Report).await? {
             Transacted::Done(began) => return Ok(Claimed::Made(began)),
             Transacted::Cancelled(reasons) => reasons,
         };
-        let losses = losses_of(&mut reasons, 0)?;
-        // Our own item, from an earlier send. Without this the offer would be the same: the next candidate's claim
-        // would fail on the name or the key, or no candidate would be left, and each of these recognizes a claim of its
-        // own call. So this saves requests, and only their number shows it. (The model's `OwnClaim`.)
-        if let Some(began) = losses.own(write.holding.secret) {
-            return Ok(Claimed::Made(Some(began)));
+        let mut losses = Vec::with_capacity(writes.len());
+        for (member, write) in writes.iter().enumerate() {
+            let lost = losses_of(&mut reasons, member)?;
+            // Our own item, from an earlier send of this very transaction, of which all stands or nothing. Without this
+            // the offer would be the same: the next candidate's claim would fail on the name or the key, or no candidate
+            // would be left, and each of these recognizes a claim of its own call. So this saves requests, and only
+            // their number shows it. (The model's `OwnClaim`.)
+            if let Some(began) = lost.own(write.holding.secret) {
+                return Ok(Claimed::Made(Some(began)));
+            }
+            losses.push(lost);
         }
-        Ok(Claimed::Lost(Box::new(losses)))
+        Ok(Claimed::Lost(losses))
     }
 
     fn claim_parts(

@@ -13,12 +13,12 @@ use super::item::{Item, Key, number, text};
 use super::port_item::{claim, occupant, stored};
 use super::rules::{self, Rule};
 use super::send::{Doubt, send, send_once};
-use super::transact::{OnContention, Reason, Transacted, Transaction};
+use super::transact::{OnContention, Transacted, Transaction};
 use super::{StoreError, Table};
 use crate::Call;
 use portmaster_domain::{
-    Claim, Clock, Expiry, Holding, Labels, Lease, Namespace, Occupant, Owner, Port, Secret, ServiceId, StateKind,
-    Terms, Timestamp,
+    Claim, ClaimState, Clock, Expiry, Holding, Labels, Lease, Namespace, Occupant, Owner, Port, Secret, ServiceId,
+    StateKind, Terms, Timestamp,
 };
 
 /// The outcome of an accept.
@@ -154,7 +154,7 @@ pub(crate) enum Lapse {
 }
 
 /// The attributes of an allocation that do not outlast it.
-const HOLDERS: &str = "#secret, #labels, #principal, #accepted, #confirmed, #lease";
+const HOLDERS: &str = "#secret, #labels, #principal, #accepted, #confirmed, #lease, #put";
 
 impl Table {
     /// Turns an offer into an allocation: one conditional write.
@@ -201,34 +201,32 @@ impl Table {
         })
     }
 
-    /// Accepts the offers of a set, all of them or none: the writes of [`Table::accept`] in one transaction. Returns
-    /// whether they are accepted. Offers that were accepted before, by an earlier call of their owner, count.
+    /// Accepts the offers of a set, all of them or none: the writes of [`Table::accept`] in one transaction, each under
+    /// the terms of its offer. Returns the allocations, in the order of the offers; none if an offer is not one any more,
+    /// be it that an earlier call of its owner has accepted it.
     pub(crate) async fn accept_all(
         &self,
         call: &Call,
         service: &ServiceId,
-        offers: &[(Port, Secret, Under)],
+        offers: &[Holding],
+        under: Under,
         clock: &Clock,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Option<Vec<Claim>>, StoreError> {
+        let (now, terms) = (clock.now(), under.terms);
         let mut transaction = Transaction::new().stamped_by(clock);
-        for (port, secret, under) in offers {
-            let (change, condition) = acceptance(service, *secret, *under, clock.now());
-            let key = Key::port(&service.namespace, *port);
-            transaction = transaction.update(self, *port, &key, change.expression(), condition)?;
+        for Holding { claim, secret } in offers {
+            let under = Under { found: claim.terms, ..under };
+            let (change, condition) = acceptance(service, *secret, under, now);
+            let key = Key::port(&service.namespace, claim.port);
+            transaction = transaction.update(self, claim.port, &key, change.expression(), condition)?;
         }
-        let mut reasons = match self.transact(call, transaction, OnContention::Wait).await? {
-            Transacted::Done(_) => return Ok(true),
-            Transacted::Cancelled(reasons) => reasons,
+        let began = match self.transact(call, transaction, OnContention::Wait).await? {
+            Transacted::Done(began) => began.unwrap_or(now),
+            Transacted::Cancelled(_) => return Ok(None),
         };
-        // A send whose response was lost has accepted all of them.
-        let mut accepted = true;
-        for (port, secret, _) in offers {
-            accepted &= match reasons.take(*port).try_map(occupant)? {
-                Reason::Failed(Some(found)) => found.has(*secret) && found.claim.state.kind() == StateKind::Allocated,
-                _ => false,
-            };
-        }
-        Ok(accepted)
+        let state = ClaimState::Allocated { accepted: began, lease: under.lease(now) };
+        let accepted = |offer: &Holding| Claim { state, terms, confirmed: true, ..offer.claim.clone() };
+        Ok(Some(offers.iter().map(accepted).collect()))
     }
 
     /// Renews a lease: one conditional write.
@@ -328,7 +326,8 @@ impl Table {
     ) -> Result<Removed, StoreError> {
         let (result, doubt) = send(call, &self.name, || {
             let now = clock.now();
-            let change = Change::to(StateKind::Quarantined, Expiry::after(now, seconds.into()), "#owner, #put");
+            let mut change = Change::to(StateKind::Quarantined, Expiry::after(now, seconds.into()));
+            change.remove("#owner");
             let condition = still_offered(service, secret, now);
             self.change(&Key::port(&service.namespace, port), change, condition).send()
         })
@@ -350,7 +349,7 @@ impl Table {
     ) -> Result<Removed, StoreError> {
         let (told, until) = withdrawn_until(claim, margin);
         let (result, doubt) = send(call, &self.name, || {
-            let mut change = Change::to(StateKind::Cooling, until, "#put");
+            let mut change = Change::to(StateKind::Cooling, until);
             change.set("#lease_until = :to_lease_until", number(told.seconds()));
             let rules = [rules::WITHDRAW_SECRET, rules::WITHDRAW_UNCONFIRMED];
             let untold = Condition::all(&rules, [(":secret", text(secret.expose()))]);
@@ -397,7 +396,6 @@ impl Table {
             let mut change = Change::default();
             change.set("#state = :to_state", text(StateKind::Cooling.as_str()));
             change.remove(HOLDERS);
-            change.remove("#put");
             let condition =
                 Condition::all(&[rules::LAPSE_SECRET, rule], [(":secret", text(secret.expose())), value.clone()]);
             self.change(&Key::port(namespace, port), change, condition).send()
@@ -543,18 +541,19 @@ struct Change {
 
 impl Change {
     /// The end of a claim of which something remains: this state, until then.
-    fn to(kind: StateKind, until: Expiry, also: &'static str) -> Self {
+    fn to(kind: StateKind, until: Expiry) -> Self {
         let mut change = Self::default();
         change.set("#state = :to_state", text(kind.as_str()));
         change.set("#expires_at = :to_expires_at", number(until.seconds()));
         change.remove(HOLDERS);
-        change.remove(also);
         change
     }
 
     /// A release with a cool-down.
     fn cooled(now: Timestamp, terms: Terms) -> Self {
-        Self::to(StateKind::Cooling, Expiry::after(now, terms.cooldown.into()), "#owner, #lease_until, #put")
+        let mut change = Self::to(StateKind::Cooling, Expiry::after(now, terms.cooldown.into()));
+        change.remove("#owner, #lease_until");
+        change
     }
 
     /// Sets an attribute: `#attribute = :value`.

@@ -7,7 +7,7 @@
 use super::super::Error;
 use super::{Attempt, Expected, Found, Goal, Origin};
 use crate::store::{Instance, Lapse, NameRule, Removed, Replay};
-use portmaster_domain::{Claim, ClaimState, Holding, Occupant, Secret, StateKind};
+use portmaster_domain::{Claim, Holding, Occupant, Secret};
 
 impl Attempt<'_> {
     /// Judges the name's claim on a port that is not to be tried again: live, lapsed, dead, or gone.
@@ -19,16 +19,10 @@ impl Attempt<'_> {
         let Instance { port, secret, .. } = instance;
         let namespace = &self.scene.service.namespace;
         let mut found = self.scene.registry.table.settled_port(self.scene.call, namespace, port).await?;
-        self.may_return = found.as_ref().is_some_and(|found| self.is_cooling_for_this_name(&found.claim));
+        self.may_return = found.as_ref().is_some_and(|found| self.scene.is_cooling_for(&self.asked.name, &found.claim));
         loop {
-            let now = self.scene.registry.now();
-            // Made gone for its own holder, who may not have heard of it yet, and whose time may still run by another
-            // clock: for another owner of the name it is as if it were not gone.
             if let Some(Occupant { claim, .. }) = &found
-                && self.is_cooling_for_this_name(claim)
-                && !self.is_same_owner(claim)
-                && matches!(claim.state, ClaimState::Cooling { lease_until: Some(told), .. }
-                    if !told.has_passed(self.scene.registry.past()))
+                && self.scene.is_still_anothers(self.asked, claim)
             {
                 return Err(self.scene.name_has(claim.clone()));
             }
@@ -36,16 +30,12 @@ impl Attempt<'_> {
                 self.rule = NameRule::Gone(secret);
                 return Ok(None);
             };
-            let state = occupant.claim.state;
-            if !state.holds_name(now) && !state.occupies_port(now) {
+            if !occupant.claim.state.occupies_port(self.scene.registry.now()) {
                 self.rule = NameRule::Dead(port, secret);
                 return Ok(None);
             }
-            let Some(lapse) = self.lapse_of(&occupant.claim) else {
-                return match self.name_taken(occupant.claim, secret).await? {
-                    None => Ok(None),
-                    found => Ok(found),
-                };
+            let Some(lapse) = self.scene.lapse_of(self.asked, &occupant.claim) else {
+                return self.name_taken(occupant.claim, secret).await;
             };
             found = match self.scene.registry.table.lapse(self.scene.call, namespace, (port, secret), lapse).await? {
                 Removed::Now => {
@@ -54,25 +44,6 @@ impl Attempt<'_> {
                 }
                 Removed::Not(found, _) => found,
             };
-        }
-    }
-
-    fn is_cooling_for_this_name(&self, claim: &Claim) -> bool {
-        claim.state.kind() == StateKind::Cooling
-            && (&claim.service, &claim.name) == (&self.scene.service.name, &self.asked.name)
-    }
-
-    /// How a claim may be made gone for this caller, if its lease is over: at once for the same owner, and for another
-    /// once the margin is over, too.
-    fn lapse_of(&self, claim: &Claim) -> Option<Lapse> {
-        let (now, past) = (self.scene.registry.now(), self.scene.registry.past());
-        let lease = claim.lease()?;
-        if lease.until.has_passed(past) {
-            Some(Lapse::Over(past))
-        } else if lease.until.has_passed(now) && self.is_same_owner(claim) {
-            Some(Lapse::Own(now))
-        } else {
-            None
         }
     }
 
@@ -104,7 +75,7 @@ impl Attempt<'_> {
         if let Some(made) = self.made_by_key().await? {
             return Ok(Some(made));
         }
-        match (self.lapse_of(&claim), claim.lease(), self.goal) {
+        match (self.scene.lapse_of(self.asked, &claim), claim.lease(), self.goal) {
             (Some(Lapse::Own(_)), _, Goal::Offer) => return Err(self.scene.name_has(claim)),
             (Some(Lapse::Own(_)), Some(lease), Goal::Port { lease: None }) => {
                 // Only a claim with a lease may come back before the margin is over, so it gets the one that it had.
@@ -120,21 +91,12 @@ impl Attempt<'_> {
             {
                 Err(Error::HasPort { service: self.scene.service.clone(), claim: Box::new(claim) })
             }
-            Goal::Port { .. } if self.may_adopt(&claim) => {
+            Goal::Port { .. } if self.scene.may_adopt(self.asked, &claim) => {
                 let holding = Box::new(Holding { claim, secret });
                 Ok(Some(Found { holding, origin: Origin::Adopted, offered_until: None }))
             }
             _ => Err(self.scene.name_has(claim)),
         }
-    }
-
-    /// Whether a PUT may take this claim for its own: a port of the same owner, or the offer that an earlier PUT of the
-    /// same owner left behind. An offer that was asked for as such is its caller's to accept, who alone has the secret.
-    pub(super) fn may_adopt(&self, claim: &Claim) -> bool {
-        let now = self.scene.registry.now();
-        self.is_same_owner(claim)
-            && self.asked.port.is_none_or(|port| port == claim.port)
-            && (claim.is_allocation(now) || (claim.by_put && claim.is_offer(now)))
     }
 
     /// Returns what this request's key made, if the request has a key, the key is remembered, and the claim is live.

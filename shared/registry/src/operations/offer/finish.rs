@@ -2,9 +2,9 @@
 
 use super::super::Error;
 use super::{Attempt, Found, Goal, Origin, Put};
-use crate::store::{Accepted, Meant, Renewal, Renewed, Under};
+use crate::store::{Accepted, NameRule, Under};
 use portmaster_domain::allocator::Holder;
-use portmaster_domain::{Claim, Holding, Occupant, StateKind, Terms};
+use portmaster_domain::{Claim, Holding, Occupant, StateKind};
 
 impl Attempt<'_> {
     /// Ends a PUT with this claim, which is confirmed. Returns none if the claim is gone by now, and another try is to
@@ -13,7 +13,10 @@ impl Attempt<'_> {
         let Found { holding, origin, .. } = found;
         let put = match (holding.claim.state.kind(), origin) {
             (StateKind::Allocated, Origin::Made) => Some(Put::Made(holding.claim)),
-            (StateKind::Allocated, _) => self.extend(*holding, lease).await?.map(Put::Kept),
+            (StateKind::Allocated, _) => {
+                let agreed = self.agreed.unwrap_or(holding.claim.terms);
+                self.scene.extend(self.asked, &holding, lease, agreed).await?.map(Put::Kept)
+            }
             _ => self.accept(&holding).await?.map(Put::Made),
         };
         match &put {
@@ -42,7 +45,7 @@ impl Attempt<'_> {
             if !holding.claim.is_allocation(self.scene.registry.now()) {
                 return Err(self.has_no_port());
             }
-            if !self.may_adopt(&holding.claim) {
+            if !self.scene.may_adopt(self.asked, &holding.claim) {
                 return Err(self.scene.name_has(holding.claim));
             }
             let found = Found { holding: Box::new(holding), origin: Origin::Adopted, offered_until: None };
@@ -61,7 +64,7 @@ impl Attempt<'_> {
     /// Whatever was known of the name is out of date.
     fn start_over(&mut self) {
         self.affinity = None;
-        self.rule = super::NameRule::Free;
+        self.rule = NameRule::Free;
     }
 
     /// Accepts the offer that a PUT without a lease claimed. Only then is anybody told, so that an offer that its maker
@@ -76,52 +79,4 @@ impl Attempt<'_> {
             Accepted::Not(_) => Ok(None),
         }
     }
-
-    /// Renews what the name has, and tells of it. It was confirmed, and the write says so: whoever made it and has told
-    /// nobody may not withdraw it any more.
-    async fn extend(&self, holding: Holding, asked: Option<u32>) -> Result<Option<Claim>, Error> {
-        let Holding { claim, secret } = holding;
-        // What its maker had not seen of the service applies to a claim of which nobody was told.
-        let terms = if claim.confirmed { claim.terms } else { self.agreed.unwrap_or(claim.terms) };
-        let mut seconds = again(&claim, asked, terms);
-        let mut stays = None;
-        loop {
-            let renewal = Renewal {
-                port: claim.port,
-                meant: Meant::Secret { secret, confirms: true },
-                owner: self.asked.owner.as_ref(),
-                under: Under {
-                    found: claim.terms,
-                    stays: stays.filter(|_| seconds.is_none()),
-                    ..Under::of(terms, seconds, self.scene.registry.margin)
-                },
-                labels: self.asked.labels.as_ref(),
-            };
-            let clock = &self.scene.registry.clock;
-            let found =
-                match self.scene.registry.table.renew(self.scene.call, self.scene.service, &renewal, clock).await? {
-                    Renewed::Now(claim) => return Ok(Some(claim)),
-                    Renewed::Not(found) => found.filter(|found| found.has(secret)),
-                };
-            match found {
-                // Its time is longer already, or has no end, and stays as it is.
-                Some(found) if seconds.is_some() && found.claim.is_allocation(self.scene.registry.now()) => {
-                    if found.claim.confirmed && self.asked.labels.is_none() {
-                        return Ok(Some(found.claim));
-                    }
-                    stays = found.claim.lease();
-                    seconds = None;
-                }
-                _ => return Ok(None),
-            }
-        }
-    }
-}
-
-/// For how many seconds an allocation is renewed: for as many as are asked for, within its terms, or else for as many as
-/// the last time. None: it has no end, and is given none.
-pub(in super::super) fn again(claim: &Claim, asked: Option<u32>, Terms { max_lease, .. }: Terms) -> Option<u32> {
-    let lease = claim.lease()?;
-    let wanted = asked.unwrap_or(lease.seconds).max(1);
-    Some(max_lease.map_or(wanted, |max| wanted.min(max)))
 }
