@@ -5,27 +5,25 @@ mod event;
 mod timeline;
 mod told;
 
-use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
-use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
 use portmaster_domain::{Claim, InstanceName, Labels, Namespace, Owner, Port, Secret, StateKind, Strategy, Terms};
 use portmaster_registry::{
     Asked, BulkRelease, By, Call, Content, Error, Expected, Findings, IfMatch, ListFilter, NewService, NewSet,
-    PortOrName, Registry, Rejection, StoreError, Table,
+    PortOrName, Registry, Rejection, StoreError,
 };
-use portmaster_testkit::{EPOCH, Fault, Faulty, TABLE, TRIP, Trip, clock_since, millis_since};
+use portmaster_testkit::{EPOCH, Fault, Faulty, TABLE, millis_since};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::time::{Instant, sleep};
 
 use super::invariants::Invariants;
 use super::linearize::Stamp;
-use super::run::{content, instance, service, table};
+use super::run::{content, instance, service};
+use super::stage::{self, Attempt, Conditions, Stage};
 use event::{Act, Answer, Event, Holder, If, Shown, Wanted, Whose};
 use timeline::{Item, Timeline};
 use told::History;
@@ -120,11 +118,26 @@ impl Plan {
     }
 }
 
+impl Plan {
+    fn conditions(&self) -> Conditions {
+        Conditions {
+            processes: self.processes.clone(),
+            offer_seconds: self.offer_seconds,
+            margin: self.margin,
+            callers: self.callers,
+            operations: self.operations,
+            percent: self.percent,
+            stops: self.stops,
+            deadline: self.deadline,
+            leisure: self.leisure,
+            wait: 4_000,
+        }
+    }
+}
+
 /// Runs one history; the error describes what is wrong with it.
 pub fn run(seed: u64) -> Result<Figures, String> {
-    fastrand::seed(seed);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(async {
+    stage::run(seed, async {
         let play = Play::new(seed).await;
         play.play().await;
         play.judge().await
@@ -133,104 +146,47 @@ pub fn run(seed: u64) -> Result<Figures, String> {
 
 struct Play {
     plan: Plan,
-    seed: u64,
-    network: Faulty,
+    stage: Stage,
     invariants: Invariants,
     timeline: Timeline,
-    started: Instant,
-    table: Table,
-    processes: RefCell<Vec<Registry>>,
-    restarts: Cell<u64>,
-    random: RefCell<SmallRng>,
-    order: Cell<u32>,
     offers: RefCell<Vec<(&'static str, Secret)>>,
-    by_secret: RefCell<HashMap<String, usize>>,
+    /// The secrets that were told.
+    secrets: RefCell<HashSet<String>>,
     events: RefCell<Vec<Event>>,
     wrong: RefCell<Vec<String>>,
 }
 
 impl Play {
-    async fn new(seed: u64) -> Rc<Self> {
+    async fn new(seed: u64) -> Self {
         let mut random = SmallRng::seed_from_u64(seed);
         let plan = Plan::draw(&mut random);
         // Releases arrive late, too: a release is not meant for what began after it by more than clocks differ.
         let network = Faulty::new(random.random(), 0, true);
-        let started = Instant::now();
-        let timeline = Timeline::new(started);
+        let timeline = Timeline::new(Instant::now());
         let watching = timeline.clone();
-        let play = Self {
-            seed,
-            invariants: Invariants::and(&network, move |database| watching.look(database)),
+        let invariants = Invariants::and(&network, move |database| watching.look(database));
+        Self {
+            stage: Stage::new(seed, random, network, plan.conditions()).await,
+            invariants,
             timeline,
-            table: table(&network),
-            network,
-            started,
-            processes: RefCell::default(),
-            restarts: Cell::new(0),
-            random: RefCell::new(random),
-            order: Cell::new(0),
             offers: RefCell::default(),
-            by_secret: RefCell::default(),
+            secrets: RefCell::default(),
             events: RefCell::default(),
             wrong: RefCell::default(),
             plan,
-        };
-        play.table.create(&play.call()).await.unwrap();
-        for process in 0..play.plan.processes.len() {
-            let registry = play.process(process);
-            play.processes.borrow_mut().push(registry);
         }
-        Rc::new(play)
-    }
-
-    /// Starts a process that remembers nothing.
-    fn process(&self, number: usize) -> Registry {
-        let clock = clock_since(self.started, self.plan.processes[number]);
-        self.restarts.set(self.restarts.get() + 1);
-        Registry::new(self.table.clone(), clock, self.plan.offer_seconds)
-            .with_margin(self.plan.margin)
-            .with_seed(self.seed ^ self.restarts.get())
-    }
-
-    fn call(&self) -> Call {
-        let quiet = self.network.percent() == 0;
-        Call::within(Duration::from_millis(if quiet { 10_000 } else { self.plan.deadline }))
-    }
-
-    fn stamp(&self) -> Stamp {
-        self.order.set(self.order.get() + 1);
-        Stamp { order: self.order.get(), millis: EPOCH + millis_since(self.started) }
-    }
-
-    fn draw(&self, below: usize) -> usize {
-        self.random.borrow_mut().random_range(0..below)
     }
 
     fn pick<T: Clone>(&self, from: &[T]) -> T {
-        from[self.draw(from.len())].clone()
+        from[self.stage.draw(from.len())].clone()
     }
 
-    async fn play(self: &Rc<Self>) {
+    async fn play(&self) {
         let new =
             NewService { id: service(STILL), content: self.content(5000, 4999 + self.plan.ports, self.plan.terms) };
-        let registry = self.processes.borrow()[0].clone();
-        registry.create_service(&self.call(), new).await.unwrap();
-        self.network.set_percent(self.plan.percent);
-        join_all((0..self.plan.callers).map(|_| {
-            let play = Rc::clone(self);
-            async move {
-                for _ in 0..play.plan.operations {
-                    let waits = play.draw(100) < play.plan.leisure;
-                    let pause = play.draw(if waits { 4_000 } else { 20 });
-                    sleep(Duration::from_millis(pause as u64)).await;
-                    let act = play.choose();
-                    play.perform(act).await;
-                }
-            }
-        }))
-        .await;
-        self.network.set_percent(0);
-        sleep(Duration::from_secs(20)).await;
+        let registry = self.stage.processes.borrow()[0].clone();
+        registry.create_service(&self.stage.call(), new).await.unwrap();
+        self.stage.play(async || self.perform(self.choose()).await).await;
     }
 
     fn content(&self, start: u16, end: u16, (lease, max_lease, cooldown): event::Terms) -> Content {
@@ -244,17 +200,17 @@ impl Play {
     }
 
     fn choose(&self) -> Act {
-        let service = if self.plan.moving && self.draw(4) == 0 { MOVING } else { STILL };
-        let name = instance(u8::try_from(self.draw(self.plan.names.into())).unwrap());
+        let service = if self.plan.moving && self.stage.draw(4) == 0 { MOVING } else { STILL };
+        let name = instance(u8::try_from(self.stage.draw(self.plan.names.into())).unwrap());
         // Mostly the first owner; the last is none.
-        let owner = match self.draw(usize::from(self.plan.owners) + 2).saturating_sub(1) {
+        let owner = match self.stage.draw(usize::from(self.plan.owners) + 2).saturating_sub(1) {
             number if number == usize::from(self.plan.owners) => None,
             number => Some(format!("owner-{number}")),
         };
         let holder = Holder { service, name: name.clone(), owner: owner.clone() };
-        let lease = match self.draw(3) {
+        let lease = match self.stage.draw(3) {
             0 => None,
-            _ => Some(u32::try_from(1 + self.draw(5)).unwrap()),
+            _ => Some(u32::try_from(1 + self.stage.draw(5)).unwrap()),
         };
         // Something that somebody was told of lately, mostly.
         let known = || {
@@ -264,26 +220,27 @@ impl Play {
                 _ => None,
             });
             let told: Vec<_> = told.collect();
-            (!told.is_empty() && self.draw(4) > 0).then(|| self.pick(&told))
+            (!told.is_empty() && self.stage.draw(4) > 0).then(|| self.pick(&told))
         };
         let port = || known().map_or_else(|| self.pick(&self.ports()), |shown| shown.port);
         let wanted = || {
             let (holder, port) = known().map_or_else(
                 || (holder.clone(), self.pick(&self.ports())),
                 |shown| {
-                    let owner = if self.draw(6) == 0 { owner.clone() } else { shown.holder.owner };
+                    let owner = if self.stage.draw(6) == 0 { owner.clone() } else { shown.holder.owner };
                     (Holder { owner, ..shown.holder }, shown.port)
                 },
             );
-            let wanted = if self.draw(2) == 0 { Wanted::Port(port) } else { Wanted::Name(holder.name) };
+            let wanted = if self.stage.draw(2) == 0 { Wanted::Port(port) } else { Wanted::Name(holder.name) };
             (holder.service, wanted, holder.owner)
         };
         let offer = || {
             let offers = self.offers.borrow().len();
-            offers.checked_sub(1).map(|last| last - self.draw(offers.min(4)))
+            offers.checked_sub(1).map(|last| last - self.stage.draw(offers.min(4)))
         };
-        let put = |expected| Act::Put { holder: holder.clone(), lease, port: (self.draw(8) == 0).then(port), expected };
-        match self.draw(100) {
+        let put =
+            |expected| Act::Put { holder: holder.clone(), lease, port: (self.stage.draw(8) == 0).then(port), expected };
+        match self.stage.draw(100) {
             0..26 => put(If::Whatever),
             26..28 => put(If::NoneMatch),
             28..30 => put(If::Match),
@@ -291,7 +248,7 @@ impl Play {
             38..47 => offer().map_or_else(|| put(If::Whatever), |offer| Act::Accept(offer, lease)),
             47..49 => offer().map_or_else(|| put(If::Whatever), Act::Reject),
             49..52 => {
-                let seconds = u32::try_from(1 + self.draw(6)).unwrap();
+                let seconds = u32::try_from(1 + self.stage.draw(6)).unwrap();
                 offer().map_or_else(|| put(If::Whatever), |offer| Act::InUse(offer, seconds))
             }
             52..67 => {
@@ -300,18 +257,18 @@ impl Play {
             }
             67..78 => {
                 let (service, wanted, owner) = wanted();
-                let whose = if self.draw(4) == 0 { Whose::Anybodys } else { Whose::Of(owner) };
+                let whose = if self.stage.draw(4) == 0 { Whose::Anybodys } else { Whose::Of(owner) };
                 Act::Release { service, wanted, whose }
             }
             78..80 => {
-                let (owner, name) = if self.draw(2) == 0 { (Some(owner), None) } else { (None, Some(name)) };
-                Act::ReleaseAll { service, owner: owner.flatten(), name, offered: self.draw(2) == 0 }
+                let (owner, name) = if self.stage.draw(2) == 0 { (Some(owner), None) } else { (None, Some(name)) };
+                Act::ReleaseAll { service, owner: owner.flatten(), name, offered: self.stage.draw(2) == 0 }
             }
             80..87 => {
-                let count = 2 + self.draw(2);
-                let first = self.draw(4);
+                let count = 2 + self.stage.draw(2);
+                let first = self.stage.draw(4);
                 let names = (0..count).map(|more| instance(u8::try_from((first + more) % 4).unwrap())).collect();
-                Act::Set { service, names, owner, lease, contiguous: self.draw(2) == 0 }
+                Act::Set { service, names, owner, lease, contiguous: self.stage.draw(2) == 0 }
             }
             87..89 => Act::Lift(service, port()),
             89..91 => Act::Get(service, name),
@@ -324,7 +281,7 @@ impl Play {
             ),
             _ if !self.plan.moving => put(If::Whatever),
             96..99 => {
-                let (start, size) = (6000 + self.draw(3), 2 + self.draw(3));
+                let (start, size) = (6000 + self.stage.draw(3), 2 + self.stage.draw(3));
                 let end = (start + size - 1).min(6004);
                 Act::Range(MOVING, u16::try_from(start).unwrap(), u16::try_from(end).unwrap())
             }
@@ -332,31 +289,16 @@ impl Play {
         }
     }
 
-    async fn perform(self: &Rc<Self>, act: Act) {
-        let process = self.draw(self.plan.processes.len());
-        let stops = self.plan.stops > 0 && self.draw(100) < self.plan.stops as usize;
-        let quiet = self.network.percent() == 0 && self.plan.percent > 0;
-        let trip = Trip::new((stops && !quiet).then(|| (u32::try_from(self.draw(4)).unwrap(), self.draw(2) == 0)));
-        let registry = self.processes.borrow()[process].clone();
-        let began = self.stamp();
-        let doing = TRIP.scope(Arc::clone(&trip), self.ask(&registry, &act, began));
-        let answer = tokio::select! {
-            biased;
-            answer = doing => answer,
-            () = trip.stopped.notified() => Answer::Open("stopped".to_owned()),
-        };
-        if matches!(&answer, Answer::Open(why) if why == "stopped") && self.draw(2) == 0 {
-            let fresh = self.process(process);
-            self.processes.borrow_mut()[process] = fresh;
-        }
-        let ended = self.stamp();
-        let sent = trip.sent().map(|(_, last)| EPOCH + i64::try_from((last - self.started).as_millis()).unwrap());
-        let skew = self.plan.processes[process];
-        self.events.borrow_mut().push(Event { act, skew, began, ended, answer, doubt: trip.was_in_doubt(), sent });
+    async fn perform(&self, act: Act) {
+        let Attempt { process, began, ended, answer, doubt, sent } =
+            self.stage.attempt(async |registry, began| self.ask(registry, &act, began).await).await;
+        let answer = answer.unwrap_or_else(|| Answer::Open("stopped".to_owned()));
+        let (skew, sent) = (self.plan.processes[process], sent.map(|(_, last)| last));
+        self.events.borrow_mut().push(Event { act, skew, began, ended, answer, doubt, sent });
     }
 
     async fn ask(&self, registry: &Registry, act: &Act, began: Stamp) -> Answer {
-        let call = &self.call();
+        let call = &self.stage.call();
         let answer = match act {
             Act::Put { holder, lease, port, expected } => {
                 let asked = Asked { port: port.map(port_of), ..asked(holder) };
@@ -498,7 +440,7 @@ impl Play {
             let found = changes.iter().rev().filter(|change| change.port == shown.port);
             let secret = found.flat_map(|change| &change.after).find(|item| is_it(item) && item.secret.is_some());
             if let Some(secret) = secret.and_then(|item| item.secret.clone())
-                && self.by_secret.borrow_mut().insert(secret.clone(), 0).is_none()
+                && self.secrets.borrow_mut().insert(secret.clone())
             {
                 self.invariants.returned(secret, of, shown.port);
             }
@@ -508,15 +450,15 @@ impl Play {
 
     /// Deletes expired items as DynamoDB's TTL does, by its own clock, at some time or other.
     fn expire(&self) {
-        let now = (EPOCH + millis_since(self.started)) / 1000;
-        for item in self.network.items(TABLE) {
+        let now = (EPOCH + millis_since(self.stage.started)) / 1000;
+        for item in self.stage.network.items(TABLE) {
             let over = item["expires_at"]["N"].as_str().is_some_and(|at| at.parse::<i64>().unwrap() < now);
             if over {
                 let key = serde_json::json!({ "pk": item["pk"], "sk": item["sk"] });
-                self.network.ask("DeleteItem", &serde_json::json!({ "TableName": TABLE, "Key": key }));
+                self.stage.network.ask("DeleteItem", &serde_json::json!({ "TableName": TABLE, "Key": key }));
             }
         }
-        self.timeline.look_at(&self.network);
+        self.timeline.look_at(&self.stage.network);
     }
 
     fn describe(&self) -> String {
@@ -543,7 +485,7 @@ impl Play {
         text
     }
 
-    async fn judge(self: &Rc<Self>) -> Result<Figures, String> {
+    async fn judge(&self) -> Result<Figures, String> {
         let told = || self.describe();
         {
             let (events, changes) = (self.events.borrow(), self.timeline.changes());
@@ -563,9 +505,9 @@ impl Play {
             histories: 1,
             operations: events.len(),
             unanswered: events.iter().filter(|event| event.is_open()).count(),
-            requests: self.network.requests(),
-            faults: self.network.met(),
-            trace: self.network.trace(),
+            requests: self.stage.network.requests(),
+            faults: self.stage.network.met(),
+            trace: self.stage.network.trace(),
             ..Figures::default()
         };
         for event in events.iter() {
@@ -606,10 +548,10 @@ impl Play {
 
     /// Checks the table when every lease, cool-down and quarantine is over by every clock: only allocations without an
     /// end are held, somebody was told of each of them or may have been, and the reconciler leaves only those.
-    async fn afterwards(self: &Rc<Self>) {
+    async fn afterwards(&self) {
         let fail = |what: String| self.wrong.borrow_mut().push(what);
         sleep(Duration::from_secs(3 * 3600)).await;
-        let registry = self.process(0);
+        let registry = self.stage.process(0);
         let long = || Call::within(Duration::from_secs(60));
         let found = registry.reconcile(&long()).await.unwrap();
         let found = Findings { abandoned_marks: 0, orphaned_allocations: 0, ..found };
@@ -620,7 +562,7 @@ impl Play {
         if (Findings { items: 0, finished: true, ..Findings::default() }) != (Findings { items: 0, ..again }) {
             fail(format!("(h) the second time the reconciler found {again:?}"));
         }
-        self.timeline.look_at(&self.network);
+        self.timeline.look_at(&self.stage.network);
         let (events, changes) = (self.events.borrow().clone(), self.timeline.changes());
         let history = self.history(&events, &changes);
         let last: BTreeMap<u16, Option<Item>> =
@@ -636,7 +578,12 @@ impl Play {
         sleep(Duration::from_secs(8 * 24 * 3600)).await;
         registry.reconcile(&long()).await.unwrap();
         let count = |part: &str| {
-            self.network.items(TABLE).iter().filter(|item| item["pk"]["S"].as_str().unwrap().contains(part)).count()
+            self.stage
+                .network
+                .items(TABLE)
+                .iter()
+                .filter(|item| item["pk"]["S"].as_str().unwrap().contains(part))
+                .count()
         };
         let rest = (count("#PORT"), count("#INSTANCE#"));
         if rest != (left.len(), left.len()) {

@@ -16,6 +16,7 @@ mod project;
 mod run;
 mod says;
 mod slot;
+mod stage;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -3,8 +3,11 @@
 use std::ops::Range;
 
 use portmaster_domain::Strategy;
+use portmaster_registry::Registry;
 use rand::RngExt as _;
 use rand::rngs::SmallRng;
+
+use super::stage::Conditions;
 
 /// The service that never changes, and those that do. Their ranges may meet.
 pub const STILL: &str = "still";
@@ -52,6 +55,21 @@ impl Plan {
             leisure: [0, 15, 40][random.random_range(0..3)],
             strategy: [Strategy::Lowest, Strategy::Hashed, Strategy::Random][random.random_range(0..3)],
             moving: random.random_range(0..2) == 0,
+        }
+    }
+
+    pub fn conditions(&self) -> Conditions {
+        Conditions {
+            processes: self.processes.clone(),
+            offer_seconds: self.offer_seconds,
+            margin: Registry::MARGIN_SECONDS,
+            callers: self.callers,
+            operations: self.operations,
+            percent: self.percent,
+            stops: self.stops,
+            deadline: self.deadline,
+            leisure: self.leisure,
+            wait: 1_500,
         }
     }
 

@@ -2,21 +2,18 @@
 //! ports of them, while everything goes wrong that may. It runs in one thread and in virtual time, so a seed repeats
 //! it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
-use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use futures::future::join_all;
 use portmaster_domain::{
     Description, IdempotencyKey, InstanceName, Namespace, Port, PortRange, Secret, ServiceId, StateKind, Strategy,
 };
 use portmaster_registry::{
     Call, Content, Error, Findings, IfMatch, NewService, PortOrName, Registry, StoreError, Table, Written, in_process,
 };
-use portmaster_testkit::{EPOCH, Fault, Faulty, TABLE, TRIP, Trip, clock_since, millis_since};
+use portmaster_testkit::{EPOCH, Fault, Faulty, TABLE, clock_since, millis_since};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::Value;
@@ -24,10 +21,10 @@ use tokio::time::{Instant, sleep};
 
 use super::event::{Act, Answer, Event, describe};
 use super::invariants::Invariants;
-use super::linearize::Stamp;
 use super::plan::{MOVING, Plan, STILL};
 use super::project::Projection;
 use super::slot::Claim;
+use super::stage::{self, Attempt, Stage};
 
 /// The figures of a history.
 #[derive(Clone, Debug, Default)]
@@ -58,10 +55,7 @@ impl Figures {
 
 /// Runs one history; the error describes what is wrong with it.
 pub fn run(seed: u64) -> Result<Figures, String> {
-    // The generator of the backoff.
-    fastrand::seed(seed);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(async {
+    stage::run(seed, async {
         let history = History::new(seed).await;
         history.play().await;
         history.judge().await
@@ -70,15 +64,8 @@ pub fn run(seed: u64) -> Result<Figures, String> {
 
 struct History {
     plan: Plan,
-    seed: u64,
-    network: Faulty,
+    stage: Stage,
     invariants: Invariants,
-    started: Instant,
-    table: Table,
-    processes: RefCell<Vec<Registry>>,
-    restarts: Cell<u64>,
-    random: RefCell<SmallRng>,
-    order: Cell<u32>,
     claims: RefCell<Vec<Claim>>,
     by_secret: RefCell<HashMap<String, usize>>,
     events: RefCell<Vec<Event>>,
@@ -86,83 +73,30 @@ struct History {
 }
 
 impl History {
-    async fn new(seed: u64) -> Rc<Self> {
+    async fn new(seed: u64) -> Self {
         let mut random = SmallRng::seed_from_u64(seed);
         let plan = Plan::draw(&mut random);
         let network = Faulty::new(random.random(), 0, !plan.is_skewed());
-        let table = table(&network);
-        let history = Self {
-            seed,
-            invariants: Invariants::of(&network),
-            network,
-            started: Instant::now(),
-            table,
-            processes: RefCell::default(),
-            restarts: Cell::new(0),
-            random: RefCell::new(random),
-            order: Cell::new(0),
+        let invariants = Invariants::of(&network);
+        Self {
+            stage: Stage::new(seed, random, network, plan.conditions()).await,
+            invariants,
             claims: RefCell::default(),
             by_secret: RefCell::default(),
             events: RefCell::default(),
             wrong: RefCell::default(),
             plan,
-        };
-        history.table.create(&history.call()).await.unwrap();
-        for process in 0..history.plan.processes.len() {
-            let registry = history.process(process);
-            history.processes.borrow_mut().push(registry);
         }
-        Rc::new(history)
     }
 
-    /// Starts a process that remembers nothing.
-    fn process(&self, number: usize) -> Registry {
-        let (skew, started) = (self.plan.processes[number], self.started);
-        let clock = clock_since(started, skew);
-        self.restarts.set(self.restarts.get() + 1);
-        Registry::new(self.table.clone(), clock, self.plan.offer_seconds).with_seed(self.seed ^ self.restarts.get())
-    }
-
-    fn call(&self) -> Call {
-        let quiet = self.network.percent() == 0;
-        Call::within(Duration::from_millis(if quiet { 10_000 } else { self.plan.deadline }))
-    }
-
-    fn stamp(&self) -> Stamp {
-        self.order.set(self.order.get() + 1);
-        Stamp { order: self.order.get(), millis: EPOCH + millis_since(self.started) }
-    }
-
-    fn draw(&self, below: usize) -> usize {
-        self.random.borrow_mut().random_range(0..below)
-    }
-
-    async fn play(self: &Rc<Self>) {
+    async fn play(&self) {
         let still =
             NewService { id: service(STILL), content: content(5000, 4999 + self.plan.ports, self.plan.strategy) };
-        let registry = self.processes.borrow()[0].clone();
-        registry.create_service(&self.call(), still).await.unwrap();
-        self.network.set_percent(self.plan.percent);
-        join_all((0..self.plan.callers).map(|_| {
-            let history = Rc::clone(self);
-            async move {
-                for _ in 0..history.plan.operations {
-                    let waits = history.draw(100) < history.plan.leisure;
-                    let pause = history.draw(if waits { 1500 } else { 20 });
-                    sleep(Duration::from_millis(pause as u64)).await;
-                    let act = history.choose();
-                    history.perform(act).await;
-                }
-            }
-        }))
-        .await;
-        // Late requests arrive; then every caller reads everything.
-        self.network.set_percent(0);
-        sleep(Duration::from_secs(20)).await;
-        for process in 0..self.plan.processes.len() {
-            let fresh = self.process(process);
-            self.processes.borrow_mut()[process] = fresh;
-        }
+        let registry = self.stage.processes.borrow()[0].clone();
+        registry.create_service(&self.stage.call(), still).await.unwrap();
+        self.stage.play(async || self.perform(self.choose()).await).await;
+        // Every caller reads everything.
+        (0..self.plan.processes.len()).for_each(|process| self.stage.restart(process));
         let claims = self.claims.borrow().len();
         for claim in 0..claims {
             self.perform(Act::ReadOffer(claim)).await;
@@ -183,29 +117,29 @@ impl History {
     }
 
     fn choose(&self) -> Act {
-        let service = match self.draw(3) {
-            0 if self.plan.moving => MOVING[self.draw(2)],
+        let service = match self.stage.draw(3) {
+            0 if self.plan.moving => MOVING[self.stage.draw(2)],
             _ => STILL,
         };
-        let name = instance(u8::try_from(self.draw(self.plan.names.into())).unwrap());
+        let name = instance(u8::try_from(self.stage.draw(self.plan.names.into())).unwrap());
         let claim = || {
             let known = self.claims.borrow().len();
             // Mostly one of the last.
-            known.checked_sub(1).map(|last| last - self.draw(known.min(5)))
+            known.checked_sub(1).map(|last| last - self.stage.draw(known.min(5)))
         };
         let port = || match claim() {
-            Some(claim) if self.draw(4) > 0 => self.claims.borrow()[claim].port,
-            _ => self.ports()[self.draw(self.ports().len())],
+            Some(claim) if self.stage.draw(4) > 0 => self.claims.borrow()[claim].port,
+            _ => self.ports()[self.stage.draw(self.ports().len())],
         };
         let offer = |key| Act::Offer { service, name: name.clone(), key };
-        match self.draw(100) {
+        match self.stage.draw(100) {
             0..24 => offer(None),
             24..36 => {
                 // One key for several names, if the clocks agree: otherwise a claim that is dead for the request that
                 // takes the key over may be live for its holder, and the key has two for a while. And none for a
                 // service whose range changes: the design names the history in which its maker withdraws a keyed claim
                 // that was returned to another caller.
-                let shared = self.draw(4) == 0 && !self.plan.is_skewed();
+                let shared = self.stage.draw(4) == 0 && !self.plan.is_skewed();
                 let key = if shared { "all".to_owned() } else { name.clone() };
                 offer((service == STILL).then_some(key))
             }
@@ -222,8 +156,8 @@ impl History {
             92..93 => Act::Expire,
             _ if !self.plan.moving => offer(None),
             kind => {
-                let service = MOVING[self.draw(2)];
-                let (start, size) = (6000 + self.draw(5), 2 + self.draw(3));
+                let service = MOVING[self.stage.draw(2)];
+                let (start, size) = (6000 + self.stage.draw(5), 2 + self.stage.draw(3));
                 let (start, end) =
                     (u16::try_from(start).unwrap(), u16::try_from((start + size - 1).min(6007)).unwrap());
                 match kind {
@@ -237,24 +171,10 @@ impl History {
         }
     }
 
-    async fn perform(self: &Rc<Self>, act: Act) {
-        let process = self.draw(self.plan.processes.len());
-        let stops = self.plan.stops > 0 && self.draw(100) < self.plan.stops as usize;
-        let quiet = self.network.percent() == 0 && self.plan.percent > 0;
-        let trip = Trip::new((stops && !quiet).then(|| (u32::try_from(self.draw(4)).unwrap(), self.draw(2) == 0)));
-        let registry = self.processes.borrow()[process].clone();
-        let began = self.stamp();
-        let doing = TRIP.scope(Arc::clone(&trip), self.ask(&registry, &act));
-        let answer = tokio::select! {
-            biased;
-            answer = doing => answer,
-            () = trip.stopped.notified() => Answer::Stopped,
-        };
-        if matches!(answer, Answer::Stopped) && self.draw(2) == 0 {
-            let fresh = self.process(process);
-            self.processes.borrow_mut()[process] = fresh;
-        }
-        let ended = self.stamp();
+    async fn perform(&self, act: Act) {
+        let Attempt { process, began, ended, answer, doubt, sent } =
+            self.stage.attempt(async |registry, _| self.ask(registry, &act).await).await;
+        let answer = answer.unwrap_or(Answer::Stopped);
         if let Answer::Reconciled(found) = &answer {
             // A mark is abandoned for a clock that is minutes ahead; nothing else may be found.
             let found = Findings { abandoned_marks: 0, ..*found };
@@ -262,14 +182,11 @@ impl History {
                 self.wrong.borrow_mut().push(format!("P16: the reconciler found {found:?}"));
             }
         }
-        let doubt = trip.was_in_doubt();
-        let millis = |at: Instant| EPOCH + i64::try_from((at - self.started).as_millis()).unwrap();
-        let sent = trip.sent().map(|(first, last)| (millis(first), millis(last)));
         self.events.borrow_mut().push(Event { act, process, began, ended, answer, doubt, sent });
     }
 
     async fn ask(&self, registry: &Registry, act: &Act) -> Answer {
-        let call = self.call();
+        let call = self.stage.call();
         let call = &call;
         let secret = |claim: usize| {
             let claims = self.claims.borrow();
@@ -349,7 +266,7 @@ impl History {
                 })
             }
             Act::Describe(of) => {
-                let description = Description::try_from(format!("since {}", self.order.get())).unwrap();
+                let description = Description::try_from(format!("since {}", self.stage.order())).unwrap();
                 let change = |old: &_| Ok(Content { description: description.clone(), ..Content::of(old) });
                 let changed = registry.change_service(call, &service(of), &IfMatch::Always, change).await;
                 changed.map(|_| Answer::Service)
@@ -413,17 +330,17 @@ impl History {
 
     /// Deletes expired items as DynamoDB's TTL does, by its own clock, at some time or other.
     fn expire(&self) {
-        let now = (EPOCH + millis_since(self.started)) / 1000;
-        for item in self.network.items(TABLE) {
+        let now = (EPOCH + millis_since(self.stage.started)) / 1000;
+        for item in self.stage.network.items(TABLE) {
             let over = item["expires_at"]["N"].as_str().is_some_and(|at| at.parse::<i64>().unwrap() < now);
             if over {
                 let key = serde_json::json!({ "pk": item["pk"], "sk": item["sk"] });
-                self.network.ask("DeleteItem", &serde_json::json!({ "TableName": TABLE, "Key": key }));
+                self.stage.network.ask("DeleteItem", &serde_json::json!({ "TableName": TABLE, "Key": key }));
             }
         }
     }
 
-    async fn judge(self: &Rc<Self>) -> Result<Figures, String> {
+    async fn judge(&self) -> Result<Figures, String> {
         let told = || describe(&self.plan, &self.claims.borrow(), &self.events.borrow());
         let orders = Projection::new(&self.plan, &self.events.borrow(), &self.claims.borrow()).orders();
         let slots = orders.map_err(|why| format!("{why}\nThe history:\n{}", told()))?;
@@ -438,23 +355,23 @@ impl History {
             histories: 1,
             operations: events.len(),
             unanswered: events.iter().filter(|event| event.is_open()).count(),
-            requests: self.network.requests(),
-            faults: self.network.met(),
+            requests: self.stage.network.requests(),
+            faults: self.stage.network.met(),
             claims: self.claims.borrow().len(),
             slots,
-            trace: self.network.trace(),
+            trace: self.stage.network.trace(),
         })
     }
 
     /// Checks the table when every offer is over by every clock: only accepted claims are held, and the reconciler
     /// finds only what expired, and leaves only what is live (P6, P7, P16).
-    async fn afterwards(self: &Rc<Self>) {
+    async fn afterwards(&self) {
         let fail = |what: String| self.wrong.borrow_mut().push(what);
         sleep(Duration::from_secs(3 * 3600)).await;
         let allocated: BTreeMap<u16, Value> = self.table_ports(|item| item["state"]["S"] == "allocated");
-        let registry = self.process(0);
+        let registry = self.stage.process(0);
         for name in [STILL].into_iter().chain(MOVING) {
-            match self.list(&registry, &self.call(), name, StateKind::Offered).await {
+            match self.list(&registry, &self.stage.call(), name, StateKind::Offered).await {
                 Ok(Answer::List(items)) if !items.is_empty() => fail(format!("P6: {name} still offers {items:?}")),
                 Ok(_) | Err(Error::ServiceNotFound { .. }) => {}
                 Err(error) => fail(format!("{name}: {error}")),
@@ -481,7 +398,12 @@ impl History {
         sleep(Duration::from_secs(8 * 24 * 3600)).await;
         registry.reconcile(&long()).await.unwrap();
         let count = |part: &str| {
-            self.network.items(TABLE).iter().filter(|item| item["pk"]["S"].as_str().unwrap().contains(part)).count()
+            self.stage
+                .network
+                .items(TABLE)
+                .iter()
+                .filter(|item| item["pk"]["S"].as_str().unwrap().contains(part))
+                .count()
         };
         let rest = (count("#PORT"), count("#INSTANCE#"), count("#REQUEST#"));
         if rest != (allocated.len(), allocated.len(), 0) {
@@ -490,7 +412,7 @@ impl History {
     }
 
     fn table_ports(&self, which: impl Fn(&Value) -> bool) -> BTreeMap<u16, Value> {
-        let items = self.network.items(TABLE).into_iter();
+        let items = self.stage.network.items(TABLE).into_iter();
         let ports = items.filter(|item| item["pk"]["S"] == "N#default#PORT" && which(item));
         ports.map(|item| (item["sk"]["S"].as_str().unwrap().parse().unwrap(), item)).collect()
     }
