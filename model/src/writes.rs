@@ -242,6 +242,21 @@ pub(crate) struct Renewal {
 }
 
 impl Write {
+    /// An accept of this offer, which leaves the terms as they are taken to be. The clock is read when it is sent.
+    pub(crate) fn accept((port, secret): (Port, Secret), service: ServiceId, lease: Option<Tick>, cools: bool) -> Self {
+        Self::accept_under((port, secret), service, lease, (cools, cools))
+    }
+
+    /// The same; the terms are taken to be the first, and become the second.
+    pub(crate) fn accept_under(
+        (port, secret): (Port, Secret),
+        service: ServiceId,
+        lease: Option<Tick>,
+        (cools, terms): (bool, bool),
+    ) -> Self {
+        Self::Accept { port, secret, service, now: 0, stamp: 0, ahead: false, lease, cools, terms }
+    }
+
     /// Whether it is a TransactWriteItems, with a token.
     pub(crate) fn has_token(&self) -> bool {
         matches!(self, Self::Claim { .. } | Self::AcceptSet { .. } | Self::Resize { .. } | Self::RemoveOrphan { .. })

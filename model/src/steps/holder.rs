@@ -18,17 +18,7 @@ impl Step<'_> {
     pub(super) fn begin_accept(&mut self, of: Of, service: ServiceId, lease: Option<Tick>) -> bool {
         let Some((secret, port)) = self.offer_of(of) else { return false };
         let cools = self.state.calls[self.call].guess;
-        self.send_by_clock(Write::Accept {
-            port,
-            secret,
-            service,
-            now: 0,
-            stamp: 0,
-            ahead: false,
-            lease,
-            cools,
-            terms: cools,
-        });
+        self.send_by_clock(Write::accept((port, secret), service, lease, cools));
         true
     }
 

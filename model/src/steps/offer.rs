@@ -434,17 +434,7 @@ impl Step<'_> {
         let Asked { service, kind, .. } = self.asked();
         let right = self.protocol.cools(self.looked_at());
         let terms = |cools| if self.has(Condition::AdoptTerms) { right } else { cools };
-        let accept = |lease, cools, terms| Write::Accept {
-            port,
-            secret,
-            service,
-            now: 0,
-            stamp: 0,
-            ahead: false,
-            lease,
-            cools,
-            terms,
-        };
+        let accept = |lease, cools, terms| Write::accept_under((port, secret), service, lease, (cools, terms));
         match how {
             Found::Made { cools } if cools != right && self.has(Condition::LookAtTerms) => {
                 self.state.calls[self.call].guess = right;

@@ -149,17 +149,9 @@ impl Step<'_> {
                     terms: cools,
                     ..Renewal::of(port, service, owner, secret)
                 })),
-                (Found::Offer { cools }, _) | (Found::Made { cools }, None) => Some(Write::Accept {
-                    port,
-                    secret,
-                    service,
-                    now: 0,
-                    stamp: 0,
-                    ahead: false,
-                    lease,
-                    cools,
-                    terms: cools,
-                }),
+                (Found::Offer { cools }, _) | (Found::Made { cools }, None) => {
+                    Some(Write::accept((port, secret), service, lease, cools))
+                }
                 _ => None,
             };
             match write {
