@@ -93,7 +93,11 @@ conditions! {
     /// The Port item to which an Instance points is read settled.
     JudgeSettled @ "operations/offer/earlier.rs: judge_old_claim" => In("halves");
     /// A port that is cooling because its lease was made gone early still has the name for the margin, for another owner.
-    CoolingHoldsName @ "operations/offer/earlier.rs: judge_old_claim" => In("early lapse");
+    CoolingHoldsName @ "operations/offer/earlier.rs: gone" => In("early lapse");
+    /// Only a claim with a lease moves a name to another port before the margin after its lease is over, even for the same owner.
+    OnlyLeasedMoves @ "operations/scene.rs: early" => In("a lease moves as an offer");
+    /// A claim that follows a lease of its owner's, made gone by a faster clock, is made as if it were the end of that lease.
+    NotBefore @ "operations/scene.rs: now" => In("a lease moves and is withdrawn");
     /// An Instance with the secret of a claim of this very call is the call's own claim, arrived late.
     OwnByInstance @ "operations/offer/losses.rs: of" => Spare("*OwnAnswered* recognizes it later. Kept: it saves a transaction.");
     /// The call's own late claim is the answer only if its Port item stands.

@@ -54,6 +54,8 @@ pub(crate) struct Offering {
     /// The claims of this call with an ambiguous outcome, their expiry, and their terms.
     pub(crate) made: [Option<(Secret, Tick, bool)>; ATTEMPTS],
     pub(crate) tries: u8,
+    /// The end of a lease of its owner's that was made gone by a faster clock: it claims as if it were that time.
+    pub(crate) not_before: Option<Tick>,
     pub(crate) set: Gathering,
 }
 

@@ -3,9 +3,9 @@
 //! longer, and the same owner for nothing.
 
 use portmaster_domain::{StateKind, Terms};
-use portmaster_registry::{Content, Error};
+use portmaster_registry::{Asked, Content, Error};
 
-use crate::ground::{Ground, MARGIN, asked, content, cooling, owner, put, since, told, why, with_terms};
+use crate::ground::{Ground, MARGIN, asked, content, cooling, owner, port, put, since, told, why, with_terms};
 
 const M: u64 = MARGIN as u64;
 
@@ -284,6 +284,67 @@ async fn a_lease_that_was_lost_early_holds_the_name_for_the_margin() {
     // For its own holder it is gone.
     assert_eq!(put(fast.put_at("web", "job-1", 5010, 60).await), (5010, true));
     ground.assert_healthy().await;
+}
+
+/// P22, P25: the same owner, whose clock may be behind, does not free the name by moving it to another port: only what is
+/// leased moves, and it lasts longer than the lease that it follows, even if it is withdrawn at once. (The model's
+/// `OnlyLeasedMoves` and `NotBefore`.)
+#[tokio::test]
+async fn a_lease_that_was_lost_early_is_followed_only_by_a_lease() {
+    let ground = Ground::new(5000, 5019).await;
+    let (process, slow, fast) = (ground.process(0).await, ground.process(-9).await, ground.process(9).await);
+    assert_eq!(put(process.put("web", "job-1", 60).await), (5000, true));
+    process.renew("5000", "job-1", 60).await.unwrap();
+    slow.get("web").await.unwrap();
+    assert_eq!(put(slow.put("other", "job-1", 60).await), (5001, true));
+    ground.pass(51);
+    // Over by the fast clock, but nobody has found it so: an offer must not do that either.
+    let over = [&fast];
+    let lost = [&process, &slow, &fast];
+    for (step, processes) in [over.as_slice(), lost.as_slice()].into_iter().enumerate() {
+        if step == 1 {
+            assert_eq!(why(fast.renew("5000", "job-1", 60).await), "lease-expired");
+        }
+        for process in processes {
+            assert_eq!(why(process.offer("web", "job-1").await), "name-taken");
+            assert_eq!(
+                why(process.offer_as(Asked { port: Some(port(5010)), ..asked("web", "job-1") }).await),
+                "name-taken"
+            );
+        }
+    }
+    for process in lost {
+        assert_eq!(why(process.put_at("web", "job-1", 5010, 0).await), "name-taken");
+        assert_eq!(why(process.set(&["web", "next"], "job-1", 0, false).await), "name-taken");
+    }
+    // A port that the slow process believes in range. It is claimed, and withdrawn.
+    process.shrink(5000, 5009).await.unwrap();
+    assert_eq!(why(slow.put_at("web", "job-1", 5010, 60).await), "port-not-in-range");
+    assert_eq!(ground.number(5010, "lease_until").await, Some(1_800_000_060));
+    ground.pass(18);
+    assert_eq!(why(process.put("web", "job-2", 60).await), "name-taken");
+    ground.pass(1);
+    assert!(put(process.put("web", "job-2", 60).await).1);
+    ground.assert_healthy().await;
+}
+
+/// P23: the same owner gets a port by a slow clock, and is told a lease as if the clock had shown the end of the old one.
+/// (The model's `NotBefore`.)
+#[tokio::test]
+async fn a_slow_clock_comes_back_after_a_lease_that_was_lost_early() {
+    for names in [&["web"] as &[_], &["web", "next"]] {
+        let ground = Ground::new(5000, 5019).await;
+        let (process, slow, fast) = (ground.process(0).await, ground.process(-9).await, ground.process(9).await);
+        assert_eq!(put(process.put("web", "job-1", 60).await), (5000, true));
+        ground.pass(51);
+        assert_eq!(why(fast.renew("web", "job-1", 60).await), "lease-expired");
+        let claims = match names {
+            [name] => vec![slow.put(name, "job-1", 100).await.unwrap().claim().clone()],
+            _ => slow.set(names, "job-1", 100, false).await.unwrap().claims,
+        };
+        assert!(claims.iter().all(|claim| told(claim) == Some(160)), "{claims:?}");
+        ground.assert_healthy().await;
+    }
 }
 
 /// P12: a service whose lease is over by less than the margin is in use. After that the port goes on cooling, whichever

@@ -53,7 +53,12 @@ impl Step<'_> {
     pub(super) fn common(&self) -> Common {
         let Asked { service, owner, kind, .. } = self.asked();
         let cools = self.state.calls[self.call].guess;
-        Common { service, owner, kind, cools, now: self.now(), stamp: 0, ahead: false }
+        Common { service, owner, kind, cools, now: self.claimed_at(), stamp: 0, ahead: false }
+    }
+
+    /// The time that a claim takes for now.
+    fn claimed_at(&self) -> Tick {
+        self.state.calls[self.call].offer.not_before.map_or(self.now(), |end| self.now().max(end))
     }
 
     /// Until when the holder of a claim has it that is made at this time.
@@ -85,7 +90,8 @@ impl Step<'_> {
             return false;
         }
         let secret = 4 + self.call as u8 * 4 + self.fresh();
-        let (common, ends) = (self.common(), self.ends(kind, now));
+        let common = self.common();
+        let ends = self.ends(kind, common.now);
         let offering = &mut self.state.calls[self.call].offer;
         offering.made[usize::from(offering.tries)] = Some((secret, ends, common.cools));
         offering.tries += 1;
@@ -235,10 +241,7 @@ impl Step<'_> {
                 self.state.history.flag(Property::Answers, !stands);
                 self.confirm(instance.secret, instance.port, expires, how);
             }
-            _ => {
-                self.state.calls[self.call].offer.rule = Rule::Gone(instance.secret);
-                self.learn(losses);
-            }
+            _ => self.judge_found(found, instance, After::Learn(losses)),
         }
         true
     }
@@ -252,31 +255,38 @@ impl Step<'_> {
     }
 
     fn judge_found(&mut self, item: Option<PortItem>, instance: Instance, after: After) {
-        let Asked { service, name, owner, .. } = self.asked();
+        let Asked { service, name, owner, kind, .. } = self.asked();
         let now = self.now();
         let past = now - self.protocol.margin();
+        // What is not leased may end before the margin after the lease is over.
+        let waits = !matches!(kind, Kind::Lease(_)) && self.has(Condition::OnlyLeasedMoves);
         let found = item.filter(|item| item.has(instance.secret) || !self.has(Condition::JudgeSecret));
         let rule = match found {
             Some(item) if item.is_lapsed(now) && item.is_live(now) => {
                 let own = item.owner == owner;
-                if !own && !item.is_lapsed(self.past()) {
+                if (!own || waits) && !item.is_lapsed(self.past()) {
                     return self.name_taken(item, instance.port);
                 }
                 return self.make_gone(item, instance.port, own, Then::Lapsed(Goal::Claim(instance, after)));
             }
             Some(item) if item.is_live(now) => return self.name_taken(item, instance.port),
             Some(_) if self.has(Condition::DeadIsNotGone) => Rule::Dead(instance.port, instance.secret),
-            // The lease was made gone early, and its holder may not know.
-            None if item.is_some_and(|item| {
-                item.phase == Phase::Cooling
-                    && item.is_of(service, name)
-                    && item.owner != owner
-                    && item.lease_until.is_some_and(|until| until > past)
-            }) && self.has(Condition::CoolingHoldsName) =>
-            {
-                return self.go_on(After::Taken { untrue: false });
+            None => {
+                // The lease was made gone early, and its holder may not know.
+                let cooling = item.filter(|item| item.phase == Phase::Cooling && item.is_of(service, name));
+                let early = cooling.filter(|item| item.lease_until.is_some_and(|until| until > past));
+                if early
+                    .is_some_and(|item| if item.owner == owner { waits } else { self.has(Condition::CoolingHoldsName) })
+                {
+                    return self.go_on(After::Taken { untrue: false });
+                }
+                if self.has(Condition::NotBefore) {
+                    let offering = &mut self.state.calls[self.call].offer;
+                    offering.not_before = offering.not_before.max(early.and_then(|item| item.lease_until));
+                }
+                Rule::Gone(instance.secret)
             }
-            _ => Rule::Gone(instance.secret),
+            Some(_) => Rule::Gone(instance.secret),
         };
         self.judged(rule, after);
     }
@@ -535,8 +545,8 @@ impl Step<'_> {
     pub(super) fn withdrawn(&mut self, write: Write, reply: Reply, last: bool) {
         let (Write::Reject { port, secret, .. } | Write::Withdraw { port, secret, .. }) = write else { return };
         let stands = matches!(reply, Reply::Not(Some(item)) if item.has(secret));
-        if stands && !last && self.is_put() {
-            // A PUT of the same owner has told it.
+        if matches!(reply, Reply::Not(_)) && !last && self.is_put() {
+            // A call of the same owner has told it, or it was told and has ended.
             return self.judge_again(port, secret);
         }
         if last || (stands && self.has(Condition::WithdrawnIsGone)) {

@@ -367,6 +367,34 @@ pub(super) fn worlds() -> Vec<World> {
         .with(put(1, Some(1), 1)),
         World {
             ticks: 1,
+            lost: 1,
+            claims: vec![leased(0, 0, 1, None)],
+            ..World::new(
+                "a lease moves as an offer",
+                "a name whose lease ends is offered another port and rejects it, and another owner wants the name",
+                [Some(AB), None],
+            )
+        }
+        .with(renew_name(0, None, 1))
+        .with(offer(0))
+        .with(Script::Reject { of: Of::Call(1), service: 0 })
+        .with_clocks(put(0, Some(1), 1), LATE),
+        World {
+            ticks: 1,
+            lost: 1,
+            cools: [false, true],
+            claims: vec![leased(0, 0, 1, Some(0))],
+            ..World::new(
+                "a lease moves and is withdrawn",
+                "a PUT with a slow clock claims another port under wrong terms, and another owner wants the name",
+                [Some(AB), None],
+            )
+        }
+        .with(renew_name(0, Some(0), 1))
+        .with_clocks(put(0, Some(0), 1), LATE)
+        .with(put(0, Some(1), 1)),
+        World {
+            ticks: 1,
             ..World::new(
                 "mixed retries",
                 "a PUT with a lease retries one without, and the service is deleted",

@@ -338,8 +338,8 @@ impl Attempt<'_> {
                 rule => rule,
             },
             request: self.request.as_ref(),
-            now: self.scene.registry.now(),
-            past: self.scene.registry.past(),
+            now: self.scene.now(),
+            past: self.scene.past(),
         };
         // The hint is written while the claim is in flight, so nobody waits for it.
         let claimed = match join(

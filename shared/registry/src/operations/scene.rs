@@ -33,17 +33,78 @@ pub(super) struct Scene<'a> {
     pub(super) call: &'a Call,
     pub(super) service: &'a ServiceId,
     pub(super) place: Place,
+    /// The end of a lease of the same owner that a faster clock made gone. See [`Scene::now`].
+    pub(super) not_before: Option<Timestamp>,
+}
+
+/// How a name may be claimed while, by some clock, its owner may still rely on a lease of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Early {
+    /// The lease that the claim is to have, in seconds.
+    pub(super) lease: u32,
+    /// When the earlier lease ends, if a faster clock has made it gone.
+    pub(super) not_before: Option<Timestamp>,
+}
+
+/// What became of a claim that its call withdraws.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum TakenBack {
+    /// It is gone, and nobody was told of it.
+    Now,
+    /// It was gone already, or an earlier send of the withdrawal has removed it.
+    Before,
+    /// It is somebody's by now, and was left alone.
+    Not(Claim),
 }
 
 impl<'a> Scene<'a> {
     pub(super) fn new(registry: &'a Registry, call: &'a Call, service: &'a ServiceId) -> Self {
-        Self { registry, call, service, place: registry.memory.place(service) }
+        Self { registry, call, service, place: registry.memory.place(service), not_before: None }
+    }
+
+    /// The time of a claim: what this process's clock shows, or the end of a lease that a faster clock has found over.
+    ///
+    /// So a claim always ends later than the lease that it follows, also if it is withdrawn at once; and until the margin
+    /// after that, nobody but the same owner gets the name. No clock within the margin is behind a time that another one
+    /// has shown by more than that.
+    pub(super) fn now(&self) -> Timestamp {
+        self.not_before.map_or_else(|| self.registry.now(), |end| self.registry.now().max(end))
+    }
+
+    /// Earlier than the time of a claim by the margin.
+    pub(super) fn past(&self) -> Timestamp {
+        self.now().minus_seconds(self.registry.margin)
+    }
+
+    /// How this caller may claim the name of an allocation whose lease is over by this clock, or was made gone by a
+    /// faster one, before that is so by every clock. None: it has to wait.
+    ///
+    /// Only the same owner may, as it is the same holder, and only with a lease. What is not leased may end at any time,
+    /// and if it is on another port, nothing would show any more that the name's holder may still rely on the old one.
+    pub(super) fn early(&self, asked: &Asked, goal: Goal, claim: &Claim) -> Option<Early> {
+        let Goal::Port { lease } = goal else { return None };
+        if claim.owner != asked.owner {
+            return None;
+        }
+        let had = claim.lease().map(|lease| lease.seconds.max(1));
+        let lease = self.place.terms().grant(lease).or(had)?;
+        let not_before = match claim.state {
+            ClaimState::Cooling { lease_until, .. } => lease_until.map(Expiry::instant),
+            _ => None,
+        };
+        Some(Early { lease, not_before })
+    }
+
+    /// Keeps to that in every claim of this call from now on.
+    pub(super) fn claim_early(&mut self, Early { lease, not_before }: Early, goal: &mut Goal) {
+        *goal = Goal::Port { lease: Some(lease) };
+        self.not_before = self.not_before.max(not_before);
     }
 
     /// A claim on this port, as it is to stand. A PUT with a lease claims an allocation; without one it claims an offer,
     /// which it accepts: should this process die before it tells anybody, nothing else would end it.
     pub(super) fn new_claim(&self, asked: &Asked, goal: Goal, port: Port) -> Holding {
-        let now = self.registry.now();
+        let now = self.now();
         let terms = self.place.terms();
         let offered = ClaimState::Offered { expires_at: Expiry::after(now, self.registry.offer_seconds.into()) };
         let grant = match goal {
@@ -180,11 +241,10 @@ impl<'a> Scene<'a> {
         claim.state.kind() == StateKind::Cooling && (&claim.service, &claim.name) == (&self.service.name, name)
     }
 
-    /// Whether another owner of the name may still use the port by what it was told: its lease was made gone early, for
-    /// itself, and by another clock its time may still run. For everybody else it is as if it were not gone.
-    pub(super) fn is_still_anothers(&self, asked: &Asked, claim: &Claim) -> bool {
-        self.is_cooling_for(&asked.name, claim)
-            && claim.owner != asked.owner
+    /// Whether a holder of the name may still rely on the port by what it was told: its lease was made gone early, and by
+    /// another clock its time may still run.
+    pub(super) fn is_gone_early(&self, name: &InstanceName, claim: &Claim) -> bool {
+        self.is_cooling_for(name, claim)
             && matches!(claim.state, ClaimState::Cooling { lease_until: Some(told), .. }
                 if !told.has_passed(self.registry.past()))
     }
@@ -251,8 +311,8 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// Withdraws a claim of which no caller was told; or finds that it is somebody's by now, leaves it, and returns it.
-    pub(super) async fn take_back(&self, holding: &Holding) -> Result<Option<Claim>, Error> {
+    /// Withdraws a claim of which no caller was told, unless it is somebody's by now.
+    pub(super) async fn take_back(&self, holding: &Holding) -> Result<TakenBack, Error> {
         let Holding { claim, secret } = holding;
         let call = self.call.extended();
         let (table, clock, margin) = (&self.registry.table, &self.registry.clock, self.registry.margin);
@@ -262,16 +322,16 @@ impl<'a> Scene<'a> {
         } else {
             table.reject(&call, self.service, claim.port, *secret, clock).await?
         };
-        if let Removed::Not(Some(found), _) = removed
-            && found.has(*secret)
-        {
-            return Ok(Some(found.claim));
-        }
+        let taken_back = match removed {
+            Removed::Now => TakenBack::Now,
+            Removed::Not(Some(found), _) if found.has(*secret) => return Ok(TakenBack::Not(found.claim)),
+            Removed::Not(..) => TakenBack::Before,
+        };
         self.place.learn(|knowledge| match withdrawn_until(claim, margin) {
             (_, until) if is_leased => knowledge.record_hold(claim.port, until),
             _ => knowledge.record_free(claim.port),
         });
-        Ok(None)
+        Ok(taken_back)
     }
 }
 

@@ -14,10 +14,10 @@ use std::collections::BTreeSet;
 use futures::future::try_join_all;
 
 use super::memory::Reservation;
-use super::scene::{Goal, Scene, begin};
+use super::scene::{Early, Goal, Scene, TakenBack, begin};
 use super::{Asked, Error, Occupancy, Registry};
 use crate::Call;
-use crate::store::{ClaimWrite, Claimed, Instance, Losses, NameRule, Reason, Removed, Under};
+use crate::store::{ClaimWrite, Claimed, Instance, Lapse, Losses, NameRule, Reason, Removed, Under};
 use portmaster_domain::allocator::{Holder, PortSet, Proposal, SetSearch};
 use portmaster_domain::{
     Claim, ClaimState, Holding, InstanceName, Labels, Occupant, Owner, Port, Secret, Service, ServiceId, StateKind,
@@ -245,7 +245,7 @@ impl Attempt<'_> {
             holdings.push((*name, holding));
         }
         call.count(|meter| meter.tries += 1);
-        let (now, past) = (registry.now(), registry.past());
+        let (now, past) = (self.scene.now(), self.scene.past());
         let rule_of = |name: usize, port: Port| match self.members.get(name).map(|member| member.rule) {
             Some(NameRule::Dead(at, _)) if at == port => NameRule::Free,
             // Another name of the set overwrites the dead claim, on condition that it is dead. A transaction has one
@@ -352,13 +352,16 @@ impl Attempt<'_> {
             let judgements = judgements.map(|(name, member)| async move {
                 match member.last {
                     Some(last) => this.judge_one(member, last).await.map(|judged| (name, judged)),
-                    None => Ok((name, Judged::Rule(NameRule::Free))),
+                    None => Ok((name, (Judged::Rule(NameRule::Free), None))),
                 }
             });
             try_join_all(judgements).await?
         };
         let mut changed = false;
-        for (name, judged) in judged {
+        for (name, (judged, early)) in judged {
+            if let Some(early) = early {
+                self.scene.claim_early(early, &mut self.goal);
+            }
             let Some(member) = self.members.get_mut(name) else { continue };
             match judged {
                 Judged::Has(holding) => {
@@ -396,44 +399,53 @@ impl Attempt<'_> {
         told
     }
 
-    /// Judges a name's last claim, as `judge_old_claim` does for a single one.
-    async fn judge_one(&self, member: &Member, last: Instance) -> Result<Judged, Error> {
+    /// Judges a name's last claim, as `judge_old_claim` does for a single one. Returns also how the name may be claimed,
+    /// if its lease is over by less than clocks differ.
+    async fn judge_one(&self, member: &Member, last: Instance) -> Result<(Judged, Option<Early>), Error> {
         let (registry, namespace) = (self.scene.registry, &self.scene.service.namespace);
         let Instance { port, secret, .. } = last;
         let in_range = self.scene.place.range().is_some_and(|range| range.contains(port));
         let may_return = in_range && !member.gave_up_wish;
+        let returns_or = |rule| if may_return { Judged::MayReturn } else { Judged::Rule(rule) };
+        let early = |claim: Claim| match self.scene.early(&member.asked, self.goal, &claim) {
+            Some(early) => Ok(Some(early)),
+            None => Err(self.scene.name_has(claim)),
+        };
         let found = registry.table.settled_port(self.scene.call, namespace, port).await?;
         let now = registry.now();
         let Some(Occupant { claim, secret: its }) = found else {
-            return Ok(if may_return { Judged::MayReturn } else { Judged::Rule(NameRule::Gone(secret)) });
+            return Ok((returns_or(NameRule::Gone(secret)), None));
         };
         if its != Some(secret) {
-            if self.scene.is_still_anothers(&member.asked, &claim) {
-                return Err(self.scene.name_has(claim));
-            }
             let is_cooling = self.scene.is_cooling_for(&member.asked.name, &claim);
             let to_be_had = is_cooling || !claim.state.occupies_port(now);
-            return Ok(if may_return && to_be_had { Judged::MayReturn } else { Judged::Rule(NameRule::Gone(secret)) });
+            let judged =
+                if to_be_had { returns_or(NameRule::Gone(secret)) } else { Judged::Rule(NameRule::Gone(secret)) };
+            let is_early = self.scene.is_gone_early(&member.asked.name, &claim);
+            return Ok((judged, if is_early { early(claim)? } else { None }));
         }
         if member.made.contains(&secret) || self.scene.may_adopt(&member.asked, &claim) {
-            return Ok(Judged::Has(Holding { claim, secret }));
+            return Ok((Judged::Has(Holding { claim, secret }), None));
         }
         if !claim.state.occupies_port(now) {
-            let dead = NameRule::Dead(port, secret);
-            return Ok(if may_return { Judged::MayReturn } else { Judged::Rule(dead) });
+            return Ok((returns_or(NameRule::Dead(port, secret)), None));
         }
         let Some(lapse) = self.scene.lapse_of(&member.asked, &claim) else { return Err(self.scene.name_has(claim)) };
+        let early = if let Lapse::Own(_) = lapse { early(claim)? } else { None };
         if may_return {
-            return Ok(Judged::MayReturn);
+            return Ok((Judged::MayReturn, early));
         }
-        Ok(match registry.table.lapse(self.scene.call, namespace, (port, secret), lapse).await? {
+        let judged = match registry.table.lapse(self.scene.call, namespace, (port, secret), lapse).await? {
             // It was renewed meanwhile: the same owner has it, and anybody else waits.
-            Removed::Not(Some(found), _) if found.has(secret) && claim.owner == self.set.owner => {
-                Judged::Has(Holding { claim: found.claim, secret })
+            Removed::Not(Some(Occupant { claim, secret: Some(its) }), _) if its == secret => {
+                if claim.owner != self.set.owner {
+                    return Err(self.scene.name_has(claim));
+                }
+                Judged::Has(Holding { claim, secret })
             }
-            Removed::Not(Some(found), _) if found.has(secret) => return Err(self.scene.name_has(found.claim)),
             Removed::Now | Removed::Not(..) => Judged::Rule(NameRule::Gone(secret)),
-        })
+        };
+        Ok((judged, early))
     }
 
     /// Reads the service and its whole range consistently. Returns true if the names have ports after all, so that
@@ -523,15 +535,14 @@ impl Attempt<'_> {
                 member.has = Some(has);
                 continue;
             }
-            match self.scene.take_back(&has).await? {
-                // Somebody was told of it; if it can stand, the next look adopts it.
-                Some(claim) if !service.range.contains(claim.port) => return Err(self.scene.name_has(claim)),
-                Some(_) => member.rule = NameRule::Free,
-                None => {
-                    self.claimed.retain(|claimed| claimed.secret != has.secret);
-                    member.rule = NameRule::Gone(has.secret);
-                }
-            }
+            member.rule = match self.scene.take_back(&has).await? {
+                TakenBack::Now => NameRule::Gone(has.secret),
+                TakenBack::Not(claim) if !service.range.contains(claim.port) => return Err(self.scene.name_has(claim)),
+                // Another call of its owner has told of it, or may have until it ended. So it is judged as that call's.
+                TakenBack::Not(_) | TakenBack::Before => NameRule::Free,
+            };
+            member.made.retain(|made| *made != has.secret);
+            self.claimed.retain(|claimed| claimed.secret != has.secret);
             member.is_ours = false;
             member.give_up_wish();
         }

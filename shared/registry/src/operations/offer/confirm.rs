@@ -1,6 +1,7 @@
 //! Reading the service: before a port is chosen, if nothing is remembered of it, and after each claim.
 
 use super::super::Error;
+use super::super::scene::TakenBack;
 use super::{Attempt, Found, Goal, Origin};
 use crate::store::{Instance, NameRule};
 use portmaster_domain::{Claim, Holding, Service};
@@ -71,19 +72,18 @@ impl Attempt<'_> {
 
     /// Withdraws a claim that was returned to no caller. From then on it is gone, and the name's Instance is stale.
     pub(super) async fn withdraw(&mut self, holding: &Holding) -> Result<(), Error> {
-        if let Some(claim) = self.scene.take_back(holding).await? {
-            if matches!(self.goal, Goal::Port { .. }) {
-                // Another call of its owner has told of it, so it is judged again, and adopted if it may be.
-                self.affinity = None;
-                self.rule = NameRule::Free;
-                return Ok(());
-            }
+        let is_put = matches!(self.goal, Goal::Port { .. });
+        let taken_back = self.scene.take_back(holding).await?;
+        self.affinity = None;
+        match taken_back {
+            // Another call of its owner has told of it, or may have until it ended. So it is judged as that call's: what
+            // stands is adopted if it may be.
+            TakenBack::Not(_) | TakenBack::Before if is_put => self.rule = NameRule::Free,
             // The claim was found by its key, and is somebody's by now: it is not ours to withdraw.
-            return Err(self.scene.name_has(claim));
+            TakenBack::Not(claim) => return Err(self.scene.name_has(claim)),
+            TakenBack::Now | TakenBack::Before => self.rule = NameRule::Gone(holding.secret),
         }
         self.made.retain(|made| *made != holding.secret);
-        self.affinity = None;
-        self.rule = NameRule::Gone(holding.secret);
         if let Some(request) = &mut self.request {
             request.replaces = Some(holding.secret);
         }

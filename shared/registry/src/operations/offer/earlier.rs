@@ -21,21 +21,18 @@ impl Attempt<'_> {
         let mut found = self.scene.registry.table.settled_port(self.scene.call, namespace, port).await?;
         self.may_return = found.as_ref().is_some_and(|found| self.scene.is_cooling_for(&self.asked.name, &found.claim));
         loop {
-            if let Some(Occupant { claim, .. }) = &found
-                && self.scene.is_still_anothers(self.asked, claim)
-            {
-                return Err(self.scene.name_has(claim.clone()));
-            }
-            let Some(occupant) = found.filter(|found| found.has(secret)) else {
-                self.rule = NameRule::Gone(secret);
-                return Ok(None);
+            let occupant = match found {
+                Some(occupant) if occupant.has(secret) => occupant,
+                found => return self.gone(found, secret),
             };
             if !occupant.claim.state.occupies_port(self.scene.registry.now()) {
                 self.rule = NameRule::Dead(port, secret);
                 return Ok(None);
             }
-            let Some(lapse) = self.scene.lapse_of(self.asked, &occupant.claim) else {
-                return self.name_taken(occupant.claim, secret).await;
+            let lapse = match self.scene.lapse_of(self.asked, &occupant.claim) {
+                Some(lapse @ Lapse::Over(_)) => lapse,
+                Some(lapse @ Lapse::Own(_)) if self.may_claim_early(&occupant.claim) => lapse,
+                _ => return self.name_taken(occupant.claim, secret).await,
             };
             found = match self.scene.registry.table.lapse(self.scene.call, namespace, (port, secret), lapse).await? {
                 Removed::Now => {
@@ -47,6 +44,28 @@ impl Attempt<'_> {
         }
     }
 
+    /// Handles a claim of the name that is gone, given what its port has now.
+    fn gone(&mut self, found: Option<Occupant>, secret: Secret) -> Result<Option<Found>, Error> {
+        if let Some(Occupant { claim, .. }) = found
+            && self.scene.is_gone_early(&self.asked.name, &claim)
+            && !self.may_claim_early(&claim)
+        {
+            return Err(self.scene.name_has(claim));
+        }
+        self.rule = NameRule::Gone(secret);
+        Ok(None)
+    }
+
+    /// Whether this call may claim the name although, by some clock, this lease of it is not over. If so, what it claims
+    /// is such that it may.
+    fn may_claim_early(&mut self, claim: &Claim) -> bool {
+        let early = self.scene.early(self.asked, self.goal, claim);
+        if let Some(early) = early {
+            self.scene.claim_early(early, &mut self.goal);
+        }
+        early.is_some()
+    }
+
     /// Judges an Instance that points to a claim of this call, which arrived after all. Only its Port item shows that
     /// it stands.
     pub(super) async fn judge_own_claim(&mut self, instance: Instance) -> Result<Option<Found>, Error> {
@@ -56,12 +75,11 @@ impl Attempt<'_> {
             .table
             .settled_port(self.scene.call, &self.scene.service.namespace, instance.port)
             .await?;
-        match found.filter(|found| found.has(instance.secret)) {
-            Some(Occupant { claim, .. }) => Ok(Some(Found::ours(Holding { claim, secret: instance.secret }))),
-            None => {
-                self.rule = NameRule::Gone(instance.secret);
-                Ok(None)
+        match found {
+            Some(found) if found.has(instance.secret) => {
+                Ok(Some(Found::ours(Holding { claim: found.claim, secret: instance.secret })))
             }
+            found => self.gone(found, instance.secret),
         }
     }
 
@@ -75,15 +93,10 @@ impl Attempt<'_> {
         if let Some(made) = self.made_by_key().await? {
             return Ok(Some(made));
         }
-        match (self.scene.lapse_of(self.asked, &claim), claim.lease(), self.goal) {
-            (Some(Lapse::Own(_)), _, Goal::Offer) => return Err(self.scene.name_has(claim)),
-            (Some(Lapse::Own(_)), Some(lease), Goal::Port { lease: None }) => {
-                // Only a claim with a lease may come back before the margin is over, so it gets the one that it had.
-                self.goal = Goal::Port { lease: Some(lease.seconds.max(1)) };
-                return Ok(None);
-            }
-            (Some(_), ..) => return Ok(None),
-            (None, ..) => {}
+        match self.scene.lapse_of(self.asked, &claim) {
+            Some(Lapse::Own(_)) if !self.may_claim_early(&claim) => return Err(self.scene.name_has(claim)),
+            Some(_) => return Ok(None),
+            None => {}
         }
         match self.goal {
             Goal::Port { .. }
