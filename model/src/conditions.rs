@@ -98,6 +98,8 @@ conditions! {
     OnlyLeasedMoves @ "operations/scene.rs: early" => In("a lease moves as an offer");
     /// A claim that follows a lease of its owner's, made gone by a faster clock, is made as if it were the end of that lease.
     NotBefore @ "operations/scene.rs: now" => In("a lease moves and is withdrawn");
+    /// What a call claims early follows a lease that may still run, and so does what is left of it if it is withdrawn.
+    EarlyFollows @ "operations/scene.rs: claim_early" => In("a lease moves and is withdrawn");
     /// An Instance with the secret of a claim of this very call is the call's own claim, arrived late.
     OwnByInstance @ "operations/offer/losses.rs: of" => Spare("*OwnAnswered* recognizes it later. Kept: it saves a transaction.");
     /// The call's own late claim is the answer only if its Port item stands.
@@ -222,7 +224,7 @@ conditions! {
     WithdrawSecret @ "store/rules.rs: WITHDRAW_SECRET" => In("terms of a PUT");
     /// And only while nobody else has confirmed it.
     WithdrawUnconfirmed @ "store/rules.rs: WITHDRAW_UNCONFIRMED" => In("retries");
-    /// An allocation that its maker withdraws leaves the port cooling, as after a lease that was over when the claim was made.
+    /// An allocation that its maker withdraws leaves the port cooling, as after a lease that was over when the claim was made, if it may follow a lease that still runs.
     WithdrawCools @ "store/holders.rs: withdraw" => In("a lease comes back and is withdrawn");
     /// A cool-down or quarantine is lifted only from a port that nobody has.
     Lift @ "store/rules.rs: LIFT" => Spare("not modelled: an operator's call, which ends a cool-down on purpose.");

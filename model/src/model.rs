@@ -56,6 +56,8 @@ pub(crate) struct Offering {
     pub(crate) tries: u8,
     /// The end of a lease of its owner's that was made gone by a faster clock: it claims as if it were that time.
     pub(crate) not_before: Option<Tick>,
+    /// Whether one of its claims may follow a lease that still runs by a slower clock.
+    pub(crate) follows: bool,
     pub(crate) set: Gathering,
 }
 

@@ -135,6 +135,7 @@ fn step(pc: Pc, choice: u8, ports: u8) -> String {
         Pc::Send { write: sent, then: Then::Withdraw { .. }, .. } => format!("{}, to withdraw", write(sent)),
         Pc::Send { write: sent, .. } => write(sent),
         Pc::Choose if choice == ports => "finds the range full".to_owned(),
+        Pc::Choose if choice > ports => format!("chooses port {}, to come back to it", choice - ports - 1),
         Pc::Choose => format!("chooses port {choice}"),
         Pc::NameUsed(instance, _) if choice == 0 => format!("will try the name's old port {}", instance.port),
         Pc::NameUsed(..) => "will not try the name's old port".to_owned(),

@@ -138,7 +138,7 @@ impl Property {
             }
             Self::Cooldown => {
                 "Until every clock finds the cool-down over, after a release or a lease, where the service has one, \
-                 no other name gets the port."
+                 no other name gets the port, unless its own name has claimed it since."
             }
             Self::Owners => {
                 "A release that names an owner ends no other's allocation. A renewal extends none of another owner, \

@@ -143,8 +143,9 @@ impl Step<'_> {
                 u8::from(told) * guesses
             }
             Pc::Choose if matches!(protocol.world.calls[call].script, Script::Set { .. }) => {
-                protocol.world.ports * protocol.world.ports + 2
+                2 * protocol.world.ports * protocol.world.ports + 2
             }
+            Pc::Choose if protocol.world.has_returns() => 2 * protocol.world.ports + 1,
             Pc::Choose => protocol.world.ports + 1,
             Pc::NameUsed(..) => 2,
             Pc::Look { .. } => stale(Condition::LookConsistent),

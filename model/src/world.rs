@@ -161,6 +161,23 @@ impl World {
         self
     }
 
+    /// Whether a name may come back to a port that is not free: after a lease, or during a cool-down.
+    pub(crate) fn has_returns(&self) -> bool {
+        let leases = |call: &Call| {
+            matches!(
+                call.script,
+                Script::Put { lease: Some(_), .. }
+                    | Script::Set { lease: Some(_), .. }
+                    | Script::Accept { lease: Some(_), .. }
+                    | Script::RenewName { .. }
+                    | Script::RenewPort { .. }
+            )
+        };
+        self.cools.contains(&true)
+            || self.claims.iter().any(|claim| claim.lease.is_some())
+            || self.calls.iter().any(leases)
+    }
+
     pub(crate) fn skews(&self) -> impl Iterator<Item = Tick> {
         self.calls.iter().flat_map(|call| call.skews.iter().copied())
     }

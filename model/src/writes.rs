@@ -50,6 +50,8 @@ pub(crate) struct Part {
     pub(crate) name: Name,
     pub(crate) secret: Secret,
     pub(crate) rule: Rule,
+    /// Whether the name may come back to the port although it is not free.
+    pub(crate) returns: bool,
 }
 
 /// What the parts of a claim have in common.
@@ -142,6 +144,8 @@ pub(crate) enum Write {
         /// When it was claimed.
         created: Tick,
         cools: bool,
+        /// Whether it may follow a lease that still runs by a slower clock.
+        follows: bool,
     },
     Reject {
         port: Port,

@@ -2,7 +2,8 @@
 //! P14).
 
 use portmaster_domain::{ClaimState, StateKind, Terms};
-use portmaster_registry::{Asked, Content, Error, Occupancy, Registry};
+use portmaster_registry::{Asked, BulkRelease, Content, Error, ListFilter, Occupancy, Registry};
+use portmaster_testkit::{Fault, Plan, call};
 
 use crate::ground::{
     Ground, MARGIN, Process, asked, content, cooling, name, port, put, range, reserved, since, told, why, with_terms,
@@ -172,7 +173,10 @@ async fn an_operator_ends_cooldowns_and_quarantines_and_nothing_else() {
     // A lapsed lease: when the margin is over, and no sooner.
     process.put("web", "job-1", 60).await.unwrap();
     ground.pass(60 + u64::from(MARGIN) - 1);
-    assert_eq!(why(process.lift(5000).await), "not-held");
+    let Err(Error::NotHeld { claim: Some(claim), free_at: Some(free_at), .. }) = process.lift(5000).await else {
+        panic!("it says when it can be lifted")
+    };
+    assert_eq!((claim.state.kind(), since(free_at)), (StateKind::Cooling, 60 + i64::from(MARGIN)));
     ground.pass(1);
     process.lift(5000).await.unwrap();
     assert_eq!(put(process.put("next", "", 0).await), (5000, true));
@@ -219,8 +223,8 @@ async fn a_port_that_is_reserved_meanwhile_is_not_given() {
     assert_eq!(put(process.put("web", "", 60).await), (5000, true));
     ground.change(|old| Content { reserved: reserved(&[(5001, 5003)]), ..old }).await.unwrap();
     assert_eq!(put(process.put("next", "", 60).await), (5004, true));
-    // What was withdrawn goes on cooling.
-    assert_eq!(process.find(5001).await.unwrap().state.kind(), StateKind::Cooling);
+    // What was withdrawn follows no lease, so it is free at once.
+    assert_eq!(ground.item(5001).await, None);
     assert_eq!(process.offer("other", "").await.unwrap().claim.port, port(5005));
     ground.assert_healthy().await;
 }
@@ -248,6 +252,82 @@ async fn a_full_range_says_how_and_until_when() {
     ground.pass(5);
     assert_eq!(put(process.put("other", "", 60).await).0, 5004);
     ground.assert_healthy().await;
+}
+
+/// P11: a lease that is over is no longer an allocation, whether or not anybody has made it gone.
+#[tokio::test]
+async fn a_lapsed_lease_counts_as_cooling() {
+    let ground = Ground::with(with_terms(5000, 5001, cooling(100))).await;
+    let process = ground.process(0).await;
+    process.put("web", "job-1", 60).await.unwrap();
+    process.put("db", "job-1", 120).await.unwrap();
+    ground.pass(60);
+    for process in [&process, &ground.process(0).await] {
+        let occupancy = full(process.put("next", "", 60).await);
+        assert_eq!((occupancy.allocated, occupancy.cooling, occupancy.seconds_to_next_expiry), (1, 1, Some(100)));
+        let Err(Error::PortTaken { claim: Some(claim), .. }) = process.put_at("next", "", 5000, 60).await else {
+            panic!("it is cooling")
+        };
+        assert_eq!((claim.state.kind(), claim.expires_at().map(since)), (StateKind::Cooling, Some(160)));
+        let map = process.registry.map(&call(), &process.service).await.unwrap();
+        assert_eq!(map.counts, [0, 0, 1, 1, 0, 0]);
+    }
+    ground.assert_healthy().await;
+}
+
+/// P5, P7: a release, a rejection or the end of a cool-down whose first send was done and not answered is a success,
+/// although what is left of the claim is not what it was.
+#[tokio::test]
+async fn an_end_whose_response_was_lost_is_a_success() {
+    for fault in [Fault::LoseReply, Fault::DoneButError] {
+        for ends in ["number", "name", "bulk", "in use", "lift"] {
+            for cold in [false, true] {
+                let ground = Ground::with(with_terms(5000, 5009, cooling(100))).await;
+                let plan = Plan::default();
+                let process = if cold { ground.faulty(0, &plan).await } else { ground.warm(0, &plan).await };
+                let maker = ground.process(0).await;
+                let offer = maker.offer("web", "").await.unwrap();
+                assert_eq!(offer.claim.port, port(5000));
+                if ends != "in use" {
+                    maker.accept(offer.secret, 60).await.unwrap();
+                }
+                if ends == "lift" {
+                    maker.release("web", "").await.unwrap();
+                }
+                let write = if ends == "lift" { "DeleteItem 05000" } else { "UpdateItem 05000" };
+                plan.add(&[(write, fault)]);
+                let about = format!("{ends}, {fault:?}, cold: {cold}");
+                let result = match ends {
+                    "number" => process.release("5000", "").await,
+                    "name" => process.release("web", "").await,
+                    "in use" => process.quarantine(offer.secret, None).await,
+                    "lift" => process.lift(5000).await,
+                    _ => {
+                        let wanted = BulkRelease {
+                            names: vec![name("web")],
+                            filter: ListFilter::default(),
+                            allocated: true,
+                            offered: false,
+                            from: None,
+                            dry_run: false,
+                        };
+                        let released = process.registry.release_all(&call(), &process.service, &wanted).await;
+                        released.map(|released| assert_eq!(released.claims.len(), 1, "{about}"))
+                    }
+                };
+                result.unwrap_or_else(|error| panic!("{about}: {error:?}"));
+                assert!(plan.is_done(), "{about}");
+                let left = process.find(5000).await.ok().map(|claim| claim.state.kind());
+                let expected = match ends {
+                    "lift" => None,
+                    "in use" => Some(StateKind::Quarantined),
+                    _ => Some(StateKind::Cooling),
+                };
+                assert_eq!(left, expected, "{about}");
+                ground.assert_healthy().await;
+            }
+        }
+    }
 }
 
 /// P1: the port of a name that has moved is not given to a stranger while it cools, and the name moves when its old port

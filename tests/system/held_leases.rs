@@ -1,12 +1,12 @@
 //! PUTs, renewals, releases and lapses that are held back at one request, or of which a copy arrives late, while others
 //! go on. Their conditions must see what has happened since (promises P1, P2, P4, P7 and P12).
 
-use portmaster_domain::{StateKind, Terms};
-use portmaster_registry::{Content, Error, Put};
-use portmaster_testkit::{Fault, Plan};
+use portmaster_domain::{Labels, StateKind, Terms};
+use portmaster_registry::{Asked, Content, Error, Expected, NewSet, Put};
+use portmaster_testkit::{Fault, Plan, call};
 use tokio::task::JoinHandle;
 
-use crate::ground::{Ground, MARGIN, Process, cooling, name, ports, put, told, why, with_terms};
+use crate::ground::{Ground, MARGIN, Process, asked, cooling, labels, name, owner, ports, put, told, why, with_terms};
 
 const M: u64 = MARGIN as u64;
 
@@ -236,6 +236,40 @@ async fn the_owners_next_put_adopts_what_a_dead_one_left() {
     }
 }
 
+/// Whoever adopts what a dead PUT or set left replaces its labels by those of its own request.
+#[tokio::test]
+async fn what_is_adopted_gets_the_labels_of_its_adopter() {
+    for (seconds, set) in [(60, false), (60, true), (0, false), (0, true)] {
+        let ground = Ground::new(5000, 5009).await;
+        let put_with = async |process: &Process, labels: Labels| {
+            if set {
+                let names = vec![name("web")];
+                let lease = (seconds > 0).then_some(seconds);
+                let set = NewSet { names, owner: owner("job-1"), lease, contiguous: false, labels: Some(labels) };
+                process.registry.put_set(&call(), &process.service, &set).await.map(|set| set.claims)
+            } else {
+                let asked = Asked { labels: Some(labels), ..asked("web", "job-1") };
+                let put = process.put_as(&asked, seconds, Expected::Anything).await;
+                put.map(|put| vec![put.claim().clone()])
+            }
+        };
+        let plan = Plan::default();
+        let maker = ground.warm(0, &plan).await;
+        plan.add(&[("GetItem SERVICE#django", Fault::Wait)]);
+        let (old, new) = (labels(&[("run", "1"), ("team", "a")]), labels(&[("run", "2")]));
+        tokio::select! {
+            biased;
+            _ = put_with(&maker, old) => panic!("it waits"),
+            () = plan.waiting() => {}
+        }
+        let process = ground.process(0).await;
+        let adopted = put_with(&process, new.clone()).await.unwrap();
+        assert_eq!(adopted[0].labels, new, "{seconds}, {set}");
+        assert_eq!(process.get("web").await.unwrap().labels, new, "{seconds}, {set}");
+        ground.assert_healthy().await;
+    }
+}
+
 /// What a dead PUT left ends by itself: the offer when it expires, the allocation with its lease.
 #[tokio::test]
 async fn what_a_dead_put_left_ends_by_itself() {
@@ -371,7 +405,7 @@ async fn what_an_adopter_was_told_is_not_withdrawn() {
         let ground = Ground::new(5000, 5009).await;
         let plan = Plan::default();
         let making = claim_that_came_too_late(&ground, &plan, true).await;
-        plan.add(&[("UpdateItem 05000", Fault::Wait)]);
+        plan.add(&[("DeleteItem 05000", Fault::Wait)]);
         plan.open();
         plan.waiting().await;
         ground.change(|old| Content { range: crate::ground::range(5000, 5009), ..old }).await.unwrap();
@@ -393,17 +427,28 @@ async fn what_an_adopter_was_told_is_not_withdrawn() {
 /// model's `WithdrawSecret`.)
 #[tokio::test]
 async fn a_late_withdrawal_takes_no_other_claim() {
-    let ground = Ground::new(5000, 5000).await;
-    let plan = Plan::default();
-    let process = ground.warm(0, &plan).await;
-    ground.change(|old| Content { terms: cooling(100), ..old }).await.unwrap();
-    // It claims under the terms that it remembers, sees others, withdraws, and claims again.
-    plan.add(&[("UpdateItem 05000", Fault::Hold)]);
-    let made = process.put("web", "job-1", 60).await.unwrap();
-    assert_eq!((made.claim().terms, plan.is_done()), (cooling(100), true));
-    plan.deliver().await;
-    assert_eq!(told(&process.get("web").await.unwrap()), Some(60));
-    ground.assert_healthy().await;
+    // A claim that comes back to its port may follow a lease that still runs, and leaves a cool-down.
+    for (comes_back, withdrawal) in [(false, "DeleteItem 05000"), (true, "UpdateItem 05000")] {
+        let ground = Ground::with(with_terms(5000, 5000, cooling(50))).await;
+        let plan = Plan::default();
+        let process = ground.warm(0, &plan).await;
+        if comes_back {
+            process.put("web", "job-1", 60).await.unwrap();
+            process.release("web", "job-1").await.unwrap();
+        }
+        ground.change(|old| Content { terms: cooling(100), ..old }).await.unwrap();
+        // It claims under the terms that it remembers, sees others, withdraws, and claims again.
+        plan.add(&[(withdrawal, Fault::Hold)]);
+        let made = if comes_back {
+            process.put_at("web", "job-1", 5000, 60).await.unwrap()
+        } else {
+            process.put("web", "job-1", 60).await.unwrap()
+        };
+        assert_eq!((made.claim().terms, plan.is_done()), (cooling(100), true));
+        plan.deliver().await;
+        assert_eq!(told(&process.get("web").await.unwrap()), Some(60));
+        ground.assert_healthy().await;
+    }
 }
 
 /// P7: a PUT that is throttled for a while began when it was done, and not when it was decided: a release by number

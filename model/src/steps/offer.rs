@@ -70,14 +70,19 @@ impl Step<'_> {
     }
 
     /// Any port is a candidate, since a memory may believe anything; while a name's old port is tried, only that port.
+    /// Beyond the ports, the same ports as those that the name may come back to.
     pub(super) fn choose(&mut self, choice: u8) -> bool {
         let Asked { service, name, key, kind, .. } = self.asked();
         let now = self.now();
         let offering = self.state.calls[self.call].offer;
-        if choice == self.protocol.world.ports {
+        let ports = self.protocol.world.ports;
+        if choice == ports {
             return self.choose_none(service, key);
         }
-        let port = choice;
+        let (port, returns) = if choice < ports { (choice, false) } else { (choice - ports - 1, true) };
+        if offering.affinity.is_some() && !returns && self.protocol.world.has_returns() {
+            return false;
+        }
         if offering.tries == self.protocol.world.tries {
             self.done();
             // One choice is enough.
@@ -95,9 +100,10 @@ impl Step<'_> {
         let offering = &mut self.state.calls[self.call].offer;
         offering.made[usize::from(offering.tries)] = Some((secret, ends, common.cools));
         offering.tries += 1;
+        offering.follows |= returns;
         let (rule, replaces) = (offering.rule, offering.replaces);
         let key = key.then_some(KeyWrite { replaces, expires: now + self.protocol.world.key_life });
-        let write = Write::Claim { part: Part { port, name, secret, rule }, second: None, common, key };
+        let write = Write::Claim { part: Part { port, name, secret, rule, returns }, second: None, common, key };
         let write = if self.has(Condition::StampAtSend) { write } else { self.by_clock(write) };
         self.send(write, Then::End);
         true
@@ -110,7 +116,9 @@ impl Step<'_> {
         }
         let Some(found) = self.service(service).filter(|found| found.keep.is_none()) else { return false };
         let (common, name) = (self.common(), self.asked().name);
-        if !members(found.range).all(|port| self.port(port).is_some_and(|item| !self.may_take(&item, name, &common))) {
+        if !members(found.range)
+            .all(|port| self.port(port).is_some_and(|item| !self.may_take(&item, name, true, &common)))
+        {
             return false;
         }
         self.goto(if key { Pc::ReadKey(After::Full) } else { Pc::ReadInstance });
@@ -267,6 +275,9 @@ impl Step<'_> {
                 if (!own || waits) && !item.is_lapsed(self.past()) {
                     return self.name_taken(item, instance.port);
                 }
+                if own {
+                    self.claim_early(None);
+                }
                 return self.make_gone(item, instance.port, own, Then::Lapsed(Goal::Claim(instance, after)));
             }
             Some(item) if item.is_live(now) => return self.name_taken(item, instance.port),
@@ -280,15 +291,25 @@ impl Step<'_> {
                 {
                     return self.go_on(After::Taken { untrue: false });
                 }
-                if self.has(Condition::NotBefore) {
-                    let offering = &mut self.state.calls[self.call].offer;
-                    offering.not_before = offering.not_before.max(early.and_then(|item| item.lease_until));
+                if let Some(item) = early {
+                    self.claim_early(item.lease_until);
                 }
                 Rule::Gone(instance.secret)
             }
             Some(_) => Rule::Gone(instance.secret),
         };
         self.judged(rule, after);
+    }
+
+    /// From here on, what this call claims follows a lease of its owner's that still runs by a slower clock, or that a
+    /// faster one has found over at this time.
+    fn claim_early(&mut self, not_before: Option<Tick>) {
+        let protocol = self.protocol;
+        let offering = &mut self.state.calls[self.call].offer;
+        if protocol.has(Condition::NotBefore) {
+            offering.not_before = offering.not_before.max(not_before);
+        }
+        offering.follows |= protocol.has(Condition::EarlyFollows);
     }
 
     pub(super) fn judged(&mut self, rule: Rule, after: After) {
@@ -535,7 +556,8 @@ impl Step<'_> {
         let write = match kind {
             Kind::Lease(lease) => {
                 let (ends, cools) = self.made(secret).unwrap_or((now + lease, false));
-                Write::Withdraw { port, secret, why, created: ends - lease, cools }
+                let follows = self.state.calls[self.call].offer.follows;
+                Write::Withdraw { port, secret, why, created: ends - lease, cools, follows }
             }
             Kind::Offer | Kind::Put => Write::Reject { port, secret, service, now, why },
         };

@@ -23,9 +23,15 @@ impl Step<'_> {
         offering.set.rules[at] = offering.rule;
         offering.affinity = None;
         let missing: Vec<_> = (0..2_u8).filter(|place| offering.set.have[usize::from(*place)].is_none()).collect();
-        if choice >= ports * ports {
-            return self.set_is_full(choice - ports * ports);
+        let pairs = ports * ports;
+        if choice >= 2 * pairs {
+            return self.set_is_full(choice - 2 * pairs);
         }
+        let (choice, returns) = (choice % pairs, choice >= pairs);
+        if returns && !self.protocol.world.has_returns() {
+            return false;
+        }
+        offering.follows |= returns;
         let chosen = [choice % ports, choice / ports];
         let once = self.protocol.has(Condition::SetAtOnce);
         let missing = if once { missing } else { missing.into_iter().take(1).collect() };
@@ -35,7 +41,7 @@ impl Step<'_> {
         if offering.tries == self.protocol.world.tries {
             // One choice is enough.
             self.refuse_set();
-            return choice <= 1;
+            return choice <= 1 && !returns;
         }
         let common = self.common();
         let ends = self.ends(common.kind, common.now);
@@ -43,7 +49,7 @@ impl Step<'_> {
         for (place, name) in missing.into_iter().enumerate() {
             let secret = 4 + self.call as u8 * 4 + self.fresh();
             let rule = offering.set.rules[usize::from(name)];
-            parts[place] = Some(Part { port: chosen[place], name, secret, rule });
+            parts[place] = Some(Part { port: chosen[place], name, secret, rule, returns });
             if let Some(free) = offering.made.iter_mut().find(|made| made.is_none()) {
                 *free = Some((secret, ends, common.cools));
             }
@@ -64,7 +70,9 @@ impl Step<'_> {
         let Asked { service, .. } = self.asked();
         let Some(found) = self.service(service).filter(|found| found.keep.is_none()) else { return false };
         let common = self.common();
-        if !members(found.range).all(|port| self.port(port).is_some_and(|item| !self.may_take(&item, name, &common))) {
+        if !members(found.range)
+            .all(|port| self.port(port).is_some_and(|item| !self.may_take(&item, name, true, &common)))
+        {
             return false;
         }
         self.judge_member(name);
@@ -261,7 +269,8 @@ impl Step<'_> {
         let write = match kind {
             Kind::Lease(lease) => {
                 let (ends, cools) = self.made(secret).unwrap_or((now + lease, false));
-                Write::Withdraw { port, secret, why, created: ends - lease, cools }
+                let follows = self.state.calls[self.call].offer.follows;
+                Write::Withdraw { port, secret, why, created: ends - lease, cools, follows }
             }
             _ => Write::Reject { port, secret, service, now, why },
         };

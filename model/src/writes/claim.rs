@@ -19,12 +19,13 @@ struct Judged {
 
 impl Step<'_> {
     /// Whether a claim may put its item in place of this one.
-    pub(crate) fn may_take(&self, item: &PortItem, name: u8, common: &Common) -> bool {
+    pub(crate) fn may_take(&self, item: &PortItem, name: u8, returns: bool, common: &Common) -> bool {
         let Common { service, owner, kind, now, .. } = *common;
         let past = now - self.protocol.margin();
         let lapsed = |by| item.lease_until.is_some_and(|until| until <= by);
         !item.is_live(now)
-            || (self.holds(Condition::ReturnName, item.is_of(service, name))
+            || (returns
+                && self.holds(Condition::ReturnName, item.is_of(service, name))
                 && ((item.phase == Phase::Cooling && self.holds(Condition::ReturnCooled, item.lease_until.is_none()))
                     || (lapsed(now)
                         && self.holds(Condition::ReturnOwner, item.owner == owner)
@@ -83,7 +84,7 @@ impl Step<'_> {
     }
 
     fn judge_part(&self, part: Part, other: Option<Part>, common: &Common, key: Option<KeyWrite>) -> Judged {
-        let Part { port, name, rule, .. } = part;
+        let Part { port, name, rule, returns, .. } = part;
         let table = &self.state.table;
         let (service, now) = (common.service, common.now);
         let rule = match rule {
@@ -99,7 +100,7 @@ impl Step<'_> {
 
         if self.is_contended(Key::Port(port)) {
             contended = true;
-        } else if let Some(item) = table.port(port).filter(|item| !self.may_take(item, name, common))
+        } else if let Some(item) = table.port(port).filter(|item| !self.may_take(item, name, returns, common))
             && self.protocol.has(Condition::PortIfDead)
         {
             failed = true;

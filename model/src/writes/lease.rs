@@ -81,7 +81,7 @@ impl Step<'_> {
     }
 
     pub(super) fn withdraw_allocation(&mut self, write: &Write) -> Option<Reply> {
-        let Write::Withdraw { port, secret, why, created, cools } = *write else { return None };
+        let Write::Withdraw { port, secret, why, created, cools, follows } = *write else { return None };
         self.free(Key::Port(port))?;
         let found = self.state.table.port(port);
         let Some(item) = found.filter(|item| {
@@ -93,7 +93,8 @@ impl Step<'_> {
         // The claim may have come back to a port whose former lease still runs by a slower clock.
         let expires = Some(created + self.protocol.hold(cools));
         let left = PortItem { lease_until: Some(created), expires, ..item.cooling() };
-        self.state.table.ports[usize::from(port)] = self.has(Condition::WithdrawCools).then_some(left);
+        let stays = follows && self.has(Condition::WithdrawCools);
+        self.state.table.ports[usize::from(port)] = stays.then_some(left);
         // What nobody was told of ends here; if somebody was, that is wrong.
         if let Some(told) = self.state.history.find(secret).filter(|told| !told.shown)
             && item.has(secret)

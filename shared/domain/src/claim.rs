@@ -85,10 +85,31 @@ impl ClaimState {
             && self.told_until().is_none_or(|until| !until.has_passed(now))
     }
 
+    /// When the lease of a cooling port ended, if it was one that ended by itself or was made gone.
+    #[must_use]
+    pub const fn lapsed_at(self) -> Option<Expiry> {
+        match self {
+            Self::Cooling { lease_until, .. } => lease_until,
+            _ => None,
+        }
+    }
+
     /// Whether it is an allocation whose lease is over by `now`, while strangers still may not have the port.
     #[must_use]
     pub fn is_lapsed(self, now: Timestamp) -> bool {
         matches!(self, Self::Allocated { .. }) && !self.holds_name(now) && self.occupies_port(now)
+    }
+
+    /// The state as everybody but its holder sees it at `now`: a lapsed allocation is a port that is cooling, whether or
+    /// not somebody has made it gone yet.
+    #[must_use]
+    pub fn seen_at(self, now: Timestamp) -> Self {
+        match self {
+            Self::Allocated { lease: Some(lease), .. } if self.is_lapsed(now) => {
+                Self::Cooling { until: lease.expires_at, lease_until: Some(lease.until) }
+            }
+            _ => self,
+        }
     }
 }
 
@@ -166,6 +187,12 @@ impl Claim {
         self.state.kind() == StateKind::Allocated && self.state.holds_name(now)
     }
 
+    /// The claim with its state [as everybody sees it](ClaimState::seen_at).
+    #[must_use]
+    pub fn seen_at(self, now: Timestamp) -> Self {
+        Self { state: self.state.seen_at(now), ..self }
+    }
+
     /// When an allocation began: its acceptance. For anything else, when it was made.
     #[must_use]
     pub const fn allocated_at(&self) -> Timestamp {
@@ -216,11 +243,5 @@ impl Occupant {
     pub fn holding(self) -> Option<Holding> {
         let Self { claim, secret } = self;
         secret.map(|secret| Holding { claim, secret })
-    }
-}
-
-impl From<Holding> for Occupant {
-    fn from(Holding { claim, secret }: Holding) -> Self {
-        Self { claim, secret: Some(secret) }
     }
 }

@@ -74,6 +74,7 @@ impl Problem {
         let detail = match faults.as_slice() {
             [Fault { at, detail }] => {
                 let place = match at {
+                    At::Pointer(pointer) if pointer.is_empty() || pointer == "#" => "the body".to_owned(),
                     At::Pointer(pointer) => format!("the field {pointer} of the body"),
                     At::Parameter(parameter) => format!("the parameter {parameter}"),
                     At::Header(header) => format!("the header {header}"),
@@ -220,8 +221,8 @@ impl From<Error> for Problem {
             Error::HasPort { service, claim } => has_port(&service, &claim),
             Error::HasNoPort { service, name } => has_no_port(&service, &name),
             Error::NotTheOwner { service, claim } => not_the_owner(&service, &claim),
-            Error::LeaseExpired { service, port } => lease_expired(&service, port),
-            Error::NotHeld { service, port, claim } => not_held(&service, port, claim.as_deref()),
+            Error::LeaseExpired { service, port, name } => lease_expired(&service, port, &name),
+            Error::NotHeld { service, port, claim, free_at } => not_held(&service, port, claim.as_deref(), free_at),
             Error::RangeExhausted { service, occupancy } => range_exhausted(&service, *occupancy),
             Error::SetDoesNotFit { service, wanted, contiguous, occupancy } => {
                 set_does_not_fit(&service, wanted, contiguous, *occupancy)
@@ -317,7 +318,9 @@ fn port_not_found(service: Option<&ServiceId>, wanted: &str) -> Problem {
             "The service {service} has no allocated port {wanted}. GET {} lists those it has.",
             path::ports(service)
         ),
-        None => format!("No service has port {wanted} allocated or on offer."),
+        None => {
+            format!("No service has port {wanted} allocated or on offer. To see what is, list the ports of a service.")
+        }
     };
     Problem::new(Kind::PortNotFound, detail)
 }
@@ -361,10 +364,11 @@ fn not_allocated(claim: &Claim) -> Problem {
         ),
         StateKind::Cooling => format!(
             "Port {port} is not allocated any more: {name} of {service} had it, and until {shown} only the same name may \
-             have it again. Ask for it with PUT."
+             have it again, by asking with PUT. Anybody else waits, or asks for another port."
         ),
         StateKind::Quarantined => format!(
-            "Port {port} is not allocated: it was found in use on the host, and nobody may have it until {shown}."
+            "Port {port} is not allocated: it was found in use on the host, and nobody may have it until {shown}. To end the \
+             quarantine earlier, DELETE its quarantine below its service."
         ),
     };
     with_claim(Problem::new(Kind::PortNotFound, detail), claim).with_some("expires_at", until)
@@ -375,37 +379,40 @@ fn by_owner(owner: Option<&Owner>) -> String {
     owner.map_or_else(|| "without an owner".to_owned(), |owner| format!("by the owner {owner}"))
 }
 
+/// "as the owner x", or without one.
+fn as_owner(owner: Option<&Owner>) -> String {
+    owner.map_or_else(|| "without an owner".to_owned(), |owner| format!("as the owner {owner}"))
+}
+
 fn name_taken(service: &ServiceId, claim: &Claim, free_at: Option<Expiry>) -> Problem {
     let Claim { name, port, owner, .. } = claim;
     let leased = claim.lease().map(|lease| lease.until.to_rfc3339());
-    let next = match (claim.state, free_at) {
-        (ClaimState::Offered { expires_at }, _) => {
-            format!("Accept or reject that offer, or wait until it expires at {}", expires_at.to_rfc3339())
-        }
+    let path = path::port(service, name);
+    let detail = match (claim.state, free_at) {
+        (ClaimState::Offered { expires_at }, _) => format!(
+            "{name} has port {port} of {service} already (offered). Accept or reject that offer, wait until it expires at \
+             {}, or use another name.",
+            expires_at.to_rfc3339()
+        ),
         (_, Some(free_at)) => format!(
-            "Its lease is over, but clocks differ: others may have the name from {} on. Try again then",
+            "{name} had port {port} of {service}, and its lease is over. Because clocks differ, others may have the name \
+             only from {} on. Try again then, or use another name.",
             free_at.to_rfc3339()
         ),
         _ => {
-            let first = match owner {
-                Some(owner) => format!("Name the owner {owner} if that is you"),
-                None => format!("Release it with DELETE {}", path::port(service, name)),
+            let (keeper, query) = match owner {
+                Some(owner) => (format!("with the owner {owner}"), "?owner=*"),
+                None => ("without an owner".to_owned(), ""),
             };
-            let wait = leased.as_ref().map(|until| format!(", wait for the end of its lease at {until}"));
-            format!("{first}{}", wait.unwrap_or_default())
+            let wait = leased.as_ref().map(|until| format!(", or wait for the end of its lease at {until}"));
+            format!(
+                "{name} has port {port} of {service} already ({}). If the port is yours, PUT {path} {keeper} keeps it. \
+                 Otherwise use another name{}. DELETE {path}{query} releases it, whoever holds it.",
+                claim.state.kind().as_str(),
+                wait.unwrap_or_default()
+            )
         }
     };
-    let anybody = match (claim.state.kind(), owner, free_at) {
-        (StateKind::Allocated, Some(_), None) => {
-            format!(" DELETE {}?owner=* releases it, whoever holds it.", path::port(service, name))
-        }
-        _ => String::new(),
-    };
-    let detail = format!(
-        "{name} has port {port} of {} already ({}). {next}, or use another name.{anybody}",
-        claim.service,
-        claim.state.kind().as_str()
-    );
     let problem = Problem::new(Kind::NameTaken, detail).regarding(About::from(claim));
     problem
         .with("port", port.get())
@@ -415,7 +422,7 @@ fn name_taken(service: &ServiceId, claim: &Claim, free_at: Option<Expiry>) -> Pr
         .retry_at(free_at)
 }
 
-/// The very port that was asked for is taken.
+/// The specific port that was asked for is taken.
 fn port_taken(service: &ServiceId, port: Port, claim: Option<&Claim>) -> Problem {
     let next = "Ask for another port, or for any by leaving port out.";
     let Some(claim) = claim else {
@@ -488,46 +495,58 @@ fn not_the_owner(service: &ServiceId, claim: &Claim) -> Problem {
     let until = claim.state.told_until().map(Expiry::to_rfc3339);
     let ends = until.as_ref().map(|until| format!(", its lease ends at {until}")).unwrap_or_default();
     let next = match &claim.owner {
-        Some(owner) => format!("If the owner {owner} is you, name it."),
-        None => "If it is yours, name no owner.".to_owned(),
+        Some(owner) => format!("If it is yours, send the owner {owner}."),
+        None => "If it is yours, send no owner.".to_owned(),
     };
     let detail = format!(
-        "Port {port} of {service} has been held by {} {} since {since}{ends}, and the request names another holder. \
-         Nothing was changed. {next} DELETE {}?owner=* releases it whoever holds it.",
+        "{} has held port {port} of {service} {} since {since}{ends}, and the request comes from another holder. \
+         Nothing was changed. {next} DELETE {}?owner=* releases it, whoever holds it.",
         claim.name,
-        by_owner(claim.owner.as_ref()),
+        as_owner(claim.owner.as_ref()),
         path::port(service, port)
     );
     let problem = Problem::new(Kind::NotTheOwner, detail).regarding(About::from(claim));
     with_claim(problem, claim).with("since", since).with_some("expires_at", until)
 }
 
-fn lease_expired(service: &ServiceId, port: Port) -> Problem {
+fn lease_expired(service: &ServiceId, port: Port, name: &InstanceName) -> Problem {
     let detail = format!(
         "The lease of port {port} of {service} was over before it was renewed, and the port is lost. Stop using it, and \
          ask again with PUT {}: the same owner gets the port back, as long as nobody else has it.",
-        path::port(service, "{name}")
+        path::port(service, name)
     );
     Problem::new(Kind::LeaseExpired, detail).with("port", port.get()).regarding(About::port(port))
 }
 
 /// There is no quarantine and no cool-down to be ended.
-fn not_held(service: &ServiceId, port: Port, claim: Option<&Claim>) -> Problem {
-    match claim {
-        Some(claim) => {
+fn not_held(service: &ServiceId, port: Port, claim: Option<&Claim>, free_at: Option<Expiry>) -> Problem {
+    match (claim, free_at) {
+        (Some(claim), Some(free_at)) => {
+            let detail = format!(
+                "The lease of {} of {} on port {port} is over, but clocks differ, and by another one it may still run. Its \
+                 cool-down can be ended from {} on. Try again then.",
+                claim.name,
+                claim.service,
+                free_at.to_rfc3339()
+            );
+            let problem = with_claim(Problem::new(Kind::PortNotFound, detail), claim);
+            problem.retry_at(Some(free_at)).regarding(About::port(port))
+        }
+        (Some(claim), None) => {
             let state = match claim.state.kind() {
                 StateKind::Offered => "offered to",
                 _ => "allocated to",
             };
             let detail = format!(
-                "Port {port} is neither cooling nor in quarantine, but {state} {} of {}. There is nothing to be ended.",
+                "Port {port} is neither cooling nor in quarantine, but {state} {} of {}. There is nothing to end.",
                 claim.name, claim.service
             );
             with_claim(Problem::new(Kind::PortNotFound, detail), claim).regarding(About::port(port))
         }
-        None => {
+        (None, _) => {
             let detail = format!(
-                "Port {port} of {service} is neither cooling nor in quarantine: it is free, and may be given out already."
+                "Port {port} of {service} is neither cooling nor in quarantine but free. There is nothing to end: the next \
+                 request may be given it."
             );
             Problem::new(Kind::PortNotFound, detail).with("port", port.get()).regarding(About::port(port))
         }
@@ -547,7 +566,7 @@ fn taken(occupancy: &Occupancy) -> (String, String) {
             match (allocated, cooling + quarantined) {
                 (0, 0) => format!("The first offer expires in {seconds}."),
                 (0, _) => format!("The first of them comes back in {seconds}."),
-                _ => format!("The first of them comes back in {seconds}, unless its lease is renewed before."),
+                _ => format!("The first of them comes back in {seconds}, unless that is a lease and is renewed."),
             }
         }
         None => "None of the ports has an expiry.".to_owned(),
@@ -744,7 +763,8 @@ mod tests {
         // Without the parameter a release would be refused.
         assert!(document["detail"].as_str().unwrap().contains("/ports/web-01?owner=*"), "{document}");
         // The lease is over, and the margin is not.
-        let (problem, document) = taken(leased(-3), Some("gh/shop/17"), Some(at(7)));
+        let lapsed = ClaimState::Cooling { until: at(60), lease_until: Some(at(-3)) };
+        let (problem, document) = taken(lapsed, Some("gh/shop/17"), Some(at(7)));
         assert_eq!((problem.kind(), problem.seconds_to_retry(NOW)), (Kind::NameTaken, Some(7)));
         assert!(document["detail"].as_str().unwrap().contains("2027-01-15T08:00:07Z"), "{document}");
         assert_eq!(problem.seconds_to_retry(at(60).instant()), Some(1));
@@ -796,7 +816,7 @@ mod tests {
         assert!(document["detail"].as_str().unwrap().contains("/v1/services/django/ports/5000?owner=*"));
         let (_, document) = shown(error(None));
         assert_eq!(document.get("owner"), None);
-        assert!(document["detail"].as_str().unwrap().contains("name no owner"), "{document}");
+        assert!(document["detail"].as_str().unwrap().contains("send no owner"), "{document}");
     }
 
     #[test]
@@ -807,7 +827,8 @@ mod tests {
         let expected = json!({ "status": 409, "port": 1104, "start": 1024, "end": 1030 });
         assert_eq!(members(&document, &["status", "port", "start", "end"]), expected);
         assert_eq!(problem.kind(), Kind::PortNotInRange);
-        let (problem, document) = shown(Error::LeaseExpired { service: service(), port });
+        let (problem, document) =
+            shown(Error::LeaseExpired { service: service(), port, name: "web-01".try_into().unwrap() });
         assert_eq!(
             (problem.kind(), &document["status"], &document["port"]),
             (Kind::LeaseExpired, &json!(410), &json!(1104))
@@ -821,9 +842,14 @@ mod tests {
         for claim in
             [None, Some(claim(UNTIL_RELEASED, None)), Some(claim(ClaimState::Offered { expires_at: at(1) }, None))]
         {
-            let (problem, _) = shown(Error::NotHeld { service: service(), port, claim });
-            assert_eq!(problem.kind(), Kind::PortNotFound);
+            let (problem, _) = shown(Error::NotHeld { service: service(), port, claim, free_at: None });
+            assert_eq!((problem.kind(), problem.seconds_to_retry(NOW)), (Kind::PortNotFound, None));
         }
+        let lapsed = ClaimState::Cooling { until: at(60), lease_until: Some(at(-3)) };
+        let error = Error::NotHeld { service: service(), port, claim: Some(claim(lapsed, None)), free_at: Some(at(7)) };
+        let (problem, document) = shown(error);
+        assert_eq!((problem.kind(), problem.seconds_to_retry(NOW)), (Kind::PortNotFound, Some(7)));
+        assert_eq!(document["state"], "cooling");
         for (state, word) in [
             (ClaimState::Offered { expires_at: at(60) }, "offered"),
             (ClaimState::Cooling { until: at(60), lease_until: None }, "cooling"),

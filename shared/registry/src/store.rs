@@ -47,7 +47,7 @@ pub(crate) use ports::{Filter, Freshness};
 pub(crate) use ranges::Ranges;
 pub(crate) use requests::{Replay, RequestKey, RequestWrite};
 pub use send::{DISK_FAILED, StoreError};
-pub(crate) use send::{Doubt, backoff, wait};
+pub(crate) use send::{backoff, wait};
 pub(crate) use services::{Marked, Rewriting, Rewritten};
 pub(crate) use sweep::{Checkpoint, Found, SETTLED_AT_ONCE};
 pub(crate) use transact::Reason;

@@ -74,7 +74,7 @@ kinds! {
         "The very port that was asked for is not to be had: `state`, and where they are known `service`, `name` and `owner`, say what has it, and `until` from when on others may have it, unless it is renewed or released before. Ask for another port, or for any by leaving `port` out. An operator ends a cool-down or a quarantine with DELETE /v1/services/{service}/quarantine/{port}.";
     PortNotInRange "port-not-in-range" CONFLICT "The port is not in the service's range"
         "The port that was named is not one of this service's. `start` and `end` say which ports the service has. Name another port, or extend the range with PATCH /v1/services/{service}.";
-    NotTheOwner "not-the-owner" CONFLICT "The port is another owner's"
+    NotTheOwner "not-the-owner" CONFLICT "The port belongs to another owner"
         "A port that has an owner is renewed and released by naming that owner, and a port that has none by naming none. `owner`, `name` and `since` say who holds it and since when. Nothing was changed: this is what makes a late clean-up harmless. If the port is to be released whoever holds it, use `?owner=*`.";
     RangeExhausted "range-exhausted" CONFLICT "Every port of the range is taken"
         "The whole range was read and has no free port; a range of more than 100 ports is read once a second at most. `Retry-After`, where present, says when the first port comes back by itself or the range is read again; `cooling`, `quarantined` and `reserved` count ports that nobody uses and nobody is given. For a set, `wanted` says how many ports there was no room for. Release ports, or extend the range with PATCH /v1/services/{service}.";

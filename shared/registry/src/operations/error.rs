@@ -60,12 +60,12 @@ pub enum Error {
     /// The service is not the version that the caller expected.
     #[error("the service is not the version that If-Match names")]
     PreconditionFailed,
-    /// The name has a live claim.
+    /// The name has a claim, or its lease is over and the margin is not.
     #[error("the name has port {}", claim.port)]
     NameTaken {
         /// The service.
         service: ServiceId,
-        /// The live claim of the name.
+        /// What the name has, or had before the margin began.
         claim: Box<Claim>,
         /// When the name will be free, if the claim's lease is over and only the margin is not.
         free_at: Option<Expiry>,
@@ -121,6 +121,8 @@ pub enum Error {
         service: ServiceId,
         /// The port.
         port: Port,
+        /// The name that had it.
+        name: InstanceName,
     },
     /// Nothing keeps the port from others that an operator could end.
     #[error("port {port} is neither cooling nor in quarantine")]
@@ -131,6 +133,8 @@ pub enum Error {
         port: Port,
         /// The claim that it has instead, if there is one.
         claim: Option<Box<Claim>>,
+        /// When the cool-down after its lease can be ended, if only the margin keeps it.
+        free_at: Option<Expiry>,
     },
     /// Every port of the range has a live claim.
     #[error("every port of {service} is taken")]

@@ -2,7 +2,7 @@
 
 use super::{Error, Registry};
 use crate::Call;
-use crate::store::{Accepted, Doubt, Removed, Under};
+use crate::store::{Accepted, Removed, Under};
 use portmaster_domain::{Claim, Holding, Occupant, Secret, ServiceId, StateKind};
 
 /// Why an offer is rejected.
@@ -55,7 +55,7 @@ impl Registry {
         let mut terms = self.memory.terms(service);
         loop {
             let under = Under::of(terms, terms.grant(lease), self.margin);
-            match self.table.accept(call, service, (port, secret), under, &self.clock).await? {
+            match self.table.accept(call, service, (port, secret), (under, None), &self.clock).await? {
                 Accepted::Now(claim) => {
                     self.memory.remember_terms(service, claim.terms);
                     self.memory.place(service).learn(|knowledge| {
@@ -64,9 +64,9 @@ impl Registry {
                     return Ok((claim, true));
                 }
                 Accepted::Before(claim) if claim.state.holds_name(self.now()) => return Ok((claim, false)),
-                Accepted::Before(_) => {
+                Accepted::Before(claim) => {
                     if self.lose(call, service, (port, secret)).await? {
-                        return Err(Error::LeaseExpired { service: service.clone(), port });
+                        return Err(Error::LeaseExpired { service: service.clone(), port, name: claim.name });
                     }
                 }
                 Accepted::Not(Some(found)) if found.has(secret) && found.claim.service == service.name => {
@@ -110,16 +110,14 @@ impl Registry {
         };
         match removed {
             Removed::Now => {}
-            Removed::Not(Some(found), _) if found.has(secret) && found.claim.service == service.name => {
+            Removed::Not(Some(found)) if found.has(secret) && found.claim.service == service.name => {
                 return Err(match found.claim.state.kind() {
                     StateKind::Allocated => Error::OfferAccepted { port },
                     // The offer has expired, so it is reported as if it had never existed.
                     _ => no_offer(service),
                 });
             }
-            // It is gone, and an earlier send of this call may have removed it.
-            Removed::Not(_, Doubt::Earlier) => {}
-            Removed::Not(_, Doubt::None) => return Err(no_offer(service)),
+            Removed::Not(_) => return Err(no_offer(service)),
         }
         self.record_end(service, port, quarantine.unwrap_or_default());
         Ok(())

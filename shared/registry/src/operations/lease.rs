@@ -74,7 +74,7 @@ impl Registry {
             }
             if !claim.state.holds_name(self.now()) {
                 if self.lose(call, service, (port, secret)).await? {
-                    return Err(Error::LeaseExpired { service: service.clone(), port });
+                    return Err(Error::LeaseExpired { service: service.clone(), port, name: claim.name });
                 }
                 continue;
             }
@@ -105,7 +105,7 @@ impl Registry {
         let lapsed = self.table.lapse(call, &service.namespace, place, Lapse::Own(self.now())).await?;
         Ok(match lapsed {
             Removed::Now => true,
-            Removed::Not(found, _) => !found.is_some_and(|found| found.has(place.1)),
+            Removed::Not(found) => !found.is_some_and(|found| found.has(place.1)),
         })
     }
 
@@ -125,7 +125,7 @@ impl Registry {
                 Err(error @ Error::ServiceNotFound { .. }) => error,
                 Err(error) => return Err(error),
             };
-            scene.take_back(holding).await?;
+            scene.withdraw(&call.extended(), holding, false).await?;
             return Err(refusal);
         }
     }

@@ -96,11 +96,8 @@ impl Registry {
         let everything = self.read_everywhere(call, &service.namespace, found.range, Freshness::Eventual).await?;
         let now = self.now();
         let mut drawing = Drawing::of(&found);
-        let mut next_expiry: Option<Expiry> = None;
         for claim in everything.taken(now) {
-            let state = if claim.state.is_lapsed(now) { MapState::Cooling } else { claim.state.kind().into() };
-            drawing.set(claim.port, state);
-            next_expiry = next_expiry.into_iter().chain(claim.state.expires_at()).min();
+            drawing.set(claim.port, claim.state.seen_at(now).kind().into());
         }
         everything.unreadable.iter().for_each(|port| drawing.set(*port, MapState::Allocated));
         let (runs, block) = drawing.runs(RUNS);
@@ -109,7 +106,7 @@ impl Registry {
             range: found.range,
             counts: drawing.counts(),
             largest_free_run: drawing.largest_free_run(),
-            next_expiry,
+            next_expiry: everything.next_expiry(now),
             runs,
             block,
         })

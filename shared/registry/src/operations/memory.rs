@@ -129,6 +129,8 @@ impl Place {
                 remembered.strategy = service.strategy;
                 if remembered.reserved != service.reserved {
                     remembered.reserved.clone_from(&service.reserved);
+                    // It was full without them, or with them.
+                    remembered.full = None;
                     remembered.knowledge.bar(service.reserved.ports());
                 }
             }

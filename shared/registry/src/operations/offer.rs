@@ -325,6 +325,9 @@ impl Attempt<'_> {
 
     /// Claims a port. Returns none if the claim was not made and another try may follow.
     async fn claim(&mut self, candidate: Reservation) -> Result<Option<Found>, Error> {
+        // Otherwise the name has no business on the port unless it is free.
+        let returns = self.asked.port.is_some() || self.affinity.is_some_and(|last| last.port == candidate.port);
+        self.scene.follows |= returns;
         let mut holding = self.scene.new_claim(self.asked, self.goal, candidate.port);
         self.made.push(holding.secret);
         self.scene.call.count(|meter| meter.tries += 1);
@@ -340,6 +343,7 @@ impl Attempt<'_> {
             request: self.request.as_ref(),
             now: self.scene.now(),
             past: self.scene.past(),
+            returns,
         };
         // The hint is written while the claim is in flight, so nobody waits for it.
         let claimed = match join(

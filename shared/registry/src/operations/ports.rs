@@ -2,8 +2,8 @@
 
 use super::{Error, Registry};
 use crate::Call;
-use crate::store::{BeganBy, By, Doubt, Removed, StoreError};
-use portmaster_domain::{Claim, ClaimState, Expiry, InstanceName, Namespace, Occupant, Port, ServiceId, StateKind};
+use crate::store::{BeganBy, By, Removed, StoreError};
+use portmaster_domain::{Claim, Expiry, InstanceName, Namespace, Occupant, Port, ServiceId, StateKind};
 
 /// How an allocation is named in a path: by its port, or by its holder. A name is never all digits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,10 +50,9 @@ impl Registry {
     /// # Errors
     /// [`Error::PortNotFound`], with the offer if the port is only offered; [`Error::Store`].
     pub async fn find_port(&self, call: &Call, namespace: &Namespace, port: Port) -> Result<Claim, Error> {
-        let found = self.table.port(call, namespace, port).await?.map(|found| found.claim);
+        let found = self.table.port(call, namespace, port).await?;
         let now = self.now();
-        match found.filter(|claim| claim.state.occupies_port(now)) {
-            Some(claim) if claim.state.is_lapsed(now) => Ok(as_cooling(claim)),
+        match found.map(|found| found.claim.seen_at(now)).filter(|claim| claim.state.occupies_port(now)) {
             Some(claim) if matches!(claim.state.kind(), StateKind::Cooling | StateKind::Quarantined) => Ok(claim),
             claim => self.allocation(claim, PortOrName::Port(port).not_found(None)),
         }
@@ -66,9 +65,7 @@ impl Registry {
             Some(claim) if claim.is_allocation(now) => Ok(claim),
             other => {
                 if let Error::PortNotFound { offered, .. } = &mut not_found {
-                    *offered = other
-                        .map(|claim| if claim.state.is_lapsed(now) { as_cooling(claim) } else { claim })
-                        .map(Box::new);
+                    *offered = other.map(|claim| Box::new(claim.seen_at(now)));
                 }
                 Err(not_found)
             }
@@ -98,11 +95,9 @@ impl Registry {
                 let table = &self.table;
                 let removed = table.release_claim(call, &service.namespace, place, began_by, on, &self.clock).await?;
                 let removed = match removed {
-                    // In doubt, and the allocation is gone: the earlier send released it.
-                    Removed::Not(Some(found), Doubt::Earlier) if !found.has(instance.secret) => Removed::Now,
                     // The allocation seems to have begun after this was sent, so some clock is ahead; or it is another's;
                     // or its terms are others than this process took them for.
-                    Removed::Not(Some(found), _) if found.has(instance.secret) && is_allocated(service, &found) => {
+                    Removed::Not(Some(found)) if found.has(instance.secret) && is_allocated(service, &found) => {
                         self.release_seen(call, service, found, by).await?
                     }
                     removed => removed,
@@ -111,8 +106,7 @@ impl Registry {
             }
         };
         match removed {
-            // In the second case the claim is gone, and an earlier send of this call may have removed it.
-            Removed::Now | Removed::Not(None, Doubt::Earlier) => {
+            Removed::Now => {
                 self.record_end(service, port, self.memory.terms(service).cooldown);
                 Ok(())
             }
@@ -146,14 +140,17 @@ impl Registry {
             return Err(Error::PortNotInRange { service: service.clone(), port, range: found.range });
         }
         match self.table.lift(call, &service.namespace, port, self.past()).await? {
-            Removed::Now | Removed::Not(None, Doubt::Earlier) => {
+            Removed::Now => {
                 self.memory.place(service).learn(|knowledge| knowledge.record_free(port));
                 Ok(())
             }
-            Removed::Not(found, _) => {
+            Removed::Not(found) => {
                 let now = self.now();
                 let claim = found.map(|found| found.claim).filter(|claim| claim.state.occupies_port(now));
-                Err(Error::NotHeld { service: service.clone(), port, claim: claim.map(Box::new) })
+                let claim = claim.map(|claim| Box::new(claim.seen_at(now)));
+                let lapsed = claim.as_ref().and_then(|claim| claim.state.lapsed_at());
+                let free_at = lapsed.map(|until| until.plus(self.margin));
+                Err(Error::NotHeld { service: service.clone(), port, claim, free_at })
             }
         }
     }
@@ -180,7 +177,7 @@ impl Registry {
                     Ok(_) | Err(_) => Err(StoreError::Unknown { last }.into()),
                 }
             }
-            Ok(Removed::Not(Some(found), _)) if is_ours(&found) => self.release_seen(call, service, found, by).await,
+            Ok(Removed::Not(Some(found))) if is_ours(&found) => self.release_seen(call, service, found, by).await,
             result => Ok(result?),
         }
     }
@@ -193,7 +190,7 @@ impl Registry {
         found: Occupant,
         by: By<'_>,
     ) -> Result<Removed, Error> {
-        let Occupant { claim, secret: Some(secret) } = found else { return Ok(Removed::Not(None, Doubt::None)) };
+        let Occupant { claim, secret: Some(secret) } = found else { return Ok(Removed::Not(None)) };
         if !by.may_end(&claim) {
             return Err(Error::NotTheOwner { service: service.clone(), claim: Box::new(claim) });
         }
@@ -207,17 +204,6 @@ impl Registry {
 /// Whether it is an allocation of the service, its lease over or not.
 fn is_allocated(service: &ServiceId, found: &Occupant) -> bool {
     found.claim.service == service.name && found.claim.state.kind() == StateKind::Allocated
-}
-
-/// A lapsed allocation as what it is for everybody else: a port that is cooling.
-fn as_cooling(claim: Claim) -> Claim {
-    match claim.state {
-        ClaimState::Allocated { lease: Some(lease), .. } => {
-            let state = ClaimState::Cooling { until: lease.expires_at, lease_until: Some(lease.until) };
-            Claim { state, ..claim }
-        }
-        _ => claim,
-    }
 }
 
 impl PortOrName {

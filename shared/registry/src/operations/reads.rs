@@ -25,7 +25,8 @@ impl Registry {
         Ok((page.covered, holders.collect()))
     }
 
-    /// Reads a whole range: consistently, if anything is to be concluded from it. The stretches are read at the same time: one round trip.
+    /// Reads a whole range: consistently, if anything is to be concluded from it. The stretches are read at the same
+    /// time: one round trip.
     pub(super) async fn read_everywhere(
         &self,
         call: &Call,
@@ -95,7 +96,7 @@ impl Everything {
         reserved: &Reserved,
         now: Timestamp,
     ) -> Occupancy {
-        let of = |kind| self.taken(now).filter(move |claim| claim.state.kind() == kind);
+        let of = |kind| self.taken(now).filter(move |claim| claim.state.seen_at(now).kind() == kind);
         let own = |kind| of(kind).filter(|claim| claim.service == *service).count();
         let (offered, allocated) = (own(StateKind::Offered), own(StateKind::Allocated));
         let (cooling, quarantined) = (of(StateKind::Cooling).count(), of(StateKind::Quarantined).count());

@@ -10,6 +10,7 @@ use super::offer::Asked;
 use super::{Error, Registry, reads};
 use crate::Call;
 use crate::store::{Freshness, Lapse, Meant, Removed, Renewal, Renewed, Under, withdrawn_until};
+use portmaster_domain::allocator::Holder;
 use portmaster_domain::{
     Claim, ClaimState, Expiry, Holding, InstanceName, Port, PortRange, Secret, Service, ServiceId, StateKind, Terms,
     Timestamp,
@@ -35,6 +36,8 @@ pub(super) struct Scene<'a> {
     pub(super) place: Place,
     /// The end of a lease of the same owner that a faster clock made gone. See [`Scene::now`].
     pub(super) not_before: Option<Timestamp>,
+    /// Whether one of this call's claims may follow a lease that, by a slower clock, its holder may still rely on.
+    pub(super) follows: bool,
 }
 
 /// How a name may be claimed while, by some clock, its owner may still rely on a lease of it.
@@ -46,12 +49,12 @@ pub(super) struct Early {
     pub(super) not_before: Option<Timestamp>,
 }
 
-/// What became of a claim that its call withdraws.
+/// The outcome of a withdrawal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum TakenBack {
-    /// It is gone, and nobody was told of it.
+pub(super) enum Withdrawn {
+    /// The claim is gone, and nobody was told of it.
     Now,
-    /// It was gone already, or an earlier send of the withdrawal has removed it.
+    /// It was gone already.
     Before,
     /// It is somebody's by now, and was left alone.
     Not(Claim),
@@ -59,7 +62,7 @@ pub(super) enum TakenBack {
 
 impl<'a> Scene<'a> {
     pub(super) fn new(registry: &'a Registry, call: &'a Call, service: &'a ServiceId) -> Self {
-        Self { registry, call, service, place: registry.memory.place(service), not_before: None }
+        Self { registry, call, service, place: registry.memory.place(service), not_before: None, follows: false }
     }
 
     /// The time of a claim: what this process's clock shows, or the end of a lease that a faster clock has found over.
@@ -88,10 +91,7 @@ impl<'a> Scene<'a> {
         }
         let had = claim.lease().map(|lease| lease.seconds.max(1));
         let lease = self.place.terms().grant(lease).or(had)?;
-        let not_before = match claim.state {
-            ClaimState::Cooling { lease_until, .. } => lease_until.map(Expiry::instant),
-            _ => None,
-        };
+        let not_before = claim.state.lapsed_at().map(Expiry::instant);
         Some(Early { lease, not_before })
     }
 
@@ -99,6 +99,7 @@ impl<'a> Scene<'a> {
     pub(super) fn claim_early(&mut self, Early { lease, not_before }: Early, goal: &mut Goal) {
         *goal = Goal::Port { lease: Some(lease) };
         self.not_before = self.not_before.max(not_before);
+        self.follows = true;
     }
 
     /// A claim on this port, as it is to stand. A PUT with a lease claims an allocation; without one it claims an offer,
@@ -136,11 +137,8 @@ impl<'a> Scene<'a> {
 
     /// The refusal of a name that has this claim.
     pub(super) fn name_has(&self, claim: Claim) -> Error {
-        let told = match claim.state {
-            ClaimState::Cooling { lease_until, .. } => lease_until,
-            state => state.told_until().filter(|until| until.has_passed(self.registry.now())),
-        };
-        let free_at = told.map(|until| until.plus(self.registry.margin));
+        let claim = claim.seen_at(self.registry.now());
+        let free_at = claim.state.lapsed_at().map(|until| until.plus(self.registry.margin));
         Error::NameTaken { service: self.service.clone(), claim: Box::new(claim), free_at }
     }
 
@@ -245,8 +243,7 @@ impl<'a> Scene<'a> {
     /// another clock its time may still run.
     pub(super) fn is_gone_early(&self, name: &InstanceName, claim: &Claim) -> bool {
         self.is_cooling_for(name, claim)
-            && matches!(claim.state, ClaimState::Cooling { lease_until: Some(told), .. }
-                if !told.has_passed(self.registry.past()))
+            && claim.state.lapsed_at().is_some_and(|told| !told.has_passed(self.registry.past()))
     }
 
     /// How a claim may be made gone for this caller, if its lease is over: at once for the same owner, and for another
@@ -300,7 +297,11 @@ impl<'a> Scene<'a> {
             };
             match found {
                 // Its time is longer already, or has no end, and stays as it is.
-                Some(found) if under.seconds.is_some() && found.claim.is_allocation(self.registry.now()) => {
+                Some(found)
+                    if under.seconds.is_some()
+                        && found.claim.terms == under.found
+                        && found.claim.is_allocation(self.registry.now()) =>
+                {
                     if found.claim.confirmed && asked.labels.is_none() {
                         return Ok(Some(found.claim));
                     }
@@ -311,27 +312,40 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// Withdraws a claim of which no caller was told, unless it is somebody's by now.
-    pub(super) async fn take_back(&self, holding: &Holding) -> Result<TakenBack, Error> {
+    /// Withdraws a claim of which no caller was told, unless it is somebody's by now. Of an allocation, a cool-down stays
+    /// if it may follow a lease that still runs by a slower clock: this call knows that of its own claims only.
+    pub(super) async fn withdraw(&self, call: &Call, holding: &Holding, is_ours: bool) -> Result<Withdrawn, Error> {
         let Holding { claim, secret } = holding;
-        let call = self.call.extended();
         let (table, clock, margin) = (&self.registry.table, &self.registry.clock, self.registry.margin);
-        let is_leased = claim.state.kind() == StateKind::Allocated;
-        let removed = if is_leased {
-            table.withdraw(&call, &self.service.namespace, holding, margin).await?
+        let is_allocated = claim.state.kind() == StateKind::Allocated;
+        if is_allocated && claim.confirmed {
+            return Ok(Withdrawn::Not(claim.clone()));
+        }
+        let cools = is_allocated && (self.follows || !is_ours);
+        let removed = if is_allocated {
+            let cooled = cools.then_some(margin);
+            table.withdraw(call, &self.service.namespace, holding, cooled).await?
         } else {
-            table.reject(&call, self.service, claim.port, *secret, clock).await?
+            table.reject(call, self.service, claim.port, *secret, clock).await?
         };
-        let taken_back = match removed {
-            Removed::Now => TakenBack::Now,
-            Removed::Not(Some(found), _) if found.has(*secret) => return Ok(TakenBack::Not(found.claim)),
-            Removed::Not(..) => TakenBack::Before,
-        };
-        self.place.learn(|knowledge| match withdrawn_until(claim, margin) {
-            (_, until) if is_leased => knowledge.record_hold(claim.port, until),
-            _ => knowledge.record_free(claim.port),
-        });
-        Ok(taken_back)
+        Ok(match removed {
+            Removed::Now => {
+                self.place.learn(|knowledge| match withdrawn_until(claim, margin) {
+                    (_, until) if cools => knowledge.record_hold(claim.port, until),
+                    _ => knowledge.record_free(claim.port),
+                });
+                Withdrawn::Now
+            }
+            Removed::Not(Some(found)) if found.has(*secret) => Withdrawn::Not(found.claim),
+            Removed::Not(found) => {
+                let now = self.registry.now();
+                self.place.learn(|knowledge| match &found {
+                    Some(found) => knowledge.observe_holder(Holder::from(&found.claim), now),
+                    None => knowledge.record_free(claim.port),
+                });
+                Withdrawn::Before
+            }
+        })
     }
 }
 

@@ -455,7 +455,7 @@ impl Registry {
                 self.table.remove_dead(call, &service.namespace, claim.port, now).await?
             };
             Ok::<_, StoreError>(match removed {
-                Removed::Not(Some(found), _) if found.has(secret) => Some(found.claim),
+                Removed::Not(Some(found)) if found.has(secret) => Some(found.claim),
                 Removed::Now | Removed::Not(..) => None,
             })
         });

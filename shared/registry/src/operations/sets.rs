@@ -11,17 +11,16 @@
 
 use std::collections::BTreeSet;
 
-use futures::future::try_join_all;
+use futures::future::{join_all, try_join_all};
 
 use super::memory::Reservation;
-use super::scene::{Early, Goal, Scene, TakenBack, begin};
+use super::scene::{Early, Goal, Scene, Withdrawn, begin};
 use super::{Asked, Error, Occupancy, Registry};
 use crate::Call;
 use crate::store::{ClaimWrite, Claimed, Instance, Lapse, Losses, NameRule, Reason, Removed, Under};
 use portmaster_domain::allocator::{Holder, PortSet, Proposal, SetSearch};
 use portmaster_domain::{
-    Claim, ClaimState, Holding, InstanceName, Labels, Occupant, Owner, Port, Secret, Service, ServiceId, StateKind,
-    Strategy, Terms,
+    Claim, Holding, InstanceName, Labels, Occupant, Owner, Port, Secret, Service, ServiceId, StateKind, Strategy, Terms,
 };
 
 /// A set that is asked for.
@@ -57,6 +56,7 @@ pub struct Set {
 /// One name of a set in the making.
 struct Member {
     asked: Asked,
+    goal: Goal,
     rule: NameRule,
     /// The name's last claim, once it was met.
     last: Option<Instance>,
@@ -76,7 +76,6 @@ struct Member {
 struct Attempt<'a> {
     scene: Scene<'a>,
     set: &'a NewSet,
-    goal: Goal,
     members: Vec<Member>,
     search: Option<SetSearch>,
     /// This call's claims, from when they are known to have been made until they are withdrawn: whatever becomes of the
@@ -109,6 +108,7 @@ impl Registry {
     pub async fn put_set(&self, call: &Call, service: &ServiceId, set: &NewSet) -> Result<Set, Error> {
         let member = |name: &InstanceName| Member {
             asked: Asked { name: name.clone(), port: None, owner: set.owner.clone(), labels: set.labels.clone() },
+            goal: Goal::Port { lease: set.lease },
             rule: NameRule::Free,
             last: None,
             wish: None,
@@ -120,7 +120,6 @@ impl Registry {
         let mut attempt = Attempt {
             scene: Scene::new(self, call, service),
             set,
-            goal: Goal::Port { lease: set.lease },
             members: set.names.iter().map(member).collect(),
             search: None,
             claimed: Vec::new(),
@@ -131,7 +130,7 @@ impl Registry {
             && !matches!(error, Error::Store(_) | Error::ServiceClosing { .. })
         {
             // None of them. Where the table did not answer, the owner's retry finds what stands.
-            attempt.take_back().await;
+            attempt.give_up().await;
         }
         result
     }
@@ -240,10 +239,13 @@ impl Attempt<'_> {
         let mut holdings = Vec::with_capacity(chosen.len());
         for (name, reservation) in chosen {
             let Some(member) = self.members.get_mut(*name) else { continue };
-            let holding = self.scene.new_claim(&member.asked, self.goal, reservation.port);
+            let holding = self.scene.new_claim(&member.asked, member.goal, reservation.port);
             member.made.push(holding.secret);
             holdings.push((*name, holding));
         }
+        let wishes = self.members.iter().enumerate().filter(|(_, member)| member.wish.is_some());
+        let wishes: BTreeSet<_> = wishes.map(|(name, _)| name).collect();
+        self.scene.follows |= !wishes.is_empty();
         call.count(|meter| meter.tries += 1);
         let (now, past) = (self.scene.now(), self.scene.past());
         let rule_of = |name: usize, port: Port| match self.members.get(name).map(|member| member.rule) {
@@ -264,6 +266,7 @@ impl Attempt<'_> {
                 request: None,
                 now,
                 past,
+                returns: wishes.contains(name),
             })
             .collect();
         let sent = tokio::time::Instant::now();
@@ -359,10 +362,10 @@ impl Attempt<'_> {
         };
         let mut changed = false;
         for (name, (judged, early)) in judged {
-            if let Some(early) = early {
-                self.scene.claim_early(early, &mut self.goal);
-            }
             let Some(member) = self.members.get_mut(name) else { continue };
+            if let Some(early) = early {
+                self.scene.claim_early(early, &mut member.goal);
+            }
             match judged {
                 Judged::Has(holding) => {
                     member.wish = None;
@@ -407,7 +410,7 @@ impl Attempt<'_> {
         let in_range = self.scene.place.range().is_some_and(|range| range.contains(port));
         let may_return = in_range && !member.gave_up_wish;
         let returns_or = |rule| if may_return { Judged::MayReturn } else { Judged::Rule(rule) };
-        let early = |claim: Claim| match self.scene.early(&member.asked, self.goal, &claim) {
+        let early = |claim: Claim| match self.scene.early(&member.asked, member.goal, &claim) {
             Some(early) => Ok(Some(early)),
             None => Err(self.scene.name_has(claim)),
         };
@@ -437,7 +440,7 @@ impl Attempt<'_> {
         }
         let judged = match registry.table.lapse(self.scene.call, namespace, (port, secret), lapse).await? {
             // It was renewed meanwhile: the same owner has it, and anybody else waits.
-            Removed::Not(Some(Occupant { claim, secret: Some(its) }), _) if its == secret => {
+            Removed::Not(Some(Occupant { claim, secret: Some(its) })) if its == secret => {
                 if claim.owner != self.set.owner {
                     return Err(self.scene.name_has(claim));
                 }
@@ -528,23 +531,41 @@ impl Attempt<'_> {
 
     /// Withdraws this call's claims, and those that it adopted outside of the range and that nobody was told of.
     async fn withdraw(&mut self, service: &Service) -> Result<(), Error> {
-        for name in 0..self.members.len() {
-            let Some(member) = self.members.get_mut(name) else { continue };
-            let Some(has) = member.has.take() else { continue };
-            if !member.is_ours && service.range.contains(has.claim.port) {
-                member.has = Some(has);
-                continue;
+        let call = self.scene.call.extended();
+        let mut withdrawn = Vec::new();
+        for (name, member) in self.members.iter().enumerate() {
+            let Some(has) = &member.has else { continue };
+            if member.is_ours || !service.range.contains(has.claim.port) {
+                withdrawn.push((name, has.clone(), member.is_ours));
             }
-            member.rule = match self.scene.take_back(&has).await? {
-                TakenBack::Now => NameRule::Gone(has.secret),
-                TakenBack::Not(claim) if !service.range.contains(claim.port) => return Err(self.scene.name_has(claim)),
-                // Another call of its owner has told of it, or may have until it ended. So it is judged as that call's.
-                TakenBack::Not(_) | TakenBack::Before => NameRule::Free,
-            };
+        }
+        let ends = withdrawn.iter().map(|(_, has, is_ours)| self.scene.withdraw(&call, has, *is_ours));
+        let ends = try_join_all(ends).await?;
+        for ((name, has, _), end) in withdrawn.into_iter().zip(ends) {
+            let Some(member) = self.members.get_mut(name) else { continue };
+            member.has = None;
+            member.is_ours = false;
             member.made.retain(|made| *made != has.secret);
             self.claimed.retain(|claimed| claimed.secret != has.secret);
-            member.is_ours = false;
-            member.give_up_wish();
+            let port = has.claim.port;
+            match end {
+                // The port is as good as before, or cooling for this very name.
+                Withdrawn::Now if service.may_offer(port) && !service.reserved.contains(port) => {
+                    member.last = Some(Instance { port, secret: has.secret, gone_since: None });
+                    member.wish = Some(port);
+                    member.rule = NameRule::Free;
+                }
+                Withdrawn::Now => {
+                    member.give_up_wish();
+                    member.rule = NameRule::Gone(has.secret);
+                }
+                Withdrawn::Not(claim) if !service.range.contains(claim.port) => return Err(self.scene.name_has(claim)),
+                // Another call of its owner has told of it, or may have until it ended. So it is judged as that call's.
+                Withdrawn::Not(_) | Withdrawn::Before => {
+                    member.give_up_wish();
+                    member.rule = NameRule::Free;
+                }
+            }
         }
         self.search = None;
         Ok(())
@@ -552,40 +573,38 @@ impl Attempt<'_> {
 
     /// Withdraws what this call has made, as far as it can. One of its claims may be gone by now, or another call's of
     /// its owner: then it is left alone.
-    async fn take_back(&mut self) {
-        for claimed in std::mem::take(&mut self.claimed) {
-            let _ = self.scene.take_back(&claimed).await;
-        }
+    async fn give_up(&mut self) {
+        let call = self.scene.call.extended();
+        let claimed = std::mem::take(&mut self.claimed);
+        join_all(claimed.iter().map(|claimed| self.scene.withdraw(&call, claimed, true))).await;
     }
 
     /// The last step: renews what the names had, and accepts offers. In this order, because what is accepted cannot be
     /// taken back. Returns none if something is gone by now.
     async fn finish(&mut self, agreed: Terms) -> Result<Option<Vec<Claim>>, Error> {
         let (registry, call, service) = (self.scene.registry, self.scene.call, self.scene.service);
-        let mut claims = Vec::with_capacity(self.members.len());
-        for name in 0..self.members.len() {
-            let Some(member) = self.members.get(name) else { continue };
-            let Some(has) = &member.has else { return Ok(None) };
-            let claim = match has.claim.state {
-                ClaimState::Allocated { .. } if !member.is_ours => {
-                    self.scene.extend(&member.asked, has, self.set.lease, agreed).await?
+        let renewals = self.members.iter().map(|member| async {
+            match &member.has {
+                Some(has) if has.claim.state.kind() == StateKind::Allocated && !member.is_ours => {
+                    self.scene.extend(&member.asked, has, self.set.lease, agreed).await
                 }
-                _ => Some(has.claim.clone()),
-            };
-            let Some(claim) = claim else {
-                self.forget().await?;
-                return Ok(None);
-            };
-            claims.push(claim);
-        }
+                has => Ok(has.as_ref().map(|has| has.claim.clone())),
+            }
+        });
+        let claims: Option<Vec<_>> = try_join_all(renewals).await?.into_iter().collect();
+        let Some(mut claims) = claims else {
+            self.forget().await?;
+            return Ok(None);
+        };
         let has = self.members.iter().filter_map(|member| member.has.as_ref());
         let offers: Vec<_> = has.filter(|has| has.claim.state.kind() == StateKind::Offered).cloned().collect();
         if offers.is_empty() {
+            self.observe(&claims);
             return Ok(Some(claims));
         }
         let seconds = agreed.grant(self.set.lease);
-        let under = Under::of(agreed, seconds, registry.margin);
-        let Some(accepted) = registry.table.accept_all(call, service, &offers, under, &registry.clock).await? else {
+        let on = (Under::of(agreed, seconds, registry.margin), self.set.labels.as_ref());
+        let Some(accepted) = registry.table.accept_all(call, service, &offers, on, &registry.clock).await? else {
             // Some of them are gone, or another call of their owner has accepted them.
             self.forget().await?;
             return Ok(None);
@@ -595,7 +614,16 @@ impl Attempt<'_> {
                 *offered = claim;
             }
         }
+        self.observe(&claims);
         Ok(Some(claims))
+    }
+
+    /// Records until when these ports are held.
+    fn observe(&self, claims: &[Claim]) {
+        let now = self.scene.registry.now();
+        self.scene.place.learn(|knowledge| {
+            claims.iter().for_each(|claim| knowledge.observe_holder(Holder::from(claim), now));
+        });
     }
 
     /// Something that the names had is gone: all of them are looked up again.

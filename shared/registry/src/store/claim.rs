@@ -34,6 +34,9 @@ pub(crate) struct ClaimWrite<'a> {
     pub(crate) now: Timestamp,
     /// Earlier than `now` by the margin: a lease that was over then is over by every clock.
     pub(crate) past: Timestamp,
+    /// Whether the name may come back to the port although it is not free: where its last claim may have been there. It
+    /// makes the condition five times as long.
+    pub(crate) returns: bool,
 }
 
 /// The parts of a claim.
@@ -198,6 +201,9 @@ impl Table {
 /// withdrawn or expire before the margin of the old lease is over.
 fn port_is_to_be_had(write: &ClaimWrite<'_>) -> Condition {
     let Holding { claim, .. } = write.holding;
+    if !write.returns {
+        return Condition::all(&[rules::PORT_IF_DEAD], [(":now", number(write.now.seconds()))]);
+    }
     let owner = claim.owner.as_ref();
     let mut ways = vec![rules::RETURN_COOLED.into(), rules::RETURN_LAPSED.into()];
     let is_leased = claim.state.kind() == StateKind::Allocated;

@@ -45,11 +45,20 @@ pub(crate) enum Renewed {
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant, reason = "it is taken apart where it is made")]
 pub(crate) enum Removed {
-    /// The claim is gone.
+    /// The claim is gone, by this send or, in all likelihood, by an earlier one whose response was lost.
     Now,
-    /// The condition failed; the item as it is, if there is one, and whether an earlier send may have removed the
-    /// claim.
-    Not(Option<Occupant>, Doubt),
+    /// The condition failed; the item as it is, if there is one.
+    Not(Option<Occupant>),
+}
+
+impl Removed {
+    /// The outcome of a write whose condition failed, given what has the port and the secret of the claim that it was
+    /// to end, if it knew one. If that claim is not there any more and an earlier send may have ended it, that is what
+    /// the caller is told: it asked for the claim to be gone, and its request found it.
+    fn not(found: Option<Occupant>, doubt: Doubt, secret: Option<Secret>) -> Self {
+        let is_there = found.as_ref().is_some_and(|found| secret.is_none_or(|secret| found.has(secret)));
+        if doubt == Doubt::Earlier && !is_there { Self::Now } else { Self::Not(found) }
+    }
 }
 
 /// The latest time at which an allocation that is to be released may have begun.
@@ -157,7 +166,7 @@ pub(crate) enum Lapse {
 const HOLDERS: &str = "#secret, #labels, #principal, #accepted, #confirmed, #lease, #put";
 
 impl Table {
-    /// Turns an offer into an allocation: one conditional write.
+    /// Turns an offer into an allocation, with these labels instead of its own, if any are given: one conditional write.
     ///
     /// No other request can interfere: only the holder of the secret passes, and nobody else ever has that secret (5).
     /// A claim that was taken over, rejected or removed is absent, or carries another secret. A dead claim does not
@@ -173,11 +182,11 @@ impl Table {
         call: &Call,
         service: &ServiceId,
         (port, secret): (Port, Secret),
-        under: Under,
+        (under, labels): (Under, Option<&Labels>),
         clock: &Clock,
     ) -> Result<Accepted, StoreError> {
         let (result, doubt) = send(call, &self.name, || {
-            let (change, condition) = acceptance(service, secret, under, clock.now());
+            let (change, condition) = acceptance(service, secret, under, labels, clock.now());
             self.change(&Key::port(&service.namespace, port), change, condition)
                 .return_values(ReturnValue::AllNew)
                 .send()
@@ -209,14 +218,15 @@ impl Table {
         call: &Call,
         service: &ServiceId,
         offers: &[Holding],
-        under: Under,
+        (under, labels): (Under, Option<&Labels>),
         clock: &Clock,
     ) -> Result<Option<Vec<Claim>>, StoreError> {
         let (now, terms) = (clock.now(), under.terms);
         let mut transaction = Transaction::new().stamped_by(clock);
         for Holding { claim, secret } in offers {
             let under = Under { found: claim.terms, ..under };
-            let (change, condition) = acceptance(service, *secret, under, now);
+            let labels = labels.filter(|labels| **labels != claim.labels);
+            let (change, condition) = acceptance(service, *secret, under, labels, now);
             let key = Key::port(&service.namespace, claim.port);
             transaction = transaction.update(self, claim.port, &key, change.expression(), condition)?;
         }
@@ -225,7 +235,10 @@ impl Table {
             Transacted::Cancelled(_) => return Ok(None),
         };
         let state = ClaimState::Allocated { accepted: began, lease: under.lease(now) };
-        let accepted = |offer: &Holding| Claim { state, terms, confirmed: true, ..offer.claim.clone() };
+        let accepted = |Holding { claim, .. }: &Holding| {
+            let labels = labels.unwrap_or(&claim.labels).clone();
+            Claim { state, terms, labels, confirmed: true, ..claim.clone() }
+        };
         Ok(Some(offers.iter().map(accepted).collect()))
     }
 
@@ -283,11 +296,7 @@ impl Table {
             }
             change.set_terms(under);
             change.set("#confirmed = :to_confirmed", AttributeValue::Bool(true));
-            match labels {
-                Some(labels) if labels.is_empty() => change.remove("#labels"),
-                Some(labels) => change.set("#labels = :to_labels", map_of(labels)),
-                None => {}
-            }
+            change.set_labels(labels);
             self.change(&Key::port(&service.namespace, port), change, Condition::all(&rules, values))
                 .return_values(ReturnValue::AllNew)
                 .send()
@@ -311,7 +320,7 @@ impl Table {
         clock: &Clock,
     ) -> Result<Removed, StoreError> {
         let live = || still_offered(service, secret, clock.now());
-        self.remove(call, &Key::port(&service.namespace, port), live).await
+        self.remove(call, &Key::port(&service.namespace, port), Some(secret), live).await
     }
 
     /// Puts the port of an offer aside, because it is in use on the host: one conditional write, under the conditions of
@@ -332,31 +341,36 @@ impl Table {
             self.change(&Key::port(&service.namespace, port), change, condition).send()
         })
         .await?;
-        ended(result.map(|output| output.attributes), doubt)
+        ended(result.map(|output| output.attributes), doubt, Some(secret))
     }
 
     /// Withdraws an allocation that this process made and of which no caller was told: one conditional write. Whoever else
     /// told a caller of it has set `confirmed` before, in a write that this one would see.
     ///
-    /// The port goes on cooling, as after a lease that was over when the claim was made: the claim may have come back to
-    /// a port whose former lease still runs by a slower clock, and nobody knows that any more.
+    /// If the claim may follow a lease that still runs by a slower clock, on this port or on another one of the name, the
+    /// port goes on cooling, as after a lease that was over when the claim was made: nothing else shows any more that the
+    /// name is not free. `cooled` is the margin then. Otherwise the item goes.
     pub(crate) async fn withdraw(
         &self,
         call: &Call,
         namespace: &Namespace,
         Holding { claim, secret }: &Holding,
-        margin: u32,
+        cooled: Option<u32>,
     ) -> Result<Removed, StoreError> {
+        let key = Key::port(namespace, claim.port);
+        let untold = || {
+            let rules = [rules::WITHDRAW_SECRET, rules::WITHDRAW_UNCONFIRMED];
+            Condition::all(&rules, [(":secret", text(secret.expose()))])
+        };
+        let Some(margin) = cooled else { return self.remove(call, &key, Some(*secret), untold).await };
         let (told, until) = withdrawn_until(claim, margin);
         let (result, doubt) = send(call, &self.name, || {
             let mut change = Change::to(StateKind::Cooling, until);
             change.set("#lease_until = :to_lease_until", number(told.seconds()));
-            let rules = [rules::WITHDRAW_SECRET, rules::WITHDRAW_UNCONFIRMED];
-            let untold = Condition::all(&rules, [(":secret", text(secret.expose()))]);
-            self.change(&Key::port(namespace, claim.port), change, untold).send()
+            self.change(&key, change, untold()).send()
         })
         .await?;
-        ended(result.map(|output| output.attributes), doubt)
+        ended(result.map(|output| output.attributes), doubt, Some(*secret))
     }
 
     /// Removes a dead claim on a port: one conditional write, so that a claim that a slower clock accepted or renewed
@@ -373,7 +387,7 @@ impl Table {
         now: Timestamp,
     ) -> Result<Removed, StoreError> {
         let still = || Condition::all(&[rules::REMOVE_STILL], [(":now", number(now.seconds()))]);
-        self.remove(call, &Key::port(namespace, port), still).await
+        self.remove(call, &Key::port(namespace, port), None, still).await
     }
 
     /// Makes a lapsed allocation gone before strangers may have its port: takes its secret off, so that no clock lets
@@ -392,7 +406,7 @@ impl Table {
             Lapse::Own(now) => (rules::LAPSE_OWN, (":now", number(now.seconds()))),
             Lapse::Over(past) => (rules::LAPSE_OVER, (":past", number(past.seconds()))),
         };
-        let (result, doubt) = send(call, &self.name, || {
+        let (result, _) = send(call, &self.name, || {
             let mut change = Change::default();
             change.set("#state = :to_state", text(StateKind::Cooling.as_str()));
             change.remove(HOLDERS);
@@ -401,7 +415,8 @@ impl Table {
             self.change(&Key::port(namespace, port), change, condition).send()
         })
         .await?;
-        ended(result.map(|output| output.attributes), doubt)
+        // Not only whether it is gone counts, but also which time its lease had when it went.
+        ended(result.map(|output| output.attributes), Doubt::None, Some(secret))
     }
 
     /// Ends a cool-down or a quarantine before its time: one conditional write.
@@ -420,7 +435,7 @@ impl Table {
             ];
             Condition::all(&[rules::LIFT], values)
         };
-        self.remove(call, &Key::port(namespace, port), held).await
+        self.remove(call, &Key::port(namespace, port), None, held).await
     }
 
     /// Releases the allocation that an Instance points to. The secret is unique and identifies the allocation, so the
@@ -457,11 +472,11 @@ impl Table {
         };
         let key = Key::port(namespace, port);
         if terms.cooldown == 0 {
-            return self.remove(call, &key, same).await;
+            return self.remove(call, &key, Some(secret), same).await;
         }
         let (result, doubt) =
             send(call, &self.name, || self.change(&key, Change::cooled(clock.now(), terms), same()).send()).await?;
-        ended(result.map(|output| output.attributes), doubt)
+        ended(result.map(|output| output.attributes), doubt, Some(secret))
     }
 
     /// Releases whatever allocation of the service is on the port: one conditional write, which names nothing unique.
@@ -499,20 +514,26 @@ impl Table {
         let key = Key::port(&service.namespace, port);
         if terms.cooldown == 0 {
             let result = send_once(call, &self.name, || self.deletion(&key, still(clock.now())).send()).await?;
-            return removed(result.map(drop), Doubt::None);
+            return removed(result.map(drop), Doubt::None, None);
         }
         let result = send_once(call, &self.name, || {
             let now = clock.now();
             self.change(&key, Change::cooled(now, terms), still(now)).send()
         })
         .await?;
-        ended(result.map(|output| output.attributes), Doubt::None)
+        ended(result.map(|output| output.attributes), Doubt::None, None)
     }
 
     /// A conditional DeleteItem of a Port item that may be retried.
-    async fn remove(&self, call: &Call, key: &Key, condition: impl Fn() -> Condition) -> Result<Removed, StoreError> {
+    async fn remove(
+        &self,
+        call: &Call,
+        key: &Key,
+        secret: Option<Secret>,
+        condition: impl Fn() -> Condition,
+    ) -> Result<Removed, StoreError> {
         let (result, doubt) = self.delete_if(call, key, condition).await?;
-        removed(result, doubt)
+        removed(result, doubt, secret)
     }
 
     /// Builds a conditional UpdateItem.
@@ -578,6 +599,15 @@ impl Change {
         }
     }
 
+    /// Replaces the labels, if there are to be others.
+    fn set_labels(&mut self, labels: Option<&Labels>) {
+        match labels {
+            Some(labels) if labels.is_empty() => self.remove("#labels"),
+            Some(labels) => self.set("#labels = :to_labels", map_of(labels)),
+            None => {}
+        }
+    }
+
     fn remove(&mut self, attributes: &'static str) {
         self.remove.push(attributes);
     }
@@ -592,7 +622,13 @@ impl Change {
 }
 
 /// The change that accepts an offer, and its condition.
-fn acceptance(service: &ServiceId, secret: Secret, under: Under, now: Timestamp) -> (Change, Condition) {
+fn acceptance(
+    service: &ServiceId,
+    secret: Secret,
+    under: Under,
+    labels: Option<&Labels>,
+    now: Timestamp,
+) -> (Change, Condition) {
     let mut change = Change::default();
     change.set("#state = :to_state", text(StateKind::Allocated.as_str()));
     change.set("#accepted = :to_accepted", number(now.millis()));
@@ -602,6 +638,7 @@ fn acceptance(service: &ServiceId, secret: Secret, under: Under, now: Timestamp)
         None => change.remove("#expires_at"),
     }
     change.set_terms(under);
+    change.set_labels(labels);
     let rules = [
         rules::ACCEPT_SECRET,
         rules::ACCEPT_SERVICE,
@@ -663,18 +700,24 @@ fn changed(result: Result<Option<Item>, UpdateItemError>) -> Result<Result<Item,
 }
 
 /// The result of a conditional UpdateItem that ends a claim.
-fn ended(result: Result<Option<Item>, UpdateItemError>, doubt: Doubt) -> Result<Removed, StoreError> {
+fn ended(
+    result: Result<Option<Item>, UpdateItemError>,
+    doubt: Doubt,
+    secret: Option<Secret>,
+) -> Result<Removed, StoreError> {
     Ok(match changed(result)? {
         Ok(_) => Removed::Now,
-        Err(found) => Removed::Not(found, doubt),
+        Err(found) => Removed::not(found, doubt, secret),
     })
 }
 
-fn removed(result: Result<(), DeleteItemError>, doubt: Doubt) -> Result<Removed, StoreError> {
+/// The result of a conditional DeleteItem.
+fn removed(result: Result<(), DeleteItemError>, doubt: Doubt, secret: Option<Secret>) -> Result<Removed, StoreError> {
     match result {
         Ok(()) => Ok(Removed::Now),
         Err(DeleteItemError::ConditionalCheckFailedException(failed)) => {
-            Ok(Removed::Not(failed.item.filter(|item| !item.is_empty()).map(occupant).transpose()?, doubt))
+            let found = failed.item.filter(|item| !item.is_empty()).map(occupant).transpose()?;
+            Ok(Removed::not(found, doubt, secret))
         }
         Err(other) => Err(StoreError::Refused { reason: other.to_string() }),
     }

@@ -122,6 +122,8 @@ impl ClaimItem {
         let state = times.state(key, self.state)?;
         let Self { service, name, created, owner, labels, principal, terms, confirmed, by_put, .. } = self;
         let terms = terms.unwrap_or_default();
+        // Without a lease, it was accepted: perhaps by a version that did not write the attribute.
+        let confirmed = confirmed || matches!(state, ClaimState::Allocated { lease: None, .. });
         Ok(Claim { service, name, port, created, state, owner, labels, principal, terms, confirmed, by_put })
     }
 }

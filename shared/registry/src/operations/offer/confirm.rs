@@ -1,7 +1,7 @@
 //! Reading the service: before a port is chosen, if nothing is remembered of it, and after each claim.
 
 use super::super::Error;
-use super::super::scene::TakenBack;
+use super::super::scene::Withdrawn;
 use super::{Attempt, Found, Goal, Origin};
 use crate::store::{Instance, NameRule};
 use portmaster_domain::{Claim, Holding, Service};
@@ -38,7 +38,7 @@ impl Attempt<'_> {
                 }
                 self.withdraw(holding).await?;
                 if self.rule == NameRule::Gone(holding.secret) && !service.reserved.contains(port) {
-                    // The port is as good as before, and cooling for this very name if it was leased.
+                    // The port is as good as before, or cooling for this very name.
                     self.affinity = Some(Instance { port, secret: holding.secret, gone_since: None });
                     self.rule = NameRule::Free;
                 }
@@ -73,15 +73,16 @@ impl Attempt<'_> {
     /// Withdraws a claim that was returned to no caller. From then on it is gone, and the name's Instance is stale.
     pub(super) async fn withdraw(&mut self, holding: &Holding) -> Result<(), Error> {
         let is_put = matches!(self.goal, Goal::Port { .. });
-        let taken_back = self.scene.take_back(holding).await?;
+        let is_ours = self.is_own(holding.secret);
+        let withdrawn = self.scene.withdraw(&self.scene.call.extended(), holding, is_ours).await?;
         self.affinity = None;
-        match taken_back {
+        match withdrawn {
             // Another call of its owner has told of it, or may have until it ended. So it is judged as that call's: what
             // stands is adopted if it may be.
-            TakenBack::Not(_) | TakenBack::Before if is_put => self.rule = NameRule::Free,
+            Withdrawn::Not(_) | Withdrawn::Before if is_put => self.rule = NameRule::Free,
             // The claim was found by its key, and is somebody's by now: it is not ours to withdraw.
-            TakenBack::Not(claim) => return Err(self.scene.name_has(claim)),
-            TakenBack::Now | TakenBack::Before => self.rule = NameRule::Gone(holding.secret),
+            Withdrawn::Not(claim) => return Err(self.scene.name_has(claim)),
+            Withdrawn::Now | Withdrawn::Before => self.rule = NameRule::Gone(holding.secret),
         }
         self.made.retain(|made| *made != holding.secret);
         if let Some(request) = &mut self.request {

@@ -39,7 +39,7 @@ impl Attempt<'_> {
                     self.may_return = true;
                     None
                 }
-                Removed::Not(found, _) => found,
+                Removed::Not(found) => found,
             };
         }
     }

@@ -41,11 +41,13 @@ impl Attempt<'_> {
     /// changed, or the name or the key has one of the ports. Otherwise a caller that keeps retrying would cost a full
     /// read each time.
     async fn just_exhausted(&mut self, range: PortRange) -> Result<Option<Found>, Error> {
-        let Some(full) = self.scene.place.full(range, self.scene.registry.clock.now(), self.scene.registry.full_for)
-        else {
+        let remembered = || self.scene.place.full(range, self.scene.registry.now(), self.scene.registry.full_for);
+        if remembered().is_none() {
             return Ok(None);
-        };
+        }
         let service = self.scene.current_service().await?;
+        // If the service has changed, other ports may be reserved.
+        let Some(full) = remembered() else { return Ok(None) };
         // Under a mark the offer waits for the outcome, which may give the caller a better response. That the range is
         // full would be true all the same, since that is how it was read, so only the wait shows that the mark is
         // checked.

@@ -74,9 +74,12 @@ impl Attempt<'_> {
         let terms = self.agreed.unwrap_or(claim.terms);
         let Goal::Port { lease } = self.goal else { return Ok(None) };
         let under = Under { found: claim.terms, ..Under::of(terms, terms.grant(lease), self.scene.registry.margin) };
-        match table.accept(self.scene.call, self.scene.service, (claim.port, *secret), under, clock).await? {
-            Accepted::Now(claim) | Accepted::Before(claim) => Ok(Some(claim)),
-            Accepted::Not(_) => Ok(None),
+        // The offer may be one that an earlier PUT of the owner left behind, with other labels.
+        let on = (under, self.asked.labels.as_ref().filter(|labels| **labels != claim.labels));
+        match table.accept(self.scene.call, self.scene.service, (claim.port, *secret), on, clock).await? {
+            Accepted::Now(claim) => Ok(Some(claim)),
+            // What another call of the owner has accepted is renewed, as whatever else the name has.
+            Accepted::Before(_) | Accepted::Not(_) => Ok(None),
         }
     }
 }

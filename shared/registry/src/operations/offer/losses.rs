@@ -216,7 +216,8 @@ impl Attempt<'_> {
     }
 
     fn port_taken(&self, port: Port, claim: Option<Claim>) -> Error {
-        Error::PortTaken { service: self.scene.service.clone(), port, claim: claim.map(Box::new) }
+        let claim = claim.map(|claim| Box::new(claim.seen_at(self.scene.registry.now())));
+        Error::PortTaken { service: self.scene.service.clone(), port, claim }
     }
 }
 
