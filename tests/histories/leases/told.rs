@@ -438,14 +438,16 @@ impl<'a> History<'a> {
     /// Whether an allocation whose time for strangers is not over may end so.
     fn may_end_now(&self, change: &Change, before: &Item, same_owner: bool, same_name: bool, lifted: bool) -> bool {
         let Change { at, port, after, .. } = change;
-        // Nobody was told of it, and its maker withdraws it: as if its lease had been over when it was made.
+        // Nobody was told of it, and its maker withdraws it: where it may follow a lease that still runs, as if its own had
+        // been over when it was made. Whether that was left out where it matters shows in (a) and (d).
         let as_if_over = |after: &Item| {
             after.state == "cooling"
                 && after.owner == before.owner
                 && after.lease_until == Some(before.created / 1000)
                 && after.expires_at.is_some_and(|until| until - before.created / 1000 >= self.margin)
         };
-        if !before.confirmed && after.as_ref().is_some_and(as_if_over) {
+        let is_untold = || !before.confirmed && !self.was_told(before, *port);
+        if after.as_ref().map_or_else(is_untold, |after| !before.confirmed && as_if_over(after)) {
             return true;
         }
         let is_lapsed = self.is_over(before.lease_until, *at);
@@ -739,6 +741,11 @@ mod tests {
         let mut removed = cooling(7);
         removed.changes.pop();
         removed.changes(2_010, 5000, None).is(&["(g)"]);
+        // Only what nobody was told of is withdrawn without a trace.
+        let unconfirmed = Item { confirmed: false, ..item(&first) };
+        let mut withdrawn = Hand::default();
+        withdrawn.changes(1_000, 5000, Some(unconfirmed)).changes(2_010, 5000, None).is(&[]);
+        withdrawn.event((990, 1_010), put(&first), Answer::Has(vec![first.clone()])).is(&["(g)"]);
         // An operator ends it.
         cooling(7).event((3_000, 3_020), Act::Lift("still", 5000), Answer::Done).changes(3_010, 5000, None).is(&[]);
     }
