@@ -3,7 +3,8 @@
 
 use portmaster_domain::{Labels, Owner, Port, Strategy, Terms};
 use portmaster_registry::{
-    Asked, By, Call, Content, Error, Expected, IfMatch, NewService, NewSet, PortOrName, Put, Registry, Rejection,
+    Asked, BulkRelease, By, Call, Content, Error, Expected, IfMatch, ListFilter, NewService, NewSet, PortOrName, Put,
+    Registry, Rejection,
 };
 use portmaster_testkit::{Meter, World, call, embedded_or_skip, fill, service_id};
 
@@ -207,4 +208,82 @@ async fn a_wrong_guess_costs_a_request() {
         (5000..5099).map(|number| Port::new(number).unwrap()).find(|number| PortOrName::Port(*number) == port).unwrap();
     cold.registry.lift(&lift, &service_id("django"), number).await.unwrap();
     assert_eq!(cold.cost(&lift), is("DeleteItem:1 GetItem:1", 1.0, 1.0));
+}
+
+/// P11, P17: a caller that keeps asking for a set where no port is free does not cost a read of the whole range each
+/// time; and a port that comes back is seen all the same.
+#[tokio::test]
+async fn a_set_that_is_refused_again_reads_no_range() {
+    let world = World::new().await;
+    world.api.service("django", 5000, 5199).await;
+    fill(&world, "django", 5000, 200).await;
+    let (registry, meter) = world.metered().await;
+    let process = Metered { registry: registry.with_full_for(std::time::Duration::MAX), meter };
+    let set =
+        NewSet { names: vec![name("a"), name("b")], owner: None, lease: Some(60), contiguous: false, labels: None };
+    let refused = async || {
+        let call = call();
+        let error = process.registry.put_set(&call, &service_id("django"), &set).await.unwrap_err();
+        let Error::SetDoesNotFit { occupancy, .. } = error else { panic!("{error:?}") };
+        (occupancy.remembered, process.cost(&call))
+    };
+    assert!(!refused().await.0);
+    // The service, and where the two names point to.
+    assert_eq!(refused().await, (true, is("GetItem:3", 3.0, 0.0)));
+    for number in ["5100", "5101"] {
+        let port = PortOrName::Port(number.parse::<u16>().ok().and_then(|number| Port::new(number).ok()).unwrap());
+        process.registry.release(&call(), &service_id("django"), &port, By::Anybody).await.unwrap();
+    }
+    let given = process.registry.put_set(&call(), &service_id("django"), &set).await.unwrap();
+    assert_eq!(given.claims.iter().map(|claim| claim.port.get()).collect::<Vec<_>>(), [5100, 5101]);
+}
+
+/// P17: what an operator's calls cost: the end of a quarantine, a release of many, and the map, which reads every item of
+/// the range, 4 KB for half a unit.
+#[tokio::test]
+async fn an_operators_calls_cost_what_they_look_at() {
+    if !embedded_or_skip("an_operators_calls_cost_what_they_look_at") {
+        return;
+    }
+    let world = World::new().await;
+    let service = service_id("django");
+    let new = NewService { id: service.clone(), content: content(5000, 5199) };
+    world.registry.create_service(&call(), new).await.unwrap();
+    let metered = Metered::new(&world).await;
+    let offer = metered.registry.offer(&call(), &service, &name("aside"), None).await.unwrap();
+    let (secret, port) = (offer.holding.secret, offer.holding.claim.port);
+    let reason = Rejection::InUse { quarantine: Some(60) };
+    metered.registry.reject(&call(), &service, secret, reason).await.unwrap();
+    metered.meter.take();
+    let lift = call();
+    metered.registry.lift(&lift, &service, port).await.unwrap();
+    assert_eq!(metered.cost(&lift), is("DeleteItem:1 GetItem:1", 1.0, 1.0));
+
+    fill(&world, "django", 5000, 100).await;
+    let map = call();
+    let drawn = metered.registry.map(&map, &service).await.unwrap();
+    assert_eq!(drawn.counts, [100, 0, 100, 0, 0, 0]);
+    let (requests, reads, writes) = metered.cost(&map);
+    assert_eq!((requests.as_str(), writes), ("GetItem:1 Query:1", 0.0));
+    // 100 items of some 150 bytes.
+    assert!((2.0..=4.0).contains(&reads), "{reads}");
+
+    let wanted = BulkRelease {
+        names: Vec::new(),
+        filter: ListFilter::default(),
+        allocated: true,
+        offered: false,
+        from: None,
+        dry_run: false,
+    };
+    for (dry_run, expected, written) in
+        [(true, "GetItem:1 Query:1", 0.0), (false, "DeleteItem:100 GetItem:1 Query:1", 100.0)]
+    {
+        let release = call();
+        let wanted = BulkRelease { dry_run, ..wanted.clone() };
+        let released = metered.registry.release_all(&release, &service, &wanted).await.unwrap();
+        assert_eq!(released.claims.len(), 100);
+        let (requests, _, writes) = metered.cost(&release);
+        assert_eq!((requests.as_str(), writes), (expected, written));
+    }
 }

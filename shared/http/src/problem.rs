@@ -608,10 +608,11 @@ fn range_exhausted(service: &ServiceId, occupancy: Occupancy) -> Problem {
 fn set_does_not_fit(service: &ServiceId, wanted: usize, contiguous: bool, occupancy: Occupancy) -> Problem {
     let (counts, next) = taken(&occupancy);
     let neighbours = if contiguous { " next to each other" } else { "" };
+    let read = if occupancy.remembered { ", as they were read within the last second" } else { "" };
     let advice = if contiguous { "Ask for fewer ports or without contiguous, release" } else { "Release" };
     let detail = format!(
-        "{service} has no {}{neighbours}; none of the set was given. Its {} ports: {counts}. {next} {advice} ports, or \
-         extend the range.",
+        "{service} has no {}{neighbours}; none of the set was given. Its {} ports{read}: {counts}. {next} {advice} \
+         ports, or extend the range.",
         some(wanted, "free port"),
         occupancy.size
     );

@@ -51,6 +51,14 @@ pub(super) struct Full {
     pub(super) until: Option<Expiry>,
 }
 
+impl Full {
+    /// How the ports were taken, as a caller is told at `now`.
+    pub(super) fn remembered(self, now: Timestamp) -> Occupancy {
+        let seconds_to_next_expiry = self.until.map(|until| until.seconds_left(now));
+        Occupancy { seconds_to_next_expiry, remembered: true, ..self.occupancy }
+    }
+}
+
 type Services = LruCache<ServiceId, Remembered>;
 
 /// The services that a process remembers, by last use.

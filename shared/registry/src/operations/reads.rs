@@ -3,6 +3,7 @@
 use futures::future::try_join_all;
 use tokio::time::Instant;
 
+use super::memory::Full;
 use super::{Error, Occupancy, Registry};
 use crate::Call;
 use crate::store::{Freshness, Sighting};
@@ -112,6 +113,12 @@ impl Everything {
             seconds_to_next_expiry: self.next_expiry(now).map(|until| until.seconds_left(now)),
             remembered: false,
         }
+    }
+
+    /// The same, to be remembered.
+    pub(super) fn full(&self, service: &ServiceName, range: PortRange, reserved: &Reserved, now: Timestamp) -> Full {
+        let occupancy = self.occupancy(service, range, reserved, now);
+        Full { range, asked: self.asked, occupancy, until: self.next_expiry(now) }
     }
 
     /// The holders, as the allocator sees them.

@@ -451,10 +451,20 @@ impl Attempt<'_> {
         Ok((judged, early))
     }
 
-    /// Reads the service and its whole range consistently. Returns true if the names have ports after all, so that
-    /// nothing is to be claimed; false if there is room, or if the names have some of the ports.
+    /// Reads the service and its whole range consistently, unless this process did a moment ago and no port was free.
+    /// Returns true if the names have ports after all, so that nothing is to be claimed; false if there is room, or if
+    /// the names have some of the ports.
     async fn make_sure_that_it_does_not_fit(&mut self) -> Result<bool, Error> {
         let range = self.scene.read_whole_service().await?;
+        let now = self.scene.registry.now();
+        if let Some(full) = self.scene.place.full(range, now, self.scene.registry.full_for) {
+            if self.has_some_of_them().await? {
+                return Ok(self.is_complete());
+            }
+            if self.members.iter().all(|member| member.wish.is_none()) {
+                return Err(self.does_not_fit(full.remembered(now)));
+            }
+        }
         let everything = self.scene.read_everything(range).await?;
         let now = self.scene.registry.now();
         let reserved = self.scene.place.with(|remembered| remembered.reserved.clone()).unwrap_or_default();
@@ -465,16 +475,8 @@ impl Attempt<'_> {
             self.scene.pause().await;
             return Ok(false);
         }
-        // No claim is sent whose failed condition would show what the names have.
-        if !std::mem::replace(&mut self.looked_up, true) {
-            let settled = |members: &[Member]| {
-                members.iter().filter(|member| member.has.is_some() || member.wish.is_some()).count()
-            };
-            let before = settled(&self.members);
-            self.look_up().await?;
-            if settled(&self.members) > before {
-                return Ok(self.is_complete());
-            }
+        if self.has_some_of_them().await? {
+            return Ok(self.is_complete());
         }
         // Ports that the names had may be what keeps the others from standing beside them.
         if self.set.contiguous && self.members.iter().any(|member| member.wish.is_some()) {
@@ -482,7 +484,24 @@ impl Attempt<'_> {
             self.adjust_search()?;
             return Ok(false);
         }
-        Err(self.does_not_fit(everything.occupancy(&self.scene.service.name, range, &reserved, now)))
+        let full = everything.full(&self.scene.service.name, range, &reserved, now);
+        if everything.is_full(range, &reserved, now) {
+            self.scene.place.remember_full(full);
+        }
+        Err(self.does_not_fit(full.occupancy))
+    }
+
+    /// Looks up once what the names have: no claim is sent whose failed condition would show it. Returns true if that is
+    /// more than was known.
+    async fn has_some_of_them(&mut self) -> Result<bool, Error> {
+        if std::mem::replace(&mut self.looked_up, true) {
+            return Ok(false);
+        }
+        let settled =
+            |members: &[Member]| members.iter().filter(|member| member.has.is_some() || member.wish.is_some()).count();
+        let before = settled(&self.members);
+        self.look_up().await?;
+        Ok(settled(&self.members) > before)
     }
 
     /// Reads where the names without a port point to, and judges that.

@@ -1,9 +1,8 @@
 //! Finding out that a range is full. No caller is told so unless this process reads the whole range consistently, or
 //! did a moment ago.
 
-use super::super::memory::Full;
+use super::super::Error;
 use super::super::reads::Everything;
-use super::super::{Error, Occupancy};
 use super::{Attempt, Found};
 use crate::store::NameRule;
 use portmaster_domain::{PortRange, Reserved, Timestamp};
@@ -60,9 +59,7 @@ impl Attempt<'_> {
         if self.affinity.is_some() {
             return Ok(None);
         }
-        let now = self.scene.registry.clock.now();
-        let seconds_to_next_expiry = full.until.map(|until| until.seconds_left(now));
-        let occupancy = Occupancy { seconds_to_next_expiry, remembered: true, ..full.occupancy };
+        let occupancy = full.remembered(self.scene.registry.clock.now());
         Err(Error::RangeExhausted { service: self.scene.service.clone(), occupancy: Box::new(occupancy) })
     }
 
@@ -91,11 +88,9 @@ impl Attempt<'_> {
         if self.affinity.is_some() {
             return Ok(None);
         }
-        let now = self.scene.registry.clock.now();
-        let occupancy = everything.occupancy(&self.scene.service.name, range, &self.reserved(), now);
-        let until = everything.next_expiry(now);
-        self.scene.place.remember_full(Full { range, asked: everything.asked, occupancy, until });
-        Err(Error::RangeExhausted { service: self.scene.service.clone(), occupancy: Box::new(occupancy) })
+        let full = everything.full(&self.scene.service.name, range, &self.reserved(), self.scene.registry.clock.now());
+        self.scene.place.remember_full(full);
+        Err(Error::RangeExhausted { service: self.scene.service.clone(), occupancy: Box::new(full.occupancy) })
     }
 
     fn is_full(&self, everything: &Everything, range: PortRange) -> bool {

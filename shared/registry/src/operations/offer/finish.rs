@@ -31,19 +31,17 @@ impl Attempt<'_> {
 
     /// For `If-Match: *`: keeps what the name has, and claims nothing.
     pub(super) async fn keep(&mut self) -> Result<Put, Error> {
-        let Goal::Port { lease } = self.goal else { return Err(self.has_no_port()) };
+        let Goal::Port { lease } = self.goal else { return Err(self.has_no_port().await) };
         loop {
-            // A service that does not exist is a better answer than a name without a port.
-            self.scene.current_service().await?;
             let table = &self.scene.registry.table;
             let instance = table.instance(self.scene.call, self.scene.service, &self.asked.name).await?;
-            let Some(instance) = instance else { return Err(self.has_no_port()) };
+            let Some(instance) = instance else { return Err(self.has_no_port().await) };
             let found = table.settled_port(self.scene.call, &self.scene.service.namespace, instance.port).await?;
             let Some(holding) = found.filter(|found| found.has(instance.secret)).and_then(Occupant::holding) else {
-                return Err(self.has_no_port());
+                return Err(self.has_no_port().await);
             };
             if !holding.claim.is_allocation(self.scene.registry.now()) {
-                return Err(self.has_no_port());
+                return Err(self.has_no_port().await);
             }
             if !self.scene.may_adopt(self.asked, &holding.claim) {
                 return Err(self.scene.name_has(holding.claim));
@@ -57,8 +55,12 @@ impl Attempt<'_> {
         }
     }
 
-    fn has_no_port(&self) -> Error {
-        Error::HasNoPort { service: self.scene.service.clone(), name: self.asked.name.clone() }
+    /// That the name has no port; or that there is no such service, which is a better answer.
+    async fn has_no_port(&self) -> Error {
+        match self.scene.current_service().await {
+            Ok(_) => Error::HasNoPort { service: self.scene.service.clone(), name: self.asked.name.clone() },
+            Err(error) => error,
+        }
     }
 
     /// Whatever was known of the name is out of date.
