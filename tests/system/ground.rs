@@ -111,6 +111,7 @@ pub fn put(answer: Result<Put, Error>) -> (u16, bool) {
 #[track_caller]
 pub fn ports(answer: Result<Set, Error>) -> (Vec<u16>, bool) {
     let Set { claims, made } = answer.unwrap();
+    let made = made > 0;
     (claims.iter().map(|claim| claim.port.get()).collect(), made)
 }
 

@@ -114,7 +114,7 @@ pub(super) async fn get(
     responses(
         (status = 201, description = "The port, which is allocated to the instance.", body = wire::Port, headers(
             ("Location" = String, description = "Its path."))),
-        (status = 200, description = "It was accepted before; the same answer.", body = wire::Port, headers(
+        (status = 200, description = "It was accepted before: the same port, as it is now.", body = wire::Port, headers(
             ("Location" = String, description = "Its path."))),
         AcceptProblems,
     )

@@ -38,10 +38,9 @@ pub(super) async fn put(
     let new = NewSet { names, owner, lease, contiguous: contiguous.unwrap_or_default(), labels };
     let set = api.registry.put_set(&call, &service, &new).await?;
     let leased = set.claims.iter().any(|claim| claim.lease().is_some());
-    let (status, outcome) = if set.made {
-        (StatusCode::CREATED, Outcome::Put { ports: set.claims.len(), leased })
-    } else {
-        (StatusCode::OK, Outcome::Kept { leased })
+    let (status, outcome) = match set.made {
+        0 => (StatusCode::OK, Outcome::Kept { leased }),
+        ports => (StatusCode::CREATED, Outcome::Put { ports, leased }),
     };
     let ports = set.claims.iter().map(wire::Port::from).collect();
     Ok((status, Extension(outcome), Json(wire::Set { ports })).into_response())

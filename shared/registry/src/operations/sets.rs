@@ -49,8 +49,8 @@ impl NewSet {
 pub struct Set {
     /// The ports, in the order of the names.
     pub claims: Vec<Claim>,
-    /// Whether this call made any of them.
-    pub made: bool,
+    /// How many of them this call made; the names had the others.
+    pub made: usize,
 }
 
 /// One name of a set in the making.
@@ -148,7 +148,7 @@ impl Attempt<'_> {
             if let Some(agreed) = self.confirm().await?
                 && let Some(claims) = self.finish(agreed).await?
             {
-                let made = self.members.iter().any(|member| member.is_ours);
+                let made = self.members.iter().filter(|member| member.is_ours).count();
                 return Ok(Set { claims, made });
             }
         }
