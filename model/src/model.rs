@@ -9,7 +9,8 @@ use crate::history::{Clocks, History, Told};
 use crate::properties::Property;
 use crate::steps::{Found, Pc, Step};
 use crate::table::{
-    Instance, Key, Moment, PORTS, Phase, Port, PortItem, Ranges, Request, Secret, Service, ServiceId, Table, Tick, Veil,
+    Instance, Key, Moment, NOBODY, PORTS, Phase, Port, PortItem, Ranges, Request, Secret, Service, ServiceId, Table,
+    Tick, Veil,
 };
 use crate::world::{Script, World};
 use crate::writes::{Reply, Rule, Write};
@@ -36,7 +37,7 @@ pub(crate) struct Process {
     /// The offer that it returned to its caller.
     pub(crate) got: Option<(Secret, Port)>,
     pub(crate) offer: Offering,
-    /// A release that has ended an allocation may not end another.
+    /// A release that has ended an allocation may not end another. For a deletion: that it has deleted the namespace.
     pub(crate) released: bool,
     /// When a release or a renewal ended: it may not touch an allocation that began later.
     pub(crate) closed: Option<Moment>,
@@ -200,7 +201,9 @@ impl Protocol {
             services.iter_mut().flatten().for_each(|service| service.revision = 1);
         }
         let ranges = Ranges { bits: world.bits.unwrap_or(bits), version: 0 };
-        let mut table = Table { ports: [None; PORTS], names: [[None; 2]; 2], request: None, services, ranges };
+        let namespace = world.namespace.then_some(NOBODY);
+        let mut table =
+            Table { ports: [None; PORTS], names: [[None; 2]; 2], request: None, services, ranges, namespace };
         let mut history = History::default();
         for claim in &world.claims {
             let accepted = if claim.expires.is_none() { Some(0) } else { None };

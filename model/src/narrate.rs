@@ -63,6 +63,7 @@ fn item(key: Key) -> String {
         Key::Request => "key".to_owned(),
         Key::Service(service) => format!("service {service}"),
         Key::Ranges => "Ranges".to_owned(),
+        Key::Namespace => "namespace".to_owned(),
     }
 }
 
@@ -111,6 +112,8 @@ fn script(script: Script) -> String {
         }
         Script::Create { service, range } => format!("create service {service} with {}", set(range)),
         Script::Delete { service } => format!("delete service {service}"),
+        Script::CreateNamespace => "create the namespace".to_owned(),
+        Script::DeleteNamespace => "delete the namespace".to_owned(),
         Script::Change { service, to } => format!("give service {service} {}", set(to)),
         Script::SweepPort { .. }
         | Script::SweepName { .. }
@@ -156,6 +159,7 @@ fn step(pc: Pc, choice: u8, ports: u8) -> String {
         Pc::SweepJudge(instance) => format!("checks whether the name's claim on port {} is gone", instance.port),
         Pc::SweepAgain => "comes again".to_owned(),
         Pc::Compare(_) => "reads on to compare".to_owned(),
+        Pc::Search(_) => "reads on to find services".to_owned(),
     }
 }
 
@@ -198,6 +202,8 @@ fn write(write: Write) -> String {
         Write::RemoveInstance { .. } => "removes the name".to_owned(),
         Write::RemoveRequest { .. } => "removes the key".to_owned(),
         Write::RemoveOrphan { port, .. } => format!("removes the orphan on port {port}"),
+        Write::CreateNamespace { .. } => "creates the namespace".to_owned(),
+        Write::DeleteNamespace { .. } => "deletes the namespace".to_owned(),
         Write::Rebuild { ranges } => format!("rebuilds Ranges: {}", set(ranges.bits)),
     }
 }

@@ -42,11 +42,13 @@ pub enum Property {
     Owners,
     /// A set has all its names or none.
     Sets,
+    /// A service is in a namespace that exists.
+    Namespaces,
 }
 
 impl Property {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Ports,
         Self::Names,
         Self::Ranges,
@@ -61,6 +63,7 @@ impl Property {
         Self::Cooldown,
         Self::Owners,
         Self::Sets,
+        Self::Namespaces,
     ];
 
     /// Its name.
@@ -81,6 +84,7 @@ impl Property {
             Self::Cooldown => "cool-downs are kept",
             Self::Owners => "only the owner's call",
             Self::Sets => "sets are whole",
+            Self::Namespaces => "services are in a namespace",
         }
     }
 
@@ -125,7 +129,10 @@ impl Property {
             }
             Self::Answers => {
                 "`name-taken` is about the name's own claim and not this call's, `service-exists` about a \
-                              service that this call did not make, and no offer is returned that its call found dead."
+                              service that this call did not make, and no offer is returned that its call found dead. \
+                              Of a namespace, one call is answered that it created it, namely the one that did; one that \
+                              was answered that it deleted it did, or may have; and one that did is not answered that \
+                              there was none."
             }
             Self::Leases => {
                 "As long as some clock finds the lease live that a holder was told, its port is in the table under \
@@ -149,6 +156,10 @@ impl Property {
                  refused leaves no claim that it has made, unless a call of the same owner confirmed it, or a late copy of \
                  its request made it."
             }
+            Self::Namespaces => {
+                "A service is in a namespace that exists. So a service that was created is there until it is deleted, and a \
+                 namespace that was deleted has no service until it is created again."
+            }
         }
     }
 
@@ -166,6 +177,7 @@ impl Property {
                 Self::Survival => shown_stands(protocol, state),
                 Self::Keys => one_claim_per_key(protocol, state),
                 Self::Leases => leases_last(protocol, state),
+                Self::Namespaces => state.table.namespace.is_some() || state.table.services.iter().all(Option::is_none),
                 Self::Secrets
                 | Self::Reconciler
                 | Self::Answers
@@ -186,7 +198,7 @@ impl Property {
         }
         always!(
             Ports, Names, Ranges, Services, Secrets, Survival, Reconciler, Keys, Answers, Leases, Lost, Cooldown,
-            Owners, Sets
+            Owners, Sets, Namespaces
         )
     }
 }

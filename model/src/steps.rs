@@ -6,12 +6,14 @@
 
 mod holder;
 mod lease;
+mod namespace;
 mod offer;
 mod reconciler;
 mod service;
 mod set;
 
 pub(crate) use lease::Goal;
+pub(crate) use namespace::Search;
 pub(crate) use offer::After;
 pub(crate) use reconciler::Comparison;
 pub(crate) use service::Change;
@@ -72,6 +74,8 @@ pub(crate) enum Pc {
     SweepAgain,
     /// It compares Ranges with the services.
     Compare(Comparison),
+    /// The deletion of the namespace looks for services.
+    Search(Search),
 }
 
 /// How a claim was found that is to be confirmed.
@@ -181,6 +185,7 @@ impl Step<'_> {
             Pc::SweepJudge(instance) => self.sweep_judge(instance),
             Pc::SweepAgain => self.scan(),
             Pc::Compare(comparison) => self.compare(comparison),
+            Pc::Search(search) => self.search(search),
         }
     }
 
@@ -198,6 +203,8 @@ impl Step<'_> {
             Script::ReleasePort { service, port, by } => self.begin_release_port(service, port, by),
             Script::Create { range, .. } => self.begin_create(range),
             Script::Delete { .. } | Script::Change { .. } => self.read_service(),
+            Script::CreateNamespace => self.begin_create_namespace(),
+            Script::DeleteNamespace => self.search(Search::default()),
             Script::SweepPort { .. }
             | Script::SweepName { .. }
             | Script::SweepRequest
@@ -316,6 +323,8 @@ impl Step<'_> {
                 Write::ReleaseClaim { port, service, secret, .. } => self.released(port, service, Some(secret), reply),
                 Write::Resize { .. } => self.created(write, reply),
                 Write::NoteGone { .. } => self.goto(Pc::SweepAgain),
+                Write::CreateNamespace { by } => self.namespace_created(by, reply),
+                Write::DeleteNamespace { .. } => self.namespace_deleted(reply, doubt),
                 _ => self.done(),
             },
         }

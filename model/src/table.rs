@@ -129,7 +129,7 @@ pub(crate) struct Ranges {
     pub(crate) version: u8,
 }
 
-/// Every item.
+/// Every item. They are in one namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Table {
     pub(crate) ports: [Option<PortItem>; PORTS],
@@ -137,7 +137,12 @@ pub(crate) struct Table {
     pub(crate) request: Option<Request>,
     pub(crate) services: [Option<Service>; SERVICES],
     pub(crate) ranges: Ranges,
+    /// The Namespace item: the call that created it. The namespace `default`, which needs none, is one that always exists.
+    pub(crate) namespace: Option<u8>,
 }
+
+/// The creator of a namespace that exists from the beginning.
+pub(crate) const NOBODY: u8 = u8::MAX;
 
 /// The key of an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -147,6 +152,7 @@ pub(crate) enum Key {
     Request,
     Service(ServiceId),
     Ranges,
+    Namespace,
 }
 
 impl Key {
@@ -155,7 +161,7 @@ impl Key {
         let ports = (0..PORTS as u8).map(Self::Port);
         let names = (0..SERVICES as u8).flat_map(|service| (0..NAMES as u8).map(move |name| Self::Name(service, name)));
         let services = (0..SERVICES as u8).map(Self::Service);
-        ports.chain(names).chain(services).chain([Self::Request, Self::Ranges])
+        ports.chain(names).chain(services).chain([Self::Request, Self::Ranges, Self::Namespace])
     }
 
     /// Its position in a set of keys.
@@ -166,6 +172,7 @@ impl Key {
             Self::Service(service) => (PORTS + SERVICES * NAMES) as u8 + service,
             Self::Request => (PORTS + SERVICES * NAMES + SERVICES) as u8,
             Self::Ranges => (PORTS + SERVICES * NAMES + SERVICES) as u8 + 1,
+            Self::Namespace => (PORTS + SERVICES * NAMES + SERVICES) as u8 + 2,
         };
         1 << place
     }
@@ -196,6 +203,7 @@ impl Table {
             Key::Request => self.request == other.request,
             Key::Service(service) => self.service(service) == other.service(service),
             Key::Ranges => self.ranges == other.ranges,
+            Key::Namespace => self.namespace == other.namespace,
         }
     }
 
@@ -210,6 +218,7 @@ impl Table {
                 Key::Request => self.request = other.request,
                 Key::Service(service) => self.services[usize::from(service)] = other.service(service),
                 Key::Ranges => self.ranges = other.ranges,
+                Key::Namespace => self.namespace = other.namespace,
             }
         }
     }

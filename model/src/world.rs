@@ -54,6 +54,10 @@ pub(crate) enum Script {
     Create { service: ServiceId, range: Ports },
     /// Deletes a service.
     Delete { service: ServiceId },
+    /// Creates the namespace.
+    CreateNamespace,
+    /// Deletes the namespace.
+    DeleteNamespace,
     /// Changes a service's range to this one: grows, shrinks or moves it; the same range is another description.
     Change { service: ServiceId, to: Ports },
     /// The reconciler at a Port item.
@@ -102,6 +106,8 @@ pub struct World {
     pub(crate) services: [Option<Ports>; 2],
     /// Ranges, if it differs from the services' ranges.
     pub(crate) bits: Option<Ports>,
+    /// Whether the namespace exists at the beginning.
+    pub(crate) namespace: bool,
     /// Whether it starts with damage: then property 4 and the completeness of Ranges are not required.
     pub(crate) damaged: bool,
     pub(crate) claims: Vec<Claim>,
@@ -134,6 +140,7 @@ impl World {
             ports: 2,
             services,
             bits: None,
+            namespace: true,
             damaged: false,
             claims: Vec::new(),
             calls: Vec::new(),

@@ -1,6 +1,7 @@
 //! The worlds: each small and about a few conditions; together they are about all of them.
 
 mod leases;
+mod namespaces;
 
 use crate::table::{Name, Port, Ports, Secret, ServiceId, Tick};
 use crate::world::{By, Claim, Of, Script, World};
@@ -71,6 +72,7 @@ fn create(service: ServiceId, range: Ports) -> Script {
 pub fn worlds() -> Vec<World> {
     let mut worlds = claims_and_services();
     worlds.extend(leases::worlds());
+    worlds.extend(namespaces::worlds());
     worlds
 }
 

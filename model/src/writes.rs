@@ -5,6 +5,7 @@
 
 mod claim;
 mod lease;
+mod namespace;
 
 use crate::conditions::Condition;
 use crate::history::{Cooldown, Told};
@@ -211,6 +212,14 @@ pub(crate) enum Write {
     Rebuild {
         ranges: Ranges,
     },
+    /// `by`: the call, as the item's version shows it.
+    CreateNamespace {
+        by: u8,
+    },
+    /// `version`: that of Ranges as it was read.
+    DeleteNamespace {
+        version: u8,
+    },
 }
 
 /// What an accept writes.
@@ -263,7 +272,14 @@ impl Write {
 
     /// Whether it is a TransactWriteItems, with a token.
     pub(crate) fn has_token(&self) -> bool {
-        matches!(self, Self::Claim { .. } | Self::AcceptSet { .. } | Self::Resize { .. } | Self::RemoveOrphan { .. })
+        matches!(
+            self,
+            Self::Claim { .. }
+                | Self::AcceptSet { .. }
+                | Self::Resize { .. }
+                | Self::RemoveOrphan { .. }
+                | Self::DeleteNamespace { .. }
+        )
     }
 }
 
@@ -295,6 +311,9 @@ pub(crate) enum Reply {
     Changed(Option<Service>),
     /// Ranges had another version.
     RangesChanged,
+    /// There is a namespace, which this call created.
+    NamespaceExists(u8),
+    NamespaceAbsent,
 }
 
 impl Step<'_> {
@@ -319,6 +338,8 @@ impl Step<'_> {
             Write::RemoveRequest { now } => self.remove_request(now)?,
             Write::RemoveOrphan { port, secret, service } => self.remove_orphan(port, secret, service)?,
             Write::Rebuild { ranges } => self.rebuild(ranges)?,
+            Write::CreateNamespace { by } => self.create_namespace(by)?,
+            Write::DeleteNamespace { version } => self.delete_namespace(version)?,
         };
         if let Some(owner) = veil
             && self.protocol.world.halves
@@ -596,6 +617,12 @@ impl Step<'_> {
             Resize::Change { revision, new } => (self.holds(Condition::ResizeAsRead, as_read(revision)), Some(new)),
             Resize::Delete { revision } => (self.holds(Condition::DeleteAsRead, as_read(revision)), None),
         };
+        // Only the namespace is ever written by the transaction that deletes it, so that one is never partly visible.
+        if matches!(resize, Resize::Create(_))
+            && !self.holds(Condition::CreateNamespace, self.state.table.namespace.is_some())
+        {
+            return Some(Reply::NamespaceAbsent);
+        }
         let contended = (self.is_contended(Key::Service(service)), self.is_contended(Key::Ranges));
         if !contended.0 && !holds {
             let own = found.is_some() && found == new;

@@ -151,6 +151,8 @@ rules! {
 
     /// There is no service of this name.
     CREATE_ABSENT: "attribute_not_exists(#pk)";
+    /// The namespace of a new service exists.
+    CREATE_NAMESPACE: "attribute_exists(#pk)";
     /// A new content: the service is as it was read.
     CONTENT_AS_READ: "#revision = :revision";
     /// A mark: the service is as it was read.
@@ -165,6 +167,17 @@ rules! {
     RANGES_VERSION: "#version = :version";
     /// The same, if there was no Ranges item.
     RANGES_ABSENT: "attribute_not_exists(#version)";
+
+    // A namespace.
+
+    /// There is no namespace of this name.
+    NAMESPACE_NEW: "attribute_not_exists(#pk)";
+    /// The namespace that is described anew, or deleted, exists.
+    NAMESPACE_EXISTS: "attribute_exists(#pk)";
+    /// No service was created in it since Ranges was read.
+    NAMESPACE_RANGES: "#version = :version";
+    /// The same, if there was no Ranges item.
+    NAMESPACE_RANGES_ABSENT: "attribute_not_exists(#version)";
 
     // The reconciler.
 
