@@ -265,19 +265,19 @@ conditions! {
     /// A namespace is created only if there is none of its name.
     NamespaceNew @ "store/rules.rs: NAMESPACE_NEW" => In("new namespaces");
     /// A namespace exactly as it was to be created is the call's own: it was created.
-    OwnNamespace @ "store/access.rs: put_if" => In("new namespaces");
+    OwnNamespace @ "store/namespaces.rs: create_namespace" => In("new namespaces");
     /// A namespace is deleted only if it exists.
     NamespaceExists @ "store/rules.rs: NAMESPACE_EXISTS" => In("new namespaces");
     /// A namespace is deleted only while Ranges has the version that was read.
     NamespaceRanges @ "store/rules.rs: NAMESPACE_RANGES, NAMESPACE_RANGES_ABSENT" => In("namespaces");
     /// A namespace is deleted only if no service has a port, by Ranges as it was read.
-    RangesEmpty @ "store/ranges.rs: ranges" => In("halves and namespaces");
+    RangesEmpty @ "operations/namespaces.rs: delete_namespace" => In("halves and namespaces");
     /// A service that is found in a namespace refuses its deletion.
-    ServiceRefuses @ "store/services.rs: services" => In("damage and namespaces");
+    ServiceRefuses @ "operations/namespaces.rs: delete_namespace" => In("damage and namespaces");
     /// Ranges is read before the services that the deletion of a namespace looks for.
-    ReadRangesFirst @ "store/ranges.rs: ranges" => Spare("the ports and the version of Ranges are of one moment (*RangesEmpty*), whenever that is. Kept: it costs nothing, and does not rest on the ports in Ranges, which may be damaged.");
+    ReadRangesFirst @ "operations/namespaces.rs: delete_namespace" => Spare("the ports and the version of Ranges are of one moment (*RangesEmpty*), whenever that is. Kept: it costs nothing, and does not rest on the ports in Ranges, which may be damaged.");
     /// A deletion that finds no namespace after an earlier send of it may have deleted it has deleted it.
-    AbsentInDoubt @ "store/transact.rs: transact" => In("replies about a namespace");
+    AbsentInDoubt @ "operations/namespaces.rs: delete_namespace" => In("replies about a namespace");
     /// The names of a set that have no port yet are claimed in one transaction.
     SetAtOnce @ "operations/sets.rs: put_set" => In("sets");
     /// A set that is refused withdraws what it has claimed.
