@@ -266,6 +266,8 @@ conditions! {
     NamespaceNew @ "store/rules.rs: NAMESPACE_NEW" => In("new namespaces");
     /// A namespace exactly as it was to be created is the call's own: it was created.
     OwnNamespace @ "store/namespaces.rs: create_namespace" => In("new namespaces");
+    /// A namespace that is described anew is the one that was read.
+    NamespaceAsRead @ "store/rules.rs: NAMESPACE_AS_READ" => Spare("not modelled: no decision rests on a description.");
     /// A namespace is deleted only if it exists.
     NamespaceExists @ "store/rules.rs: NAMESPACE_EXISTS" => In("new namespaces");
     /// A namespace is deleted only while Ranges has the version that was read.
@@ -277,7 +279,7 @@ conditions! {
     /// Ranges is read before the services that the deletion of a namespace looks for.
     ReadRangesFirst @ "operations/namespaces.rs: delete_namespace" => Spare("the ports and the version of Ranges are of one moment (*RangesEmpty*), whenever that is. Kept: it costs nothing, and does not rest on the ports in Ranges, which may be damaged.");
     /// A deletion that finds no namespace after an earlier send of it may have deleted it has deleted it.
-    AbsentInDoubt @ "operations/namespaces.rs: delete_namespace" => In("replies about a namespace");
+    AbsentInDoubt @ "store/namespaces.rs: delete_namespace" => In("replies about a namespace");
     /// The names of a set that have no port yet are claimed in one transaction.
     SetAtOnce @ "operations/sets.rs: put_set" => In("sets");
     /// A set that is refused withdraws what it has claimed.

@@ -237,6 +237,7 @@ async fn what_a_call_does_not_declare_is_refused() {
         // A service that could be deleted, a port that could be released, an offer that could be accepted.
         let service = if template.ends_with("{service}") { "idle" } else { "django" };
         let path = template
+            .replace("{namespace}", "default")
             .replace("{service}", service)
             .replace("{secret}", &secret)
             .replace("{port_or_name}", "web-01")
@@ -251,9 +252,10 @@ async fn what_a_call_does_not_declare_is_refused() {
             };
             let body = match (method.as_str(), template.ends_with("offers")) {
                 ("POST", true) => Some(json!({ "name": "web-03" })),
-                ("POST", false) if template == "/v1/services" => {
+                ("POST", false) if template.ends_with("/services") => {
                     Some(json!({ "name": "new", "start": 8000, "end": 8009 }))
                 }
+                ("PUT", _) if template.ends_with("{namespace}") => None,
                 ("PUT" | "PATCH", _) => Some(json!({ "start": 7000, "end": 7008 })),
                 _ => None,
             };
@@ -287,7 +289,7 @@ async fn what_a_call_does_not_declare_is_refused() {
             }
         }
     }
-    assert_eq!(calls, 25);
+    assert_eq!(calls, 29 + 22);
     // A path that does not exist, or not with this method, is reported first.
     api.get("/v1/nothing?x=1").await.expect_problem(404, "not-found");
     api.delete("/v1/services?x=1").await.expect_problem(405, "method-not-allowed");

@@ -9,6 +9,7 @@ mod examples;
 mod idempotency;
 mod leases;
 mod lists;
+mod namespaces;
 mod offers;
 mod ports;
 mod services;

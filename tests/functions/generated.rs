@@ -16,7 +16,7 @@ const MOST_IN_AN_ALARM: usize = 10;
 
 /// Which alarm watches a function: the tags that its operations have in the OpenAPI document.
 const GROUPS: [(&str, &[&str]); 4] =
-    [("Services", &["services"]), ("Offers", &["offers"]), ("Ports", &["ports"]), ("Others", &["about"])];
+    [("Services", &["services"]), ("Offers", &["offers"]), ("Ports", &["ports"]), ("Others", &["about", "namespaces"])];
 
 /// The properties of a function that the generated parts repeat.
 struct Function {

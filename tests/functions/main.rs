@@ -11,3 +11,4 @@ mod generated;
 mod hostile;
 mod observability;
 mod template;
+mod tenants;

@@ -21,6 +21,7 @@ mod held_claims;
 mod held_leases;
 mod held_sweeps;
 mod leases;
+mod namespaces;
 mod owners;
 mod paging;
 mod races;

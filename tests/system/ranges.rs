@@ -176,6 +176,7 @@ async fn namespaces_do_not_meet() {
     let both = ["default", "elsewhere"]
         .map(|namespace| ServiceId::new(Namespace::try_from(namespace).unwrap(), "django".try_into().unwrap()));
     let mut secrets = Vec::new();
+    registry.put_namespace(&call, &both[1].namespace, Description::default()).await.unwrap();
     for service in &both {
         let new = NewService { id: service.clone(), content: content.clone() };
         registry.create_service(&call, new).await.unwrap();

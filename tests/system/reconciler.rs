@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use portmaster_domain::{Description, Port, PortRange, ServiceId, Strategy};
-use portmaster_registry::{Content, Findings, IfMatch, NewService};
+use portmaster_domain::{Description, Namespace, Port, PortRange, ServiceId, Strategy};
+use portmaster_registry::{Content, Findings, NewService};
 use serde_json::json;
 
 use portmaster_testkit::{Fault, Plan, TABLE, World, call, fill, text};
@@ -245,47 +245,52 @@ async fn a_busy_port_keeps_no_name_waiting() {
     world.assert_healthy().await;
 }
 
-/// P16: the next version's namespaces are swept like the first one, and remembered; a checkpoint of an older function,
-/// which lacks them, is valid as well.
+/// P16: each run begins with the next hundred namespaces, and after the last one with the first; a checkpoint of an older
+/// function, which does not say how far that got, is valid as well. What is in a namespace is swept like the rest.
 #[tokio::test]
-async fn namespaces_are_met_and_remembered() {
+async fn every_namespace_has_its_turn() {
     let world = World::new().await;
     let dynamodb = world.dynamodb().await;
     let range = PortRange::new(Port::new(5000).unwrap(), Port::new(5099).unwrap()).unwrap();
     let content = Content::new(Description::default(), range, Strategy::Lowest);
-    let service = ServiceId::new("other".try_into().unwrap(), "django".try_into().unwrap());
-    world.registry.create_service(&call(), NewService { id: service.clone(), content }).await.unwrap();
-    let key = |request: aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder| {
-        request.table_name(TABLE).key("pk", text("N#other")).key("sk", text("SERVICE#django"))
-    };
-    let checkpoint = async || {
+    for i in 0..230 {
+        let namespace = Namespace::try_from(format!("host-{i:03}")).unwrap();
+        world.registry.put_namespace(&call(), &namespace, Description::default()).await.unwrap();
+        if i % 50 == 0 {
+            let id = ServiceId::new(namespace, "django".try_into().unwrap());
+            world.registry.create_service(&call(), NewService { id, content: content.clone() }).await.unwrap();
+        }
+    }
+    let begun = async || {
         let get = dynamodb.get_item().table_name(TABLE).key("pk", text("RECONCILER")).key("sk", text("CHECKPOINT"));
-        get.send().await.unwrap().item.unwrap_or_default()
+        let item = get.send().await.unwrap().item.unwrap_or_default();
+        item.get("begun").map(|name| name.as_s().unwrap().clone())
     };
+    let mut turns = Vec::new();
+    for _ in 0..4 {
+        let found = world.registry.reconcile(&call()).await.unwrap();
+        assert!(found.finished && found.is_healthy(), "{found:?}");
+        turns.push(begun().await);
+    }
+    let turn = |name: &str| Some(name.to_owned());
+    assert_eq!(turns, [turn("host-099"), turn("host-199"), None, turn("host-099")]);
+    // An old function's checkpoint.
+    let old = dynamodb.put_item().table_name(TABLE).item("pk", text("RECONCILER")).item("sk", text("CHECKPOINT"));
+    let names = AttributeValue::Ss(vec!["host-000".to_owned()]);
+    old.item("namespaces", names).send().await.unwrap();
     assert!(world.registry.reconcile(&call()).await.unwrap().finished);
-    assert_eq!(checkpoint().await["namespaces"].as_ss().unwrap(), &["other"]);
-    // An old function's checkpoint, at the very end of the table: this run finds nothing, and begins with `default`
-    // only.
+    assert_eq!(begun().await, turn("host-099"));
+    // A mark that was left behind far down the list.
     let mark = AttributeValue::M(std::collections::HashMap::from([
         ("change".to_owned(), text("delete")),
         ("since".to_owned(), AttributeValue::N("1700000000000".to_owned())),
     ]));
-    let update = key(dynamodb.update_item()).update_expression("SET #mark = :mark");
-    let update = update.expression_attribute_names("#mark", "mark").expression_attribute_values(":mark", mark);
-    update.send().await.unwrap();
-    let found = world.registry.reconcile(&call()).await.unwrap();
-    assert_eq!((found.abandoned_marks, found.finished), (1, true));
-    let old = dynamodb.put_item().table_name(TABLE).item("pk", text("RECONCILER")).item("sk", text("CHECKPOINT"));
-    old.item("next_pk", text("N#default")).item("next_sk", text("RANGES")).send().await.unwrap();
-    assert!(world.registry.reconcile(&call()).await.unwrap().finished);
-    assert!(world.registry.reconcile(&call()).await.unwrap().finished);
-    assert_eq!(checkpoint().await["namespaces"].as_ss().unwrap(), &["other"]);
-    // Once it is empty, the namespace is forgotten.
-    world.registry.delete_service(&call(), &service, &IfMatch::Always).await.unwrap();
-    let ranges = dynamodb.delete_item().table_name(TABLE).key("pk", text("N#other")).key("sk", text("RANGES"));
-    ranges.send().await.unwrap();
-    assert!(world.registry.reconcile(&call()).await.unwrap().finished);
-    assert!(!checkpoint().await.contains_key("namespaces"));
+    let update =
+        dynamodb.update_item().table_name(TABLE).key("pk", text("N#host-150")).key("sk", text("SERVICE#django"));
+    let update = update.update_expression("SET #mark = :mark").expression_attribute_names("#mark", "mark");
+    update.expression_attribute_values(":mark", mark).send().await.unwrap();
+    assert_eq!(world.registry.reconcile(&call()).await.unwrap().abandoned_marks, 1);
+    world.assert_healthy().await;
 }
 
 fn now_seconds() -> u64 {

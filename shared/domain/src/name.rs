@@ -114,7 +114,7 @@ name!(
 );
 
 impl Default for Namespace {
-    /// The namespace `default`, which the HTTP API uses.
+    /// The namespace `default`, which always exists and has the short paths.
     fn default() -> Self {
         Self(Self::DEFAULT.to_owned())
     }

@@ -35,8 +35,8 @@ pub(super) async fn health(State(api): State<Api>, call: Call) -> Result<Json<wi
     params(("kind" = String, Path, description = "The last segment of a problem's `type`.")),
     responses((status = 200, description = "The explanation, as plain text.", body = String, content_type = "text/plain"), ProblemProblems)
 )]
-pub(super) async fn problem(Segments(kind): Segments<String>) -> Result<String, Problem> {
-    match Kind::named(&kind) {
+pub(super) async fn problem(segments: Segments) -> Result<String, Problem> {
+    match Kind::named(segments.named("kind")) {
         Some(kind) => Ok(format!("{} ({})\n\n{}\n", kind.title(), kind.status(), kind.explanation())),
         None => {
             let all: Vec<_> = Kind::ALL.iter().map(|kind| kind.slug()).collect();

@@ -11,6 +11,7 @@ mod filter;
 mod headers;
 pub mod log;
 mod map;
+mod namespaces;
 mod observe;
 mod offers;
 mod openapi;
@@ -20,6 +21,7 @@ mod path;
 mod ports;
 mod problem;
 mod release;
+mod scope;
 mod services;
 mod sets;
 pub mod target;
@@ -75,7 +77,9 @@ macro_rules! endpoints {
                 #[doc = concat!("What the function `", $name, "` serves.")]
                 #[must_use]
                 pub fn $function() -> Routes {
-                    Routes::new()$(.routes(routes!($handler)))+
+                    let routes = Routes::new();
+                    $(let routes = scope::add(routes, routes!($handler));)+
+                    routes
                 }
             )*
         }
@@ -86,6 +90,10 @@ macro_rules! endpoints {
 }
 
 endpoints! {
+    list_namespaces "list-namespaces": namespaces::list;
+    get_namespace "get-namespace": namespaces::get;
+    put_namespace "put-namespace": namespaces::put;
+    delete_namespace "delete-namespace": namespaces::delete;
     create_service "create-service": services::create;
     list_services "list-services": services::list;
     get_service "get-service": services::get;

@@ -15,9 +15,10 @@ use super::headers;
 use super::outcome::{self, About, Outcome};
 use super::path;
 use super::target::{Mount, Refused};
-use super::{Api, Kind, Problem};
-use portmaster_domain::{Port, Principal, Secret, ServiceName, Timestamp};
+use super::{Api, Kind, Problem, problem};
+use portmaster_domain::{Namespace, Port, Principal, Secret, ServiceName, Timestamp};
 use portmaster_registry::{Call, PortOrName};
+use portmaster_wire as wire;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -62,7 +63,9 @@ async fn observed(api: Api, mut request: Request, next: Next) -> Response {
     let method = request.method().clone();
     // The pattern, not the path: the path of an offer has its secret in it.
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let (service, in_path) = subject_of(&mut request).await;
+    let Subject { namespace, service, about: in_path } = subject_of(&mut request).await;
+    // Whoever was let in by the longer paths of the namespace `default` may not be let in by the shorter ones.
+    let below = namespace.as_ref().filter(|name| name.is_default()).map(wire::path::namespace);
     let refused = request.extensions_mut().remove::<Refused>();
     let mount = request.extensions_mut().remove::<Mount>();
     let call = match request.extensions().get::<Call>() {
@@ -84,11 +87,14 @@ async fn observed(api: Api, mut request: Request, next: Next) -> Response {
             Err(_) => Problem::new(Kind::Internal, "The registry failed to process this request.").into_response(),
         }
     };
-    let (mut response, problem) = with_problem(response, &id, api.registry.now());
+    let (mut response, problem) = with_problem(response, &id, below.as_deref(), api.registry.now());
+    if let Some(below) = &below {
+        rewrite_links(response.headers_mut(), |path| problem::below(path, below));
+    }
     headers::set(response.headers_mut(), REQUEST_ID, &id);
 
     if let Some(Mount(mount)) = mount.filter(|Mount(mount)| !mount.is_empty()) {
-        mount_links(response.headers_mut(), &mount);
+        rewrite_links(response.headers_mut(), |path| format!("{mount}{path}"));
     }
 
     let meter = call.meter();
@@ -105,6 +111,7 @@ async fn observed(api: Api, mut request: Request, next: Next) -> Response {
         trace_id = origin.trace_id,
         method = method.as_str(),
         route = route.as_deref().unwrap_or("(none)"),
+        namespace = namespace.as_ref().map(Namespace::as_str),
         service = service.as_ref().map(ServiceName::as_str),
         name = about.loggable_name(),
         port = about.port.map(Port::get),
@@ -134,12 +141,22 @@ fn request_id(headers: &HeaderMap, origin: &Origin) -> String {
     given.or_else(|| origin.gateway_request_id.clone()).unwrap_or_else(|| Uuid::new_v4().to_string())
 }
 
-/// The subject of a path: the service, and the port or the instance.
-async fn subject_of(request: &mut Request) -> (Option<ServiceName>, About) {
+/// The subject of a path.
+#[derive(Default)]
+struct Subject {
+    /// The namespace, if the path names one.
+    namespace: Option<Namespace>,
+    service: Option<ServiceName>,
+    about: About,
+}
+
+async fn subject_of(request: &mut Request) -> Subject {
     let Ok(params) = request.extract_parts::<RawPathParams>().await else { return Default::default() };
     let value = |wanted: &str| params.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value);
     // A secret in the wrong place of a path is still a secret.
-    let service = value("service").filter(|text| Secret::parse(text).is_err());
+    let not_secret = |wanted: &str| value(wanted).filter(|text| Secret::parse(text).is_err());
+    let namespace = not_secret("namespace").and_then(|text| Namespace::try_from(text).ok());
+    let service = not_secret("service").and_then(|text| ServiceName::try_from(text).ok());
     let port_or_name = value("port_or_name").or_else(|| value("port")).map(path::port_or_name);
     let about = match port_or_name {
         Some(Ok(PortOrName::Port(port))) => About { port: Some(port), name: None },
@@ -148,16 +165,16 @@ async fn subject_of(request: &mut Request) -> (Option<ServiceName>, About) {
         None => About { port: value("secret").and_then(|text| Secret::parse(text).ok()?.port()), name: None },
         _ => About::default(),
     };
-    (service.and_then(|text| ServiceName::try_from(text).ok()), about)
+    Subject { namespace, service, about }
 }
 
-/// Prepends the mount to the links in these headers, which are written as the API's own paths.
-fn mount_links(headers: &mut HeaderMap, mount: &str) {
+/// Rewrites the links in these headers, which are written as the API's own paths.
+fn rewrite_links(headers: &mut HeaderMap, rewrite: impl Fn(&str) -> String) {
     for (name, before) in [(header::LOCATION, ""), (header::LINK, "<")] {
         let Some(value) = headers.get(&name).and_then(|value| value.to_str().ok()) else { continue };
         let Some(path) = value.strip_prefix(before).filter(|path| path.starts_with('/')) else { continue };
-        let mounted = format!("{before}{mount}{path}");
-        headers::set(headers, name, &mounted);
+        let rewritten = format!("{before}{}", rewrite(path));
+        headers::set(headers, name, &rewritten);
     }
 }
 
@@ -171,7 +188,7 @@ pub(super) fn too_large() -> Problem {
 }
 
 /// Writes the body of a problem. An error from elsewhere, without a problem, gets one too.
-fn with_problem(response: Response, id: &str, now: Timestamp) -> (Response, Option<Problem>) {
+fn with_problem(response: Response, id: &str, below: Option<&str>, now: Timestamp) -> (Response, Option<Problem>) {
     let status = response.status();
     let problem = match response.extensions().get::<Problem>() {
         Some(problem) => problem.clone(),
@@ -181,6 +198,7 @@ fn with_problem(response: Response, id: &str, now: Timestamp) -> (Response, Opti
         }
         None => return (response, None),
     };
+    let problem = below.map_or_else(|| problem.clone(), |below| problem.clone().below(below));
     let (mut parts, _) = response.into_parts();
     parts.status = problem.kind().status();
     parts.headers.remove(header::CONTENT_LENGTH);

@@ -87,7 +87,7 @@ pub(super) async fn list(
     InService(service): InService,
 ) -> Result<Response, Problem> {
     let wanted = both(page, filter)?;
-    paging::of_claims::<wire::ListedOffer>(&api, &call, &service, &wanted, StateKind::Offered, path::offers).await
+    paging::of_claims::<wire::ListedOffer>(&api, &call, &service, &wanted, StateKind::Offered).await
 }
 
 /// Read an offer.

@@ -39,6 +39,7 @@ fn build() -> OpenApi {
         .license(Some(LicenseBuilder::new().name("MIT OR Apache-2.0").identifier(Some("MIT OR Apache-2.0")).build()))
         .build();
     document.tags = Some(vec![
+        tag("namespaces", "Port spaces of their own, for hosts, clusters or teams. Paths without one mean `default`."),
         tag("services", "Services, each with a range of ports of its own."),
         tag("offers", "Ports held for an instance until it accepts or rejects them."),
         tag("ports", "Ports that an instance has, until it releases them or their lease ends."),
@@ -112,33 +113,37 @@ mod tests {
         use portmaster_domain::{Namespace, Port, Secret, ServiceId, ServiceName};
         use portmaster_wire::path;
 
-        let service = ServiceId::from(ServiceName::try_from("django").unwrap());
         let secret = Secret::generate(Port::MIN);
         let filled = |template: &str| {
             let path = template.replace("{service}", "django").replace("{secret}", &secret.expose());
-            path.replace("{port_or_name}", "web-01").replace("{port}", "1024")
+            let path = path.replace("{namespace}", "team-a").replace("{port_or_name}", "web-01");
+            path.replace("{port}", "1024")
         };
         let document: serde_json::Value = serde_json::from_str(document()).unwrap();
         let paths = document["paths"].as_object().unwrap();
         let mut routes: Vec<_> =
             paths.keys().filter(|path| path.starts_with("/v1/")).map(|path| filled(path)).collect();
         routes.retain(|path| path != "/v1/openapi.json");
-        let mut built = vec![
-            path::services(&Namespace::default()),
-            path::service(&service),
-            path::offers(&service),
-            path::offer(&service, secret),
-            path::accept(&service, secret),
-            path::reject(&service, secret),
-            path::ports(&service),
-            path::port(&service, "web-01"),
-            path::renew(&service, "web-01"),
-            path::sets(&service),
-            path::release(&service),
-            path::map(&service),
-            path::quarantine(&service, Port::MIN),
-            path::any_port(&Namespace::default(), Port::MIN),
-        ];
+        let mut built = vec![path::namespaces(), path::namespace(&Namespace::try_from("team-a").unwrap())];
+        for namespace in ["default", "team-a"].map(|name| Namespace::try_from(name).unwrap()) {
+            let service = ServiceId::new(namespace.clone(), ServiceName::try_from("django").unwrap());
+            built.extend([
+                path::services(&namespace),
+                path::service(&service),
+                path::offers(&service),
+                path::offer(&service, secret),
+                path::accept(&service, secret),
+                path::reject(&service, secret),
+                path::ports(&service),
+                path::port(&service, "web-01"),
+                path::renew(&service, "web-01"),
+                path::sets(&service),
+                path::release(&service),
+                path::map(&service),
+                path::quarantine(&service, Port::MIN),
+                path::any_port(&namespace, Port::MIN),
+            ]);
+        }
         routes.sort();
         built.sort();
         assert_eq!(built, routes);

@@ -22,7 +22,7 @@ use portmaster_wire::Fault;
 use super::filter::{self, Filter, optional};
 use super::headers;
 use super::{Api, Problem};
-use portmaster_domain::{Claim, Port, ServiceId, ServiceName, StateKind};
+use portmaster_domain::{Claim, Namespace, Port, ServiceId, ServiceName, StateKind};
 use portmaster_registry::Call;
 
 const DEFAULT_LIMIT: usize = 100;
@@ -30,6 +30,8 @@ const MAX_LIMIT: usize = 1_000;
 
 /// The part of a list that is requested.
 pub(super) struct Page<C> {
+    /// The path of the list, as it was used.
+    list: String,
     pub(super) limit: usize,
     pub(super) cursor: Option<C>,
 }
@@ -41,6 +43,16 @@ pub(super) trait Cursor: Sized {
 }
 
 impl Cursor for ServiceName {
+    fn encode(&self) -> String {
+        self.to_string()
+    }
+
+    fn decode(text: &str) -> Option<Self> {
+        Self::try_from(text).ok()
+    }
+}
+
+impl Cursor for Namespace {
     fn encode(&self) -> String {
         self.to_string()
     }
@@ -103,7 +115,7 @@ fn parse<C: Cursor>(list: &str, pairs: &[(String, String)]) -> Result<Page<C>, V
         faults.push(fault);
         None
     });
-    if faults.is_empty() { Ok(Page { limit, cursor }) } else { Err(faults) }
+    if faults.is_empty() { Ok(Page { list: list.to_owned(), limit, cursor }) } else { Err(faults) }
 }
 
 /// The path of the list that a request asks for, with its names unencoded. No name has a character that needs encoding.
@@ -142,8 +154,7 @@ impl<C> utoipa::IntoParams for Page<C> {
 
 /// A page as a response: a plain array, and a `Link` if there is more. The link has the filter of this page.
 pub(super) fn answer<T: Serialize, C: Cursor>(
-    path: &str,
-    limit: usize,
+    Page { list, limit, .. }: &Page<C>,
     filter: &Filter,
     items: Vec<T>,
     next: Option<C>,
@@ -151,28 +162,27 @@ pub(super) fn answer<T: Serialize, C: Cursor>(
     let mut response = Json(items).into_response();
     if let Some(cursor) = next {
         let mut parameters = filter.parameters();
-        parameters.extend([("cursor", encode(path, &cursor)), ("limit", limit.to_string())]);
+        parameters.extend([("cursor", encode(list, &cursor)), ("limit", limit.to_string())]);
         // In this order, because old versions of curl sign a query as it stands, and AWS requires it sorted.
         parameters.sort();
         let query: Vec<_> = parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let link = format!("<{path}?{}>; rel=\"next\"", query.join("&"));
+        let link = format!("<{list}?{}>; rel=\"next\"", query.join("&"));
         headers::set(response.headers_mut(), header::LINK, &link);
     }
     response
 }
 
-/// A page of a service's claims in one state that pass a filter; `path` is the path of the list.
+/// A page of a service's claims in one state that pass a filter.
 pub(super) async fn of_claims<T: Serialize + for<'a> From<&'a Claim>>(
     api: &Api,
     call: &Call,
     service: &ServiceId,
     (page, filter): &(Page<Port>, Filter),
     state: StateKind,
-    path: fn(&ServiceId) -> String,
 ) -> Result<Response, Problem> {
     let listed = api.registry.list_claims(call, service, state, filter.wanted(), page.cursor, page.limit).await?;
     let items: Vec<T> = listed.items.iter().map(T::from).collect();
-    Ok(answer(&path(service), page.limit, filter, items, listed.next))
+    Ok(answer(page, filter, items, listed.next))
 }
 
 #[cfg(test)]

@@ -3,13 +3,12 @@
 //!
 //! Each extractor also declares its parameters for the OpenAPI document, so that a handler names it only once.
 
-use axum::extract::{FromRequestParts, Path};
+use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::header;
 use http::request::Parts;
 use portmaster_domain::{InstanceName, InvalidPort, Namespace, Port, Secret, ServiceId, ServiceName};
 use portmaster_registry::{Error, PortOrName};
 use portmaster_wire::Fault;
-use serde::de::DeserializeOwned;
 use utoipa::IntoParams;
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
@@ -17,20 +16,52 @@ use utoipa::openapi::{RefOr, Required, Schema};
 
 use super::{Kind, Problem};
 
-/// The variable segments of a path, as text.
-pub(super) struct Segments<T>(pub(super) T);
+/// The variable segments of a path, as text, by name.
+pub(super) struct Segments(Vec<(String, String)>);
 
-impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Segments<T> {
+impl<S: Send + Sync> FromRequestParts<S> for Segments {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        match Path::<T>::from_request_parts(parts, state).await {
-            Ok(Path(segments)) => Ok(Self(segments)),
+        match RawPathParams::from_request_parts(parts, state).await {
+            Ok(params) => Ok(Self(params.iter().map(|(name, text)| (name.to_owned(), text.to_owned())).collect())),
             // The segment, once decoded, is not UTF-8.
             Err(_) => Err(Problem::new(Kind::NotFound, "A segment of the path is not UTF-8. Check how it is encoded.")),
         }
     }
 }
+
+impl Segments {
+    /// The segment of this name; empty if the path has none.
+    pub(super) fn named(&self, wanted: &str) -> &str {
+        self.0.iter().find(|(name, _)| name == wanted).map_or("", |(_, text)| text)
+    }
+
+    /// The namespace: `default` if the path names none.
+    fn namespace(&self) -> Result<Namespace, Problem> {
+        match self.named(NAMESPACE.0) {
+            "" => Ok(Namespace::default()),
+            text => namespace(text),
+        }
+    }
+}
+
+/// The namespace whose services the path means.
+pub(super) struct InNamespace(pub(super) Namespace);
+
+impl<S: Send + Sync> FromRequestParts<S> for InNamespace {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        Segments::from_request_parts(parts, state).await?.namespace().map(Self)
+    }
+}
+
+/// `{namespace}`: a namespace that may exist.
+pub(super) struct OfNamespace(pub(super) Namespace);
+
+/// `{namespace}`: a namespace to be created. An invalid name is a mistake in the request.
+pub(super) struct ToBeNamespace(pub(super) Namespace);
 
 /// `{service}`: a service that may exist.
 pub(super) struct InService(pub(super) ServiceId);
@@ -68,16 +99,18 @@ pub(super) struct AnyPort {
     pub(super) port: Port,
 }
 
-/// Extractors from the text of the segments.
+/// Extractors from the text of the segments, after the namespace.
 macro_rules! from_segments {
-    ($($extractor:ident($text:ty) = $read:expr; $($parameter:expr),+;)*) => {$(
+    ($($extractor:ident = $read:expr; $($parameter:expr),+;)*) => {$(
         impl<S: Send + Sync> FromRequestParts<S> for $extractor {
             type Rejection = Problem;
 
             async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-                let Segments(text) = Segments::<$text>::from_request_parts(parts, state).await?;
-                let read: fn($text) -> Result<Self, Problem> = $read;
-                read(text)
+                let segments = Segments::from_request_parts(parts, state).await?;
+                let read: fn(Namespace, [&str; [$($parameter),+].len()]) -> Result<Self, Problem> = $read;
+                let of_a_namespace = [$($parameter),+].first() == Some(&NAMESPACE);
+                let namespace = if of_a_namespace { Namespace::default() } else { segments.namespace()? };
+                read(namespace, [$($parameter),+].map(|(name, _)| segments.named(name)))
             }
         }
 
@@ -89,26 +122,39 @@ macro_rules! from_segments {
     )*};
 }
 
+const NAMESPACE: (&str, &str) = ("namespace", "The namespace's name.");
 const SERVICE: (&str, &str) = ("service", "The service's name.");
 
 from_segments! {
-    InService(String) = |name| service(&name).map(Self);
+    OfNamespace = |_, [name]| namespace(name).map(Self);
+        NAMESPACE;
+    ToBeNamespace = |_, [name]| match Namespace::try_from(name) {
+        Ok(name) => Ok(Self(name)),
+        Err(error) => Err(Problem::invalid(vec![Fault::in_parameter("namespace", error.to_string())])),
+    };
+        NAMESPACE;
+    InService = |namespace, [name]| service(namespace, name).map(Self);
         SERVICE;
-    ToBeService(String) = |name| match ServiceName::try_from(name) {
-        Ok(name) => Ok(Self(name.into())),
+    ToBeService = |namespace, [name]| match ServiceName::try_from(name) {
+        Ok(name) => Ok(Self(ServiceId::new(namespace, name))),
         Err(error) => Err(Problem::invalid(vec![Fault::in_parameter("service", error.to_string())])),
     };
         SERVICE;
-    OfOffer((String, String)) = |(name, text)| offer(&name, &text);
+    OfOffer = |namespace, [name, text]| offer(namespace, name, text);
         SERVICE, ("secret", "The offer's secret.");
-    OfPort((String, String)) = |(name, text)| Ok(Self { service: service(&name)?, wanted: port_or_name(&text)? });
+    OfPort = |namespace, [name, text]| Ok(Self { service: service(namespace, name)?, wanted: port_or_name(text)? });
         SERVICE, ("port_or_name", "The port, or the instance's name.");
-    ToBePort((String, String)) = |(name, text)| Ok(Self { service: service(&name)?, name: new_name(&text)? });
+    ToBePort = |namespace, [name, text]| Ok(Self { service: service(namespace, name)?, name: new_name(text)? });
         SERVICE, ("port_or_name", "The instance's name. Not digits alone.");
-    InRange((String, String)) = |(name, text)| Ok(Self { service: service(&name)?, port: port(&text)? });
+    InRange = |namespace, [name, text]| Ok(Self { service: service(namespace, name)?, port: port(text)? });
         SERVICE, ("port", "The port.");
-    AnyPort(String) = |text| Ok(Self { namespace: Namespace::default(), port: port(&text)? });
+    AnyPort = |namespace, [text]| Ok(Self { namespace, port: port(text)? });
         ("port", "The port.");
+}
+
+/// The parameter of every path below a namespace.
+pub(super) fn namespace_parameter() -> Parameter {
+    parameter(NAMESPACE)
 }
 
 fn parameter((name, description): (&str, &str)) -> Parameter {
@@ -122,15 +168,21 @@ fn parameter((name, description): (&str, &str)) -> Parameter {
         .build()
 }
 
-fn service(text: &str) -> Result<ServiceId, Problem> {
-    ServiceName::try_from(text).map(ServiceId::from).map_err(|error| {
+fn namespace(text: &str) -> Result<Namespace, Problem> {
+    Namespace::try_from(text).map_err(|error| {
+        Problem::new(Kind::NamespaceNotFound, format!("No namespace can have the name in the path: a name {error}."))
+    })
+}
+
+fn service(namespace: Namespace, text: &str) -> Result<ServiceId, Problem> {
+    ServiceName::try_from(text).map(|name| ServiceId::new(namespace, name)).map_err(|error| {
         Problem::new(Kind::ServiceNotFound, format!("No service can have the name in the path: a name {error}."))
     })
 }
 
 /// A segment that is not a secret is not repeated: it may be a real one with a typing error.
-fn offer(name: &str, secret: &str) -> Result<OfOffer, Problem> {
-    let service = service(name)?;
+fn offer(namespace: Namespace, name: &str, secret: &str) -> Result<OfOffer, Problem> {
+    let service = service(namespace, name)?;
     match Secret::parse(secret) {
         Ok(secret) => Ok(OfOffer { service, secret }),
         Err(_) => Err(Error::OfferNotFound { service, accepted: None }.into()),
@@ -176,7 +228,9 @@ mod tests {
     proptest! {
         #[test]
         fn any_segment_is_answered(text: String) {
-            let _ = (service(&text), offer("django", &text), port(&text), port_or_name(&text), new_name(&text));
+            let here = Namespace::default;
+            let _ = (namespace(&text), service(here(), &text), offer(here(), "django", &text));
+            let _ = (port(&text), port_or_name(&text), new_name(&text));
         }
 
         #[test]

@@ -102,7 +102,7 @@ pub(super) async fn list(
     InService(service): InService,
 ) -> Result<Response, Problem> {
     let wanted = both(page, filter)?;
-    paging::of_claims::<wire::Port>(&api, &call, &service, &wanted, StateKind::Allocated, path::ports).await
+    paging::of_claims::<wire::Port>(&api, &call, &service, &wanted, StateKind::Allocated).await
 }
 
 /// Find an allocated port of a service, by its number or by its holder's name.

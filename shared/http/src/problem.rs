@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 use super::Kind;
 use super::outcome::About;
 use portmaster_domain::{
-    Claim, ClaimState, Expiry, InstanceName, Owner, Port, PortRange, ServiceId, ServiceName, StateKind, Timestamp,
+    Claim, ClaimState, Expiry, InstanceName, Namespace, Owner, Port, PortRange, ServiceId, ServiceName, StateKind,
+    Timestamp,
 };
 use portmaster_registry::{Error, Occupancy, StoreError};
 
@@ -91,6 +92,12 @@ impl Problem {
     /// Its mistakes, if it is a problem of that kind.
     fn into_faults(self) -> Result<Vec<Fault>, Self> {
         if self.0.kind == Kind::InvalidRequest { Ok(self.0.faults) } else { Err(self) }
+    }
+
+    /// The same problem for a caller that used these longer paths of the namespace `default`.
+    pub(super) fn below(mut self, namespace: &str) -> Self {
+        self.0.detail = below(&self.0.detail, namespace);
+        self
     }
 
     fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
@@ -177,6 +184,11 @@ pub(super) fn both<A, B>(a: Result<A, Problem>, b: Result<B, Problem>) -> Result
     }
 }
 
+/// Paths of the namespace `default` as those below this path.
+pub(super) fn below(text: &str, namespace: &str) -> String {
+    text.replace("/v1/services", &format!("{namespace}/services")).replace("/v1/ports", &format!("{namespace}/ports"))
+}
+
 fn claim_json(claim: &Claim) -> Value {
     json!({ "port": claim.port, "name": claim.name, "state": claim.state.kind() })
 }
@@ -193,6 +205,8 @@ fn some(count: usize, noun: &str) -> String {
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         match error {
+            Error::NamespaceNotFound { namespace } => namespace_not_found(&namespace),
+            Error::NamespaceInUse { namespace, services, more } => namespace_in_use(&namespace, &services, more),
             Error::ServiceNotFound { service } => service_not_found(&service),
             Error::ServiceExists { service } => Self::new(
                 Kind::ServiceExists,
@@ -250,6 +264,34 @@ impl From<Error> for Problem {
             Error::Store(error) => error.into(),
         }
     }
+}
+
+fn namespace_not_found(namespace: &Namespace) -> Problem {
+    let detail = format!(
+        "There is no namespace {namespace}. Create it with PUT {}, or look for its name with GET {}.",
+        path::namespace(namespace),
+        path::namespaces()
+    );
+    Problem::new(Kind::NamespaceNotFound, detail)
+}
+
+fn namespace_in_use(namespace: &Namespace, services: &[ServiceName], more: bool) -> Problem {
+    let names: Vec<_> = services.iter().map(ServiceName::as_str).collect();
+    let detail = match names.as_slice() {
+        [] if namespace.is_default() => {
+            format!(
+                "The namespace {namespace} always exists, and cannot be deleted. Delete the services in it instead."
+            )
+        }
+        [] => format!("A service of the namespace {namespace} is being created or deleted at this moment. Try again."),
+        [first, ..] => format!(
+            "The namespace {namespace} has services: {}{}. Delete them first, as in DELETE {}/{first}.",
+            names.join(", "),
+            if more { " and others" } else { "" },
+            path::services(namespace)
+        ),
+    };
+    Problem::new(Kind::NamespaceInUse, detail).with("services", names).with("more", more)
 }
 
 fn service_not_found(service: &ServiceId) -> Problem {

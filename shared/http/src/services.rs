@@ -4,14 +4,14 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use portmaster_domain::{Namespace, Port, PortRange, Service, ServiceName, Terms};
+use portmaster_domain::{Port, PortRange, Service, ServiceId, ServiceName, Terms};
 use portmaster_wire::{self as wire, Fault, NewService, Patch, Seconds, ServiceContent, ServicePatch, path};
 
 use super::body::Body;
 use super::filter::Filter;
 use super::headers::{self, if_match, only_if_new};
 use super::paging::{self, Page};
-use super::path::{InService, ToBeService};
+use super::path::{InNamespace, InService, ToBeService};
 use super::problem::{both, problems};
 use super::{Api, Problem};
 use portmaster_registry::{Call, Content, Error, IfMatch, Written};
@@ -48,9 +48,10 @@ problems!(DeleteProblems: NotFound, ServiceNotFound, ServiceInUse, PreconditionF
 pub(super) async fn create(
     State(api): State<Api>,
     call: Call,
+    InNamespace(namespace): InNamespace,
     Body(body): Body<NewService>,
 ) -> Result<Response, Problem> {
-    let id = body.name.clone().into();
+    let id = ServiceId::new(namespace, body.name.clone());
     let new = portmaster_registry::NewService { id, content: content(body)? };
     let service = api.registry.create_service(&call, new).await?;
     Ok(answer(StatusCode::CREATED, &service))
@@ -83,11 +84,15 @@ fn content(new: NewService) -> Result<Content, Error> {
         ListProblems,
     )
 )]
-pub(super) async fn list(State(api): State<Api>, call: Call, page: Page<ServiceName>) -> Result<Response, Problem> {
-    let listed = api.registry.list_services(&call, &Namespace::default(), page.cursor.as_ref(), page.limit).await?;
+pub(super) async fn list(
+    State(api): State<Api>,
+    call: Call,
+    InNamespace(namespace): InNamespace,
+    page: Page<ServiceName>,
+) -> Result<Response, Problem> {
+    let listed = api.registry.list_services(&call, &namespace, page.cursor.as_ref(), page.limit).await?;
     let items: Vec<_> = listed.items.iter().map(wire::Service::from).collect();
-    let path = path::services(&Namespace::default());
-    Ok(paging::answer(&path, page.limit, &Filter::default(), items, listed.next))
+    Ok(paging::answer(&page, &Filter::default(), items, listed.next))
 }
 
 /// Read a service.

@@ -11,6 +11,7 @@ mod lease;
 mod lists;
 mod map;
 mod memory;
+mod namespaces;
 mod offer;
 mod ports;
 mod reads;

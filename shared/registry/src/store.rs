@@ -2,6 +2,7 @@
 //!
 //! | item | pk | sk | file |
 //! |---|---|---|---|
+//! | Namespace | `NAMESPACES` | `<ns>` | `namespaces` |
 //! | Service | `N#<ns>` | `SERVICE#<name>` | `services` |
 //! | Ranges | `N#<ns>` | `RANGES` | `ranges` |
 //! | Port | `N#<ns>#PORT` | `<port, 5 digits>` | `port_item`, read in `ports`, claimed in `claim`, changed in `holders` |
@@ -23,6 +24,7 @@ mod hint;
 mod holders;
 mod instances;
 mod item;
+mod namespaces;
 mod port_item;
 mod ports;
 mod ranges;
@@ -42,6 +44,7 @@ pub use holders::By;
 pub(crate) use holders::{Accepted, BeganBy, Lapse, Meant, Removed, Renewal, Renewed, Under, withdrawn_until};
 pub(crate) use instances::Instance;
 pub(crate) use item::Key;
+pub(crate) use namespaces::Deleted;
 pub(crate) use port_item::Sighting;
 pub(crate) use ports::{Filter, Freshness};
 pub(crate) use ranges::Ranges;

@@ -50,6 +50,8 @@ kinds! {
         "A web page of another origin (the header `Origin`) called a registry that has no authentication. Nothing was changed. To let pages of that host call, start the registry with `--allow-host NAME`, or set PORTMASTER_ALLOW_HOST. Programs other than browsers need no `Origin`.";
     NotFound "not-found" NOT_FOUND "There is nothing at this path"
         "The API has no such path. Paths have no trailing slash, and nothing in them needs percent-encoding. GET /v1/openapi.json lists them all.";
+    NamespaceNotFound "namespace-not-found" NOT_FOUND "There is no such namespace"
+        "No namespace has this name. Names are case-sensitive. GET /v1/namespaces lists them; PUT /v1/namespaces/{namespace} creates one. Paths without a namespace mean `default`, which always exists.";
     ServiceNotFound "service-not-found" NOT_FOUND "There is no such service"
         "No service has this name. Names are case-sensitive. GET /v1/services lists them; POST /v1/services or PUT /v1/services/{service} creates one.";
     OfferNotFound "offer-not-found" NOT_FOUND "There is no such offer"
@@ -62,6 +64,8 @@ kinds! {
         "The registry waits for a body as long as a request may take. The connection was too slow, or `Content-Length` announced more than was sent. Nothing was changed; send the request again.";
     ServiceExists "service-exists" CONFLICT "A service of this name exists"
         "Names are unique. To create or replace a service in one request, as a pipeline does, use PUT /v1/services/{service}.";
+    NamespaceInUse "namespace-in-use" CONFLICT "The namespace is in use"
+        "A namespace that has services cannot be deleted; `services` names the first of them, and `more` says whether there are others. Nothing was changed. Delete the services first. The namespace `default` is never deleted.";
     RangeOverlap "range-overlap" CONFLICT "The range overlaps another service's"
         "The ranges of services never overlap. `conflicts` lists the services in the way, with their ranges; choose ports between them, or shrink them first.";
     RangeInUse "range-in-use" CONFLICT "Ports outside the new range are in use"

@@ -5,6 +5,18 @@ use std::fmt::Display;
 
 use portmaster_domain::{Namespace, Secret, ServiceId};
 
+/// The namespaces.
+#[must_use]
+pub fn namespaces() -> String {
+    "/v1/namespaces".to_owned()
+}
+
+/// A namespace.
+#[must_use]
+pub fn namespace(namespace: &Namespace) -> String {
+    format!("{}/{namespace}", namespaces())
+}
+
 /// The services of a namespace.
 #[must_use]
 pub fn services(namespace: &Namespace) -> String {
@@ -91,7 +103,7 @@ pub fn any_port(namespace: &Namespace, port: portmaster_domain::Port) -> String 
 
 /// The beginning of every path of a namespace.
 fn base(namespace: &Namespace) -> String {
-    if namespace.is_default() { "/v1".to_owned() } else { format!("/v1/namespaces/{namespace}") }
+    if namespace.is_default() { "/v1".to_owned() } else { self::namespace(namespace) }
 }
 
 #[cfg(test)]

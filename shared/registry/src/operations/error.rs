@@ -1,7 +1,9 @@
 //! Why an operation failed.
 
 use crate::store::StoreError;
-use portmaster_domain::{Claim, Expiry, InstanceName, InvalidRange, Port, PortRange, ServiceId, ServiceName};
+use portmaster_domain::{
+    Claim, Expiry, InstanceName, InvalidRange, Namespace, Port, PortRange, ServiceId, ServiceName,
+};
 
 /// Why an operation failed. None of these changed anything as far as any caller was told, except that when a response
 /// was lost for good ([`StoreError::Unavailable`], [`StoreError::Unknown`]), a write may have taken effect all the
@@ -13,6 +15,22 @@ pub enum Error {
     ServiceNotFound {
         /// The name asked for.
         service: ServiceId,
+    },
+    /// There is no namespace of this name.
+    #[error("there is no namespace {namespace}")]
+    NamespaceNotFound {
+        /// The name asked for.
+        namespace: Namespace,
+    },
+    /// A namespace with services cannot be deleted, and `default` never.
+    #[error("the namespace {namespace} is in use")]
+    NamespaceInUse {
+        /// Its name.
+        namespace: Namespace,
+        /// Its first services, by name; none if it is `default`, or if one is in the making.
+        services: Vec<ServiceName>,
+        /// Whether it has more.
+        more: bool,
     },
     /// A service of this name exists.
     #[error("the service {service} exists already")]
@@ -200,6 +218,13 @@ pub enum Error {
     /// The table could not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl Error {
+    /// Whether there is no such service, perhaps because there is no such namespace.
+    pub(super) fn is_of_no_service(&self) -> bool {
+        matches!(self, Self::ServiceNotFound { .. } | Self::NamespaceNotFound { .. })
+    }
 }
 
 /// How the ports of a range are taken.

@@ -122,7 +122,7 @@ impl Registry {
                     continue;
                 }
                 Ok(_) => PortOrName::Port(port).not_found(Some(service)),
-                Err(error @ Error::ServiceNotFound { .. }) => error,
+                Err(error) if error.is_of_no_service() => error,
                 Err(error) => return Err(error),
             };
             scene.withdraw(&call.extended(), holding, false).await?;

@@ -48,9 +48,7 @@ impl Registry {
         from: Option<Port>,
         limit: usize,
     ) -> Result<Listed<Claim, Port>, Error> {
-        let Some(found) = self.table.service(call, service).await? else {
-            return Err(Error::ServiceNotFound { service: service.clone() });
-        };
+        let found = self.get_service(call, service).await?;
         let now = self.clock.now();
         let mut rest = rest_of(found.range, from);
         let filter = Filter { service: &service.name, state, now };

@@ -54,7 +54,12 @@ impl Registry {
         let now = self.now();
         match found.map(|found| found.claim.seen_at(now)).filter(|claim| claim.state.occupies_port(now)) {
             Some(claim) if matches!(claim.state.kind(), StateKind::Cooling | StateKind::Quarantined) => Ok(claim),
-            claim => self.allocation(claim, PortOrName::Port(port).not_found(None)),
+            claim => {
+                if claim.is_none() {
+                    self.has_namespace(call, namespace).await?;
+                }
+                self.allocation(claim, PortOrName::Port(port).not_found(None))
+            }
         }
     }
 

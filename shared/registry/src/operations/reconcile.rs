@@ -4,8 +4,8 @@
 //! condition. In a healthy table every count except those of expired items is zero.
 //!
 //! A *sweep* reads the whole table, in as many *runs* as it takes. Each run
-//! 1. reads the services of every namespace that is known, and its Ranges, so that the next run finds a mark that was
-//!    left behind, however large the table is;
+//! 1. reads the services of `default` and of the next hundred namespaces by name, and their Ranges, so that a mark that
+//!    was left behind is found within as many runs as there are hundreds of namespaces, however large the table is;
 //! 2. continues the scan where the last run stopped. When it comes to a namespace's ports, or to the first name that
 //!    may have one of them, it reads all ports of that namespace (48,128 at most) and remembers their secrets.
 //!
@@ -27,7 +27,7 @@ use crate::metrics;
 use crate::store::{Checkpoint, Found, Instance, Key, Lapse, Ranges, Removed, SETTLED_AT_ONCE, StoreError, Table};
 use portmaster_domain::allocator::PortSet;
 use portmaster_domain::{
-    Holding, Namespace, Occupant, Port, PortRange, Secret, Service, ServiceId, StateKind, Timestamp,
+    Holding, Namespace, NamespaceInfo, Occupant, Port, PortRange, Secret, Service, ServiceId, StateKind, Timestamp,
 };
 
 /// How long an Instance is kept after its claim is gone: for this long a name gets its port back.
@@ -46,7 +46,8 @@ const PAGE: usize = 500;
 /// a thousand.
 const WRITES: usize = 4;
 
-/// How many namespaces a run begins with. The services of further ones are read when the scan comes to them.
+/// How many namespaces a run begins with: the next ones by name, and after the last one the first. The services of the
+/// others are read when the scan comes to them.
 const NAMESPACES: usize = 100;
 
 /// How many ports' secrets are remembered at a time, over all namespaces: 18 bytes each.
@@ -170,15 +171,13 @@ impl Registry {
             registry: self,
             call,
             findings: Findings::default(),
-            namespaces: resumed.namespaces.clone(),
             begun: BTreeSet::new(),
             services: HashMap::new(),
             fresh: HashSet::new(),
             ports: HashMap::new(),
         };
-        let mut after = resumed.after.clone();
-        let swept = run.sweep(&mut after).await;
-        let reached = Checkpoint { after, namespaces: run.namespaces };
+        let mut reached = resumed.clone();
+        let swept = run.sweep(&mut reached).await;
         let saved = match reached == resumed {
             true => Ok(()),
             false => self.table.save_checkpoint(&call.extended(), &reached).await,
@@ -210,8 +209,6 @@ struct Run<'a> {
     registry: &'a Registry,
     call: &'a Call,
     findings: Findings,
-    /// Namespaces that the next run begins with.
-    namespaces: BTreeSet<Namespace>,
     /// Namespaces whose services this run has read.
     begun: BTreeSet<Namespace>,
     /// The ranges of the services that were read, and none for those that do not exist. A removal checks again.
@@ -223,12 +220,22 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Scans until the end of the table or of the time; `after` is how far it got.
-    async fn sweep(&mut self, after: &mut Option<Key>) -> Result<(), StoreError> {
+    /// Scans until the end of the table or of the time, and writes down how far it got.
+    async fn sweep(&mut self, reached: &mut Checkpoint) -> Result<(), StoreError> {
         self.begin(&Namespace::default()).await?;
-        for namespace in self.namespaces.clone() {
-            self.begin(&namespace).await?;
+        let table = &self.registry.table;
+        let (next, more) = table.namespaces(self.call, reached.begun.as_ref(), NAMESPACES).await?;
+        for NamespaceInfo { name, .. } in &next {
+            if self.is_short_of_time() {
+                return Ok(());
+            }
+            self.begin(name).await?;
+            reached.begun = Some(name.clone());
         }
+        if !more {
+            reached.begun = None;
+        }
+        let after = &mut reached.after;
         loop {
             let page = self.registry.table.sweep_page(self.call, after.as_ref(), PAGE).await?;
             let seen = page.items.iter().filter(|item| !matches!(item, Found::Checkpoint | Found::Port(_))).count();
@@ -295,7 +302,7 @@ impl Run<'_> {
                     }
                 }
                 Found::Service(namespace) | Found::Ranges(namespace) => self.begin(&namespace).await?,
-                Found::Hint | Found::Checkpoint => {}
+                Found::Hint | Found::Namespace | Found::Checkpoint => {}
                 Found::Unreadable(error) => self.count_unreadable(&error),
             }
         }
@@ -470,12 +477,6 @@ impl Run<'_> {
             }
             first => first?,
         };
-        let exists = first.seen.exists() || !first.services.is_empty();
-        if exists && *namespace != Namespace::default() && self.namespaces.len() < NAMESPACES {
-            self.namespaces.insert(namespace.clone());
-        } else if !exists {
-            self.namespaces.remove(namespace);
-        }
         for service in &first.services {
             self.services.insert(service.id.clone(), Some(service.range));
             self.mark(service).await;

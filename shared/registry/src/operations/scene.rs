@@ -151,7 +151,7 @@ impl<'a> Scene<'a> {
             }
             None => {
                 self.place.forget();
-                Err(Error::ServiceNotFound { service: self.service.clone() })
+                Err(self.registry.no_service(self.call, self.service).await)
             }
         }
     }

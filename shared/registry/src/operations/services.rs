@@ -150,7 +150,7 @@ impl Registry {
     /// Creates a service.
     ///
     /// # Errors
-    /// [`Error::ServiceExists`], [`Error::RangeOverlap`], [`Error::Store`].
+    /// [`Error::NamespaceNotFound`], [`Error::ServiceExists`], [`Error::RangeOverlap`], [`Error::Store`].
     pub async fn create_service(&self, call: &Call, new: NewService) -> Result<Service, Error> {
         let NewService { id, content } = new;
         let service = Service {
@@ -190,6 +190,9 @@ impl Registry {
                     return Ok(service);
                 }
                 Rewritten::ServiceChanged(_) => return Err(Error::ServiceExists { service: service.id }),
+                Rewritten::NamespaceAbsent => {
+                    return Err(Error::NamespaceNotFound { namespace: service.id.namespace });
+                }
                 Rewritten::RangesChanged => wait(call, &mut waits, "another service's change of range").await?,
             }
         }
@@ -200,14 +203,16 @@ impl Registry {
     /// # Errors
     /// [`Error::ServiceNotFound`], [`Error::Store`].
     pub async fn get_service(&self, call: &Call, service: &ServiceId) -> Result<Service, Error> {
-        let found = self.table.service(call, service).await?;
-        found.ok_or_else(|| Error::ServiceNotFound { service: service.clone() })
+        match self.table.service(call, service).await? {
+            Some(found) => Ok(found),
+            None => Err(self.no_service(call, service).await),
+        }
     }
 
     /// Lists services by name, starting after the one given.
     ///
     /// # Errors
-    /// [`Error::Store`].
+    /// [`Error::NamespaceNotFound`], [`Error::Store`].
     pub async fn list_services(
         &self,
         call: &Call,
@@ -216,6 +221,9 @@ impl Registry {
         limit: usize,
     ) -> Result<Listed<Service, ServiceName>, Error> {
         let (items, more) = self.table.services(call, namespace, after, limit).await?;
+        if items.is_empty() {
+            self.has_namespace(call, namespace).await?;
+        }
         let next = items.last().filter(|_| more).map(|last| last.id.name.clone());
         Ok(Listed { items, next })
     }
@@ -223,14 +231,14 @@ impl Registry {
     /// Creates a service, or replaces its content if it exists.
     ///
     /// # Errors
-    /// [`Error::RangeOverlap`], [`Error::RangeInUse`], [`Error::PreconditionFailed`], [`Error::ServiceClosing`],
-    /// [`Error::Store`].
+    /// [`Error::NamespaceNotFound`], [`Error::RangeOverlap`], [`Error::RangeInUse`], [`Error::PreconditionFailed`],
+    /// [`Error::ServiceClosing`], [`Error::Store`].
     pub async fn put_service(&self, call: &Call, new: NewService, if_match: &IfMatch) -> Result<Written, Error> {
         loop {
-            let replaced = self.change_service(call, &new.id, if_match, |_| Ok(new.content.clone())).await;
+            let replaced = self.change_existing(call, &new.id, if_match, |_| Ok(new.content.clone())).await?;
             match replaced {
-                Err(Error::ServiceNotFound { .. }) => if_match.check(None)?,
-                other => return other.map(Written::Replaced),
+                Some(replaced) => return Ok(Written::Replaced(replaced)),
+                None => if_match.check(None)?,
             }
             match self.create_service(call, new.clone()).await {
                 // Another call created it first, so it is to be replaced.
@@ -252,16 +260,30 @@ impl Registry {
         if_match: &IfMatch,
         change: impl Fn(&Service) -> Result<Content, Error>,
     ) -> Result<Service, Error> {
+        match self.change_existing(call, service, if_match, change).await? {
+            Some(changed) => Ok(changed),
+            None => Err(self.no_service(call, service).await),
+        }
+    }
+
+    /// Changes the content of a service. Returns none if there is no such service.
+    async fn change_existing(
+        &self,
+        call: &Call,
+        service: &ServiceId,
+        if_match: &IfMatch,
+        change: impl Fn(&Service) -> Result<Content, Error>,
+    ) -> Result<Option<Service>, Error> {
         let mut contest = Contest::new(call, service);
         loop {
-            let old = self.get_service(call, service).await?;
+            let Some(old) = self.table.service(call, service).await? else { return Ok(None) };
             if_match.check(Some(&old))?;
             if !contest.may_go_on(&old).await? {
                 continue;
             }
             let content = change(&old)?;
             if content == Content::of(&old) && old.mark.is_none() {
-                return Ok(old);
+                return Ok(Some(old));
             }
             let new = content.put_into(&old);
             let done = if new.range == old.range {
@@ -273,7 +295,7 @@ impl Registry {
             };
             if done {
                 self.memory.place(service).remember(&new);
-                return Ok(new);
+                return Ok(Some(new));
             }
             contest.pause().await?;
         }
@@ -290,7 +312,8 @@ impl Registry {
             }
             match self.table.resize_service(call, old, new, &ranges).await? {
                 Rewritten::Done => return Ok(true),
-                Rewritten::ServiceChanged(_) => return Ok(false),
+                // Only a creation asks for the namespace.
+                Rewritten::ServiceChanged(_) | Rewritten::NamespaceAbsent => return Ok(false),
                 Rewritten::RangesChanged => wait(call, &mut waits, "another service's change of range").await?,
             }
         }
@@ -382,7 +405,7 @@ impl Registry {
                 // The service may also be gone because an earlier send deleted it, or another deletion that overtook
                 // this one.
                 Rewritten::Done | Rewritten::ServiceChanged(None) => return Ok(true),
-                Rewritten::ServiceChanged(Some(_)) => return Ok(false),
+                Rewritten::ServiceChanged(Some(_)) | Rewritten::NamespaceAbsent => return Ok(false),
                 Rewritten::RangesChanged => wait(call, &mut waits, "another service's change of range").await?,
             }
         }

@@ -358,7 +358,8 @@ impl Attempt<'_> {
                     None => Ok((name, (Judged::Rule(NameRule::Free), None))),
                 }
             });
-            try_join_all(judgements).await?
+            // All of them, so that of several names that are taken the same one is reported each time.
+            join_all(judgements).await.into_iter().collect::<Result<Vec<_>, _>>()?
         };
         let mut changed = false;
         for (name, (judged, early)) in judged {

@@ -22,7 +22,14 @@ pub(crate) struct Key {
 /// How a Service's sort key begins.
 pub(crate) const SERVICE_PREFIX: &str = "SERVICE#";
 
+/// The partition of all Namespace items.
+pub(crate) const NAMESPACES: &str = "NAMESPACES";
+
 impl Key {
+    pub(crate) fn namespace(name: &Namespace) -> Self {
+        Self { pk: NAMESPACES.to_owned(), sk: name.to_string() }
+    }
+
     pub(crate) fn service(service: &ServiceId) -> Self {
         Self { pk: namespace_partition(&service.namespace), sk: format!("{SERVICE_PREFIX}{}", service.name) }
     }
@@ -59,7 +66,7 @@ impl Key {
     }
 
     /// The namespace that its item is in.
-    pub(crate) fn namespace(&self) -> Result<Namespace, StoreError> {
+    pub(crate) fn namespace_of(&self) -> Result<Namespace, StoreError> {
         let namespace = self.pk.strip_prefix("N#").and_then(|rest| rest.split('#').next());
         namespace
             .and_then(|namespace| Namespace::try_from(namespace).ok())

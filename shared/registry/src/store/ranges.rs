@@ -25,11 +25,6 @@ pub(crate) struct Ranges {
 }
 
 impl Ranges {
-    /// Whether the item exists: it does as soon as the namespace has had a service.
-    pub(crate) fn exists(&self) -> bool {
-        self.version.is_some()
-    }
-
     fn read(item: &Item) -> Result<Self, StoreError> {
         let key = Key::of(item).unwrap_or(Key { pk: "N#…".to_owned(), sk: "RANGES".to_owned() });
         let bits = item.get("bits").and_then(|bits| bits.as_b().ok());
@@ -53,7 +48,7 @@ impl Ranges {
         (self.item(namespace, claimed), self.unchanged(rules::RANGES_VERSION, rules::RANGES_ABSENT))
     }
 
-    fn unchanged(&self, version_rule: Rule, absent_rule: Rule) -> Condition {
+    pub(super) fn unchanged(&self, version_rule: Rule, absent_rule: Rule) -> Condition {
         match self.version {
             None => Condition::all(&[absent_rule], []),
             Some(version) => Condition::all(&[version_rule], [(":version", number(version))]),

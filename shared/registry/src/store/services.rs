@@ -51,7 +51,7 @@ pub(crate) fn service(item: Item) -> Result<Service, StoreError> {
     let key = Key::of(&item).ok_or_else(without_key)?;
     let ServiceItem { name, description, range, strategy, created, version, revision, mark, terms, reserved } =
         decode_at(&key, item)?;
-    let id = ServiceId { namespace: key.namespace()?, name };
+    let id = ServiceId { namespace: key.namespace_of()?, name };
     let terms = terms.unwrap_or_default();
     Ok(Service { id, description, range, strategy, terms, reserved, created, version, revision, mark })
 }
@@ -74,6 +74,8 @@ pub(crate) enum Rewritten {
     ServiceChanged(Option<Box<Service>>),
     /// Some other service's range has changed since Ranges was read.
     RangesChanged,
+    /// The namespace does not exist.
+    NamespaceAbsent,
 }
 
 /// Why a Service alone is rewritten.
@@ -174,7 +176,8 @@ impl Table {
     ///
     /// Of two creations of one name, the second finds the item. Two creations of overlapping ranges both write on
     /// condition of the version of Ranges that they read, so the second is cancelled, reads again, and sees the overlap
-    /// (3).
+    /// (3). Of a creation and the deletion of its namespace, one comes second and fails: see
+    /// [`Table::delete_namespace`].
     pub(crate) async fn create_service(
         &self,
         call: &Call,
@@ -182,7 +185,11 @@ impl Table {
         seen: &Ranges,
     ) -> Result<Rewritten, StoreError> {
         let absent = Condition::all(&[rules::CREATE_ABSENT], []);
-        let write = Transaction::new().put(self, Part::Service, encode_service(new)?, absent)?;
+        let mut write = Transaction::new().put(self, Part::Service, encode_service(new)?, absent)?;
+        if !new.id.namespace.is_default() {
+            let exists = Condition::all(&[rules::CREATE_NAMESPACE], []);
+            write = write.check(self, Part::Namespace, &Key::namespace(&new.id.namespace), exists)?;
+        }
         let mut claimed = seen.claimed.clone();
         claimed.insert_range(new.range);
         self.with_ranges(call, &new.id.namespace, write, (seen, &claimed), Some(new)).await
@@ -259,6 +266,9 @@ impl Table {
             Transacted::Done(_) => return Ok(Rewritten::Done),
             Transacted::Cancelled(reasons) => reasons,
         };
+        if reasons.take(Part::Namespace).is_failed() {
+            return Ok(Rewritten::NamespaceAbsent);
+        }
         match reasons.take(Part::Service).try_map(service)? {
             // This call's own write, whose response was lost: its revision belongs to no other write.
             Reason::Failed(found) if found.is_some() && found.as_ref() == intended => Ok(Rewritten::Done),
@@ -275,6 +285,8 @@ enum Part {
     Service,
     /// The Ranges item of the namespace.
     Ranges,
+    /// The namespace.
+    Namespace,
 }
 
 /// The condition that a Service is as it was read: content, mark and all. Revisions are random, so none that was ever

@@ -1,13 +1,13 @@
 //! Reading the whole table page by page, for the reconciler, and remembering how far it got.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use aws_sdk_dynamodb::operation::transact_get_items::TransactGetItemsError;
-use aws_sdk_dynamodb::types::{AttributeValue, Get, ReturnConsumedCapacity, TransactGetItem};
+use aws_sdk_dynamodb::types::{Get, ReturnConsumedCapacity, TransactGetItem};
 
 use super::condition::{Condition, names};
 use super::instances::{Instance, instance};
-use super::item::{Item, Key, SERVICE_PREFIX, port_partition, text, without_key};
+use super::item::{Item, Key, NAMESPACES, SERVICE_PREFIX, port_partition, text, without_key};
 use super::port_item::occupant;
 use super::requests::{Replay, replay};
 use super::schema::health_key;
@@ -36,6 +36,8 @@ pub(crate) enum Found {
     Ranges(Namespace),
     /// A Hint item. It is evidence of nothing, and TTL removes it.
     Hint,
+    /// A Namespace item.
+    Namespace,
     /// The reconciler's own item.
     Checkpoint,
     /// An item that this version does not write, or cannot read.
@@ -47,8 +49,9 @@ pub(crate) enum Found {
 pub(crate) struct Checkpoint {
     /// The last item that was read; none if the sweep starts at the beginning.
     pub(crate) after: Option<Key>,
-    /// Namespaces that were found. A version that does not know this field drops it; then they are found again.
-    pub(crate) namespaces: BTreeSet<Namespace>,
+    /// The last namespace with which a run began; none if the next run begins with the first one. A version that does
+    /// not know this field drops it, and then the first ones come again.
+    pub(crate) begun: Option<Namespace>,
 }
 
 /// A part of the whole table, or of a namespace's ports.
@@ -88,6 +91,9 @@ fn classify(item: Item) -> Found {
     if key == health_key() {
         // As with a readable hint: it is evidence of nothing, and TTL removes it.
         return Found::Hint;
+    }
+    if key.pk == NAMESPACES {
+        return super::namespaces::namespace(item).map_or_else(Found::Unreadable, |_| Found::Namespace);
     }
     let mut parts = key.pk.split('#');
     let (Some("N"), Some(namespace)) = (parts.next(), parts.next()) else { return unknown() };
@@ -230,9 +236,8 @@ impl Table {
         let Some(item) = self.get(call, &checkpoint_key()).await? else { return Ok(Checkpoint::default()) };
         let part = |name: &str| item.get(name)?.as_s().ok().cloned();
         let after = part("next_pk").zip(part("next_sk")).map(|(pk, sk)| Key { pk, sk });
-        let names = item.get("namespaces").and_then(|names| names.as_ss().ok()).into_iter().flatten();
-        let namespaces = names.filter_map(|name| Namespace::try_from(name.as_str()).ok()).collect();
-        Ok(Checkpoint { after, namespaces })
+        let begun = part("begun").and_then(|name| Namespace::try_from(name).ok());
+        Ok(Checkpoint { after, begun })
     }
 
     /// Saves where the next run continues.
@@ -244,9 +249,8 @@ impl Table {
             item.insert("next_pk".to_owned(), text(&key.pk));
             item.insert("next_sk".to_owned(), text(&key.sk));
         }
-        if !checkpoint.namespaces.is_empty() {
-            let names = checkpoint.namespaces.iter().map(ToString::to_string).collect();
-            item.insert("namespaces".to_owned(), AttributeValue::Ss(names));
+        if let Some(namespace) = &checkpoint.begun {
+            item.insert("begun".to_owned(), text(namespace.as_str()));
         }
         self.put(call, &item).await
     }

@@ -105,13 +105,17 @@ impl<P: Copy + PartialEq> Transaction<P> {
 
 /// The cancellation reasons of a transaction, by part.
 #[derive(Debug)]
-pub(crate) struct Cancelled<P>(Vec<(P, Reason<Item>)>);
+pub(crate) struct Cancelled<P> {
+    reasons: Vec<(P, Reason<Item>)>,
+    /// Whether an earlier send may have taken effect.
+    pub(crate) doubt: Doubt,
+}
 
 impl<P: Copy + PartialEq> Cancelled<P> {
     /// Takes the reason of this part.
     pub(crate) fn take(&mut self, part: P) -> Reason<Item> {
-        let place = self.0.iter().position(|(other, _)| *other == part);
-        place.map_or(Reason::None, |place| self.0.swap_remove(place).1)
+        let place = self.reasons.iter().position(|(other, _)| *other == part);
+        place.map_or(Reason::None, |place| self.reasons.swap_remove(place).1)
     }
 }
 
@@ -187,7 +191,8 @@ impl Table {
             // fails on the name. So only the number of requests shows that this waits.
             if decided || (on_contention == OnContention::Report && doubt == Doubt::None && !throttled) {
                 // DynamoDB returns one reason per item, in their order.
-                return Ok(Transacted::Cancelled(Cancelled(parts.into_iter().zip(reasons).collect())));
+                let reasons = parts.into_iter().zip(reasons).collect();
+                return Ok(Transacted::Cancelled(Cancelled { reasons, doubt }));
             }
             wait(call, &mut waits, "throttling, or another transaction on the same items").await?;
             call.count(|meter| meter.retries += 1);

@@ -24,7 +24,7 @@ impl Attempt<'_> {
                 Err(error) => {
                     // The offer is returned to no caller. If a retry may find it, it stays as long as its service may
                     // exist.
-                    if !self.is_found_again() || (matches!(error, Error::ServiceNotFound { .. }) && !replayed) {
+                    if !self.is_found_again() || (error.is_of_no_service() && !replayed) {
                         let _ = self.withdraw(holding).await;
                     }
                     return Err(error);

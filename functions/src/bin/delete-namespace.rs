@@ -1,0 +1,10 @@
+//! `DELETE /v1/namespaces/{namespace}`
+
+use std::process::ExitCode;
+
+use portmaster_functions::serve;
+use portmaster_http::endpoint;
+
+fn main() -> ExitCode {
+    serve(endpoint::delete_namespace)
+}

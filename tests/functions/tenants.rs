@@ -1,0 +1,189 @@
+//! Tenants: a team that IAM lets into its own namespace reaches nothing else, however it writes the path. The policies
+//! are those of the page on deploying.
+
+use std::collections::BTreeSet;
+
+use percent_encoding::percent_decode_str;
+use regex::Regex;
+use serde_json::{Value, json};
+
+use crate::deployment::{Deployment, event, start};
+use crate::template::file;
+
+/// The paths that a policy of the page allows, by its heading, as patterns over `METHOD/path`.
+fn patterns(heading: &str) -> Vec<Regex> {
+    let page = file("docs/deploying.md");
+    let part = page.split_once(heading).unwrap_or_else(|| panic!("no {heading:?}")).1;
+    let policy = part.split_once("```json\n").unwrap().1.split_once("```").unwrap().0;
+    let policy: Value = serde_json::from_str(policy).unwrap();
+    let statements = policy["Statement"].as_array().unwrap().iter();
+    let resources = statements.flat_map(|statement| {
+        assert_eq!((&statement["Effect"], &statement["Action"]), (&json!("Allow"), &json!("execute-api:Invoke")));
+        statement["Resource"].as_array().unwrap()
+    });
+    let pattern = |arn: &Value| {
+        let path = arn.as_str().unwrap().split_once("/$default/").unwrap().1;
+        let path = path.replace("${aws:PrincipalTag/portmaster-namespace}", "team-a");
+        Regex::new(&format!("(?s)^{}$", regex::escape(&path).replace("\\*", ".*").replace("\\?", "."))).unwrap()
+    };
+    resources.map(pattern).collect()
+}
+
+fn decoded(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+/// A path as it was sent, and as it is after one or two rounds of decoding: whoever judges it sees one of these.
+fn views(path: &str) -> BTreeSet<String> {
+    let once = decoded(path);
+    BTreeSet::from([path.to_owned(), decoded(&once), once])
+}
+
+/// Ways to write a path to the other team's service that begin in the own namespace, or look as if they did.
+fn hostile() -> Vec<String> {
+    let (own, other) = ("/v1/namespaces/team-a", "team-b/services/django");
+    let mut paths = vec![
+        format!("/v1/namespaces/team-b/services/django?x={own}/"),
+        "/v1/services/django".to_owned(),
+        format!("/v1/namespaces/{other}"),
+        format!("//v1/namespaces/{other}"),
+        format!("/v1/namespaces/team-a{}", "\u{0}/../team-b/services/django"),
+        format!("{own};/../{other}"),
+        format!("{own}\t/services/django"),
+        format!("{own}//services/django"),
+        "/V1/namespaces/team-a/services/django".to_owned(),
+    ];
+    let dots = ["..", ".%2e", "%2e%2e", "%252e%252e", "..;", "%00.."];
+    let slashes = ["/", "%2f", "%252f", "\\", "%5c", "//"];
+    for dot in dots {
+        for first in slashes {
+            for second in ["/", "%2F", "\\"] {
+                paths.push(format!("{own}{first}{dot}{second}{other}"));
+                paths.push(format!("{own}/services{first}{dot}{second}..{second}{other}"));
+                paths.push(format!("{own}/services/x{first}{dot}/..{first}..{second}{other}"));
+            }
+        }
+    }
+    for slash in slashes {
+        for other in ["team-b", "team%2db", "team%252db"] {
+            paths.push(format!("{own}{slash}namespaces{slash}{other}{slash}services{slash}django"));
+            paths.push(format!("/v1{slash}namespaces{slash}{other}{slash}services{slash}django"));
+            paths.push(format!("/v1/namespaces/{other}{slash}services{slash}django"));
+            paths.push(format!("/v1/namespaces/team-a%0a{slash}..{slash}{other}/services/django"));
+        }
+    }
+    paths
+}
+
+/// The policies of the page that let a team into the namespace `team-a`.
+const POLICIES: [&str; 2] = ["**One team's administrators**", "**Many teams by one policy**"];
+
+fn allows(patterns: &[Regex], method: &str, path: &str) -> bool {
+    patterns.iter().any(|pattern| pattern.is_match(&format!("{method}{path}")))
+}
+
+#[test]
+fn a_tenants_policy_is_for_its_own_namespace() {
+    for heading in POLICIES {
+        let patterns = patterns(heading);
+        for (method, path) in [
+            ("GET", "/v1/namespaces/team-a"),
+            ("GET", "/v1/namespaces/team-a/services"),
+            ("POST", "/v1/namespaces/team-a/services/web/offers"),
+            ("PUT", "/v1/namespaces/team-a/services/web/ports/api"),
+            ("PATCH", "/v1/namespaces/team-a/services/web"),
+            ("DELETE", "/v1/namespaces/team-a/services/web"),
+        ] {
+            assert!(allows(&patterns, method, path), "{heading}: {method} {path}");
+        }
+        for (method, path) in [
+            ("GET", "/v1/namespaces"),
+            ("GET", "/v1/namespaces/team-ab"),
+            ("GET", "/v1/namespaces/team-b/services"),
+            ("GET", "/v1/namespaces/team-b/services/v1/namespaces/team-a/x"),
+            ("DELETE", "/v1/namespaces/team-a"),
+            ("PUT", "/v1/namespaces/team-a"),
+            ("PUT", "/v1/namespaces/team-b"),
+            ("GET", "/v1/services"),
+            ("GET", "/v1/ports/5000"),
+        ] {
+            assert!(!allows(&patterns, method, path), "{heading}: {method} {path}");
+        }
+    }
+    let texts = POLICIES.map(|heading| patterns(heading).iter().map(|pattern| pattern.as_str().to_owned()).collect());
+    let [one, many]: [Vec<_>; 2] = texts;
+    assert_eq!(one, many);
+}
+
+/// P34: what the pattern allows and the function serves is the team's own, for every way of writing a path, for whatever
+/// part of it the gateway decodes, and for whatever values it finds there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenant_reaches_its_own_namespace_and_nothing_else() {
+    let patterns = patterns(POLICIES[0]);
+    let mut cloud = Deployment::new().await;
+    for (base, word) in [("/v1", "theirs"), ("/v1/namespaces/team-b", "theirs"), ("/v1/namespaces/team-a", "ours")] {
+        if base != "/v1" {
+            assert_eq!(cloud.call("put-namespace", "PUT", base, None).await.0, 201);
+        }
+        let service = json!({ "name": "django", "description": word, "start": 5000, "end": 5009 });
+        assert_eq!(cloud.call("create-service", "POST", &format!("{base}/services"), Some(service)).await.0, 201);
+    }
+    let read = start("get-service", &cloud.database).await;
+    let delete = start("delete-service", &cloud.database).await;
+    let matches = [
+        ("/v1/namespaces/{namespace}/services/{service}", &[("namespace", "team-a"), ("service", "django")][..]),
+        ("/v1/namespaces/{namespace}/services/{service}", &[("namespace", "team-b"), ("service", "django")]),
+        ("/v1/services/{service}", &[("service", "django")]),
+    ];
+    let mut sent = 0;
+    for path in hostile() {
+        let views = views(&path);
+        for (method, function) in [("GET", &read), ("DELETE", &delete)] {
+            if !views.iter().any(|view| allows(&patterns, method, view)) {
+                continue;
+            }
+            for view in &views {
+                // Whatever the gateway may have matched.
+                let matched = matches.iter().map(|(template, values)| {
+                    let mut form = event(method, view, None);
+                    form["routeKey"] = json!(format!("{method} {template}"));
+                    form["requestContext"]["routeKey"] = form["routeKey"].clone();
+                    form["pathParameters"] =
+                        values.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+                    form
+                });
+                for form in matched.chain([event(method, view, None)]) {
+                    let answer = function.invoke(form.clone()).await;
+                    let body = answer["body"].as_str().unwrap_or_default();
+                    assert!(!body.contains("theirs"), "{path}: {form}: {answer}");
+                    sent += 1;
+                }
+            }
+        }
+    }
+    assert!(sent > 1_000, "{sent}");
+    // The services that are not the team's are all there, and its own one can be read by its own path.
+    for base in ["/v1", "/v1/namespaces/team-b"] {
+        let path = format!("{base}/services/django");
+        assert_eq!(cloud.call("get-service", "GET", &path, None).await.1["description"], "theirs");
+    }
+}
+
+/// The policy for a team's pipelines allows what the stack's policy for users does, one namespace further down.
+#[test]
+fn a_teams_pipelines_may_do_what_users_may() {
+    let template = file("template.yaml");
+    let users = template.split_once("  UserPolicy:").unwrap().1.split_once("  AdminPolicy:").unwrap().0;
+    let line = Regex::new(r#"\$default/([^"]+)""#).unwrap();
+    let expected: BTreeSet<_> = line
+        .captures_iter(users)
+        .map(|line| line[1].to_owned())
+        .filter(|call| call.contains("/v1/services") || call.contains("/v1/ports"))
+        .map(|call| call.replacen("/v1/", "/v1/namespaces/team-a/", 1))
+        .collect();
+    let page = file("docs/deploying.md");
+    let part = page.split_once("**One team's pipelines**").unwrap().1.split_once("**Many teams").unwrap().0;
+    let allowed: BTreeSet<_> = line.captures_iter(part).map(|line| line[1].to_owned()).collect();
+    assert!(expected.len() > 10);
+    assert_eq!(allowed, expected);
+}
