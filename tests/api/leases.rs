@@ -376,6 +376,76 @@ async fn bad_input_is_named() {
     api.put("/v1/services/nobody/ports/web-01", json!({})).await.expect_problem(404, "service-not-found");
 }
 
+/// The other bodies are read as strictly.
+#[tokio::test]
+async fn bad_bodies_of_every_call_are_named() {
+    let api = Stage::new().await;
+    service(&api, (5000, 5009), json!({})).await;
+    put(&api, "web-01", json!({ "owner": "job-1", "lease_seconds": 60 })).await.expect(201);
+    let (_, secret) = api.offer("django", "web-02").await;
+    let offer = format!("/v1/services/django/offers/{secret}");
+    for (path, body, faults) in [
+        (format!("{PORTS}/web-01/renew"), json!({ "owner": "job-1", "lease_seconds": 0 }), vec!["#/lease_seconds"]),
+        (format!("{PORTS}/web-01/renew"), json!({ "owner": "*" }), vec!["#/owner"]),
+        (format!("{PORTS}/web-01/renew"), json!({ "lease": 60 }), vec!["#/lease"]),
+        (format!("{offer}/accept"), json!({ "lease_seconds": "60" }), vec!["#/lease_seconds"]),
+        (format!("{offer}/accept"), json!({ "owner": "job-1" }), vec!["#/owner"]),
+        (format!("{offer}/reject"), json!({ "reason": "in use" }), vec!["#/reason"]),
+        (
+            format!("{offer}/reject"),
+            json!({ "reason": "in-use", "quarantine_seconds": 604_801 }),
+            vec!["#/quarantine_seconds"],
+        ),
+        ("/v1/services/django/sets".to_owned(), json!({}), vec!["#/names"]),
+        ("/v1/services/django/sets".to_owned(), json!({ "names": ["a"] }), vec!["#/names"]),
+        ("/v1/services/django/sets".to_owned(), json!({ "names": ["a", "5000"] }), vec!["#/names/1"]),
+        ("/v1/services/django/sets".to_owned(), json!({ "names": ["a", "b"], "contiguous": 1 }), vec!["#/contiguous"]),
+        ("/v1/services/django/release".to_owned(), json!({ "names": ["a"], "cursor": "x" }), vec!["#/cursor"]),
+        ("/v1/services/django/release".to_owned(), json!({ "names": ["a"], "dry_run": "yes" }), vec!["#/dry_run"]),
+    ] {
+        let answer = api.post(&path, body.clone()).await.expect_problem(400, "invalid-request");
+        assert_eq!(answer.faults(), faults, "{path} {body}");
+    }
+    // Nothing was changed.
+    assert_eq!(api.get(&offer).await.expect(200).body["name"], "web-02");
+    assert_eq!(api.get(PORTS).await.body.as_array().unwrap().len(), 1);
+}
+
+/// P32: a large release says that there is more, and goes on with the cursor to the end, each port once.
+#[tokio::test]
+async fn a_release_goes_on_to_the_end() {
+    let api = Stage::new().await;
+    service(&api, (5000, 5999), json!({})).await;
+    for i in 0..14 {
+        let names: Vec<_> = (0..32).map(|n| format!("job-{i}-{n}")).collect();
+        let set = json!({ "names": names, "owner": "run-1", "lease_seconds": 600 });
+        api.post("/v1/services/django/sets", set).await.expect(201);
+    }
+    let (mut released, mut cursor) = (Vec::new(), Value::Null);
+    for calls in 1.. {
+        let mut body = json!({ "owner": "run-1" });
+        if cursor.is_string() {
+            body["cursor"] = cursor.clone();
+        }
+        let answer = api.post("/v1/services/django/release", body).await.expect(200).body;
+        let ports = answer["released"].as_array().unwrap();
+        released.extend(ports.iter().map(|port| port["port"].as_u64().unwrap()));
+        cursor = answer["cursor"].clone();
+        assert_eq!(answer["more"].as_bool(), Some(cursor.is_string()));
+        if cursor.is_null() {
+            assert_eq!(calls, 3, "200 at a time");
+            break;
+        }
+        // A cursor belongs to its service and to this call.
+        let list = api.get(&format!("{PORTS}?cursor={}", cursor.as_str().unwrap())).await;
+        list.expect_problem(400, "invalid-request");
+    }
+    released.sort_unstable();
+    released.dedup();
+    assert_eq!(released.len(), 14 * 32);
+    assert_eq!(api.get(PORTS).await.body, json!([]));
+}
+
 /// A service that uses none of the new fields looks as it always did, and so do its offers and ports.
 #[tokio::test]
 async fn callers_of_before_see_what_they_know() {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use portmaster_testkit::{World, rounds};
 
-const TEMPLATES: [&str; 16] = [
+const TEMPLATES: [&str; 26] = [
     "/v1/services",
     "/v1/services/{service}",
     "/v1/services/{service}/offers",
@@ -20,6 +20,16 @@ const TEMPLATES: [&str; 16] = [
     "/v1/services/{service}/ports",
     "/v1/services/{service}/ports/{port}",
     "/v1/services/{service}/ports/{name}",
+    "/v1/services/{service}/ports/{name}/renew",
+    "/v1/services/{service}/sets",
+    "/v1/services/{service}/release",
+    "/v1/services/{service}/map",
+    "/v1/services/{service}/quarantine/{port}",
+    "/v1/namespaces",
+    "/v1/namespaces/{name}",
+    "/v1/namespaces/{name}/services/{service}",
+    "/v1/namespaces/{name}/services/{service}/ports/{name}",
+    "/v1/namespaces/{name}/ports/{port}",
     "/v1/ports/{port}",
     "/health",
     "/v1/openapi.json",
@@ -50,7 +60,7 @@ fn encoded(bytes: &[u8]) -> String {
 fn word() -> BoxedStrategy<Vec<u8>> {
     prop_oneof![
         6 => select(vec![
-            "django", "web-01", "SECRET", "5000", "5001", "nobody", "05000", "1023", "49152", "65536", "99999999999999999999",
+            "django", "web-01", "SECRET", "5000", "5001", "nobody", "default", "team-a", "05000", "1023", "49152", "65536", "99999999999999999999",
             "-1", "+5000", "5e3", "0x1388", "name-taken", "django ", " django", "DJANGO", "a", "", "null", "%", "%2", "%zz",
             "{SECRET}", "urn:uuid:SECRET", "138886c0-5d3e-8b2a-9f04-2a1b0c3d4e5f", "138886c05d3e8b2a9f042a1b0c3d4e5f",
             "00000000-0000-0000-0000-000000000000", "-a", "a-", "a..b", "a/b", "a#b", "a?b", "é", "\u{202e}", "\u{0}",
@@ -64,7 +74,7 @@ fn word() -> BoxedStrategy<Vec<u8>> {
 }
 
 fn path() -> impl Strategy<Value = String> {
-    let filled = (select(&TEMPLATES[..]), vec(word(), 4)).prop_map(|(template, words)| {
+    let filled = (select(&TEMPLATES[..]), vec(word(), 6)).prop_map(|(template, words)| {
         let mut words = words.into_iter();
         let parts = template.split('/').map(|part| {
             if !part.starts_with('{') {
@@ -80,7 +90,7 @@ fn path() -> impl Strategy<Value = String> {
     });
     let query = prop_oneof![
         3 => Just(String::new()),
-        2 => vec((select(vec!["limit", "cursor", "Limit", "", "x", "limit[]"]), word()), 1..4).prop_map(|pairs| {
+        2 => vec((select(vec!["limit", "cursor", "owner", "label", "name_prefix", "Limit", "", "x", "limit[]"]), word()), 1..4).prop_map(|pairs| {
             let pairs = pairs.iter().map(|(name, value)| format!("{name}={}", encoded(value)));
             format!("?{}", pairs.collect::<Vec<_>>().join("&"))
         }),
@@ -120,9 +130,34 @@ fn body() -> impl Strategy<Value = Option<Vec<u8>>> {
         json!({ "start": 5000, "end": 5009 }),
         json!({ "description": "x" }),
         json!({ "strategy": "random" }),
+        json!({ "start": 5000, "end": 5009, "lease_seconds": 60, "cooldown_seconds": 5, "reserved": [5009] }),
+        json!({ "name": "web-01", "owner": "job-1", "labels": { "run": "1" }, "port": 5003 }),
+        json!({ "owner": "job-1", "lease_seconds": 60 }),
+        json!({ "lease_seconds": 60 }),
+        json!({ "reason": "in-use", "quarantine_seconds": 5 }),
+        json!({ "names": ["a", "b"], "owner": "job-1", "lease_seconds": 60, "contiguous": true }),
+        json!({ "names": ["a"], "states": ["allocated", "offered"], "dry_run": true, "cursor": "x" }),
         json!({}),
     ]);
-    let members = select(vec!["name", "start", "end", "description", "strategy", "Name", "__proto__", ""]);
+    let members = select(vec![
+        "name",
+        "start",
+        "end",
+        "description",
+        "strategy",
+        "lease_seconds",
+        "reserved",
+        "port",
+        "owner",
+        "labels",
+        "names",
+        "states",
+        "cursor",
+        "reason",
+        "Name",
+        "__proto__",
+        "",
+    ]);
     let near = (good, vec((members, proptest::option::of(json_value())), 0..3)).prop_map(|(mut body, changes)| {
         for (member, value) in changes {
             match value {
