@@ -289,7 +289,7 @@ async fn what_a_call_does_not_declare_is_refused() {
             }
         }
     }
-    assert_eq!(calls, 29 + 22);
+    assert_eq!(calls, 30 + 23);
     // A path that does not exist, or not with this method, is reported first.
     api.get("/v1/nothing?x=1").await.expect_problem(404, "not-found");
     api.delete("/v1/services?x=1").await.expect_problem(405, "method-not-allowed");

@@ -7,6 +7,7 @@
 mod errors;
 mod examples;
 mod idempotency;
+mod import;
 mod leases;
 mod lists;
 mod namespaces;

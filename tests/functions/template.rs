@@ -200,7 +200,8 @@ fn the_policies_allow_every_call_that_is_theirs() {
         .chain(["GET", "PUT", "PATCH", "DELETE"].map(|method| format!("{method}/v1/services/*")))
         .collect();
     // What an operator does to others' ports is not a pipeline's to do.
-    let operators = ["POST/v1/services/*/release", "DELETE/v1/services/*/quarantine/*"].map(str::to_owned);
+    let operators = ["POST/v1/services/*/release", "POST/v1/services/*/import", "DELETE/v1/services/*/quarantine/*"]
+        .map(str::to_owned);
     // Whoever may use `default` sees nothing of another namespace.
     let elsewhere: BTreeSet<_> = everything.iter().filter(|call| call.contains("/v1/namespaces")).cloned().collect();
     let others = &(&services | &elsewhere) | &BTreeSet::from(operators);
@@ -314,6 +315,8 @@ fn the_expensive_routes_are_throttled_on_their_own() {
         "GET /health",
         "POST /v1/services/{service}/release",
         "POST /v1/namespaces/{namespace}/services/{service}/release",
+        "POST /v1/services/{service}/import",
+        "POST /v1/namespaces/{namespace}/services/{service}/import",
     ]
     .map(str::to_owned);
     let expected: BTreeSet<_> = lists.chain(others).collect();

@@ -9,6 +9,7 @@ mod body;
 mod declared;
 mod filter;
 mod headers;
+mod import;
 pub mod log;
 mod map;
 mod namespaces;
@@ -112,6 +113,7 @@ endpoints! {
     release_port "release-port": ports::release;
     put_set "put-set": sets::put;
     release_ports "release-ports": release::release;
+    import_ports "import-ports": import::import;
     end_quarantine "end-quarantine": ports::lift;
     get_map "get-map": map::get;
     find_port "find-port": ports::find;

@@ -139,6 +139,7 @@ mod tests {
                 path::renew(&service, "web-01"),
                 path::sets(&service),
                 path::release(&service),
+                path::import(&service),
                 path::map(&service),
                 path::quarantine(&service, Port::MIN),
                 path::any_port(&namespace, Port::MIN),

@@ -35,6 +35,12 @@ pub(super) enum Outcome {
     },
     /// Several would be.
     WouldRelease,
+    /// Ports in use were imported, or were there already.
+    Imported {
+        ports: usize,
+    },
+    /// They would be.
+    WouldImport,
     /// A quarantine or a cool-down was ended by hand.
     Lifted,
 }
@@ -55,6 +61,8 @@ impl Outcome {
             Self::Released => "released",
             Self::ReleasedAll { .. } => "released-all",
             Self::WouldRelease => "would-release",
+            Self::Imported { .. } => "imported",
+            Self::WouldImport => "would-import",
             Self::Lifted => "lifted",
         }
     }
@@ -74,8 +82,9 @@ impl Outcome {
             }
             Self::Kept { leased } | Self::Renewed { leased } => vec![(metrics::LEASES_RENEWED, leased.into())],
             Self::Released => vec![(metrics::RELEASES, 1)],
+            Self::Imported { ports } => vec![(metrics::PUTS, many(ports))],
             Self::ReleasedAll { ports } => vec![(metrics::RELEASES, many(ports))],
-            Self::AcceptedAgain | Self::WouldRelease | Self::Lifted => Vec::new(),
+            Self::AcceptedAgain | Self::WouldRelease | Self::WouldImport | Self::Lifted => Vec::new(),
         }
     }
 }

@@ -59,6 +59,11 @@ impl Problem {
         self.0.cause.as_deref()
     }
 
+    /// What happened, and what to do next.
+    pub(super) fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
     /// The port and the instance that it is about.
     pub(super) fn about(&self) -> &About {
         &self.0.about

@@ -4,6 +4,7 @@
 //! domain's types and on nothing that a client would not have: no router, and no database.
 
 mod health;
+mod import;
 mod instant;
 mod kind;
 mod labels;
@@ -23,6 +24,7 @@ mod service;
 mod set;
 
 pub use health::Health;
+pub use import::{Conflict, Import, Imported, PortInUse};
 pub use kind::Kind;
 pub use labels::{InvalidPrefix, NamePrefix};
 pub use map::{Counts, Map, MapState, Run};

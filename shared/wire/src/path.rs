@@ -83,6 +83,12 @@ pub fn release(service: &ServiceId) -> String {
     format!("{}/release", self::service(service))
 }
 
+/// The path to import ports that are in use.
+#[must_use]
+pub fn import(service: &ServiceId) -> String {
+    format!("{}/import", self::service(service))
+}
+
 /// The map of a service's range.
 #[must_use]
 pub fn map(service: &ServiceId) -> String {

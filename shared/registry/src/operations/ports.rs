@@ -38,7 +38,12 @@ impl Registry {
     }
 
     /// The claim that a name's Instance points to, if that claim still exists.
-    async fn claim_of(&self, call: &Call, service: &ServiceId, name: &InstanceName) -> Result<Option<Occupant>, Error> {
+    pub(super) async fn claim_of(
+        &self,
+        call: &Call,
+        service: &ServiceId,
+        name: &InstanceName,
+    ) -> Result<Option<Occupant>, Error> {
         let Some(instance) = self.table.instance(call, service, name).await? else { return Ok(None) };
         let found = self.table.port(call, &service.namespace, instance.port).await?;
         Ok(found.filter(|found| found.has(instance.secret)))
