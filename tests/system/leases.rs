@@ -4,6 +4,7 @@
 
 use portmaster_domain::{StateKind, Terms};
 use portmaster_registry::{Asked, Content, Error};
+use portmaster_testkit::{Fault, Plan};
 
 use crate::ground::{Ground, MARGIN, asked, content, cooling, owner, port, put, since, told, why, with_terms};
 
@@ -323,6 +324,38 @@ async fn a_lease_that_was_lost_early_is_followed_only_by_a_lease() {
     assert_eq!(ground.number(5010, "lease_until").await, Some(1_800_000_060));
     ground.pass(18);
     assert_eq!(why(process.put("web", "job-2", 60).await), "name-taken");
+    ground.pass(1);
+    assert!(put(process.put("web", "job-2", 60).await).1);
+    ground.assert_healthy().await;
+}
+
+/// P22, P25: a claim that moves the name early is withdrawn, and its process dies. What is left keeps the name for as long
+/// as the holder of the earlier lease may rely on it. (The model's `EarlyFollows`.)
+#[tokio::test]
+async fn what_moved_early_and_was_withdrawn_keeps_the_name() {
+    let ground = Ground::new(5000, 5019).await;
+    let (process, fast) = (ground.process(0).await, ground.process(9).await);
+    assert_eq!(put(process.put("web", "job-1", 60).await), (5000, true));
+    ground.pass(51);
+    assert_eq!(why(fast.renew("web", "job-1", 60).await), "lease-expired");
+    // It cannot come back to its port.
+    process.shrink(5001, 5019).await.unwrap();
+    let plan = Plan::default();
+    let slow = ground.warm(-9, &plan).await;
+    ground.change(|old| Content { terms: cooling(100), ..old }).await.unwrap();
+    // A claim that fails on the name; one that is made under the terms of before, and withdrawn; and the next.
+    let next = ("TransactWriteItems", Fault::None);
+    plan.add(&[next, next, ("TransactWriteItems", Fault::Wait)]);
+    tokio::select! {
+        biased;
+        made = slow.put("web", "job-1", 60) => panic!("it waits: {made:?}"),
+        () = plan.waiting() => {}
+    }
+    assert_eq!(process.list(StateKind::Allocated).await, []);
+    for seconds in [0, 18] {
+        ground.pass(seconds);
+        assert_eq!(why(process.put("web", "job-2", 60).await), "name-taken");
+    }
     ground.pass(1);
     assert!(put(process.put("web", "job-2", 60).await).1);
     ground.assert_healthy().await;
