@@ -163,6 +163,13 @@ async fn tour(api: &Stage, base: &str) -> Vec<(u16, Value)> {
     play(Method::POST, &format!("{base}/services"), Some(service)).await;
     play(Method::GET, &format!("{base}/services?limit=1"), None).await;
     play(Method::PATCH, &own, Some(json!({ "description": "x" }))).await;
+    let same = json!({ "start": 5000, "end": 5009, "cooldown_seconds": 60, "reserved": [5009] });
+    play(Method::PUT, &own, Some(same)).await;
+    let imports = json!({ "ports": [{ "name": "old", "port": 5009 }, { "name": "older", "port": 80 + 5000 }] });
+    play(Method::POST, &format!("{own}/import"), Some(imports)).await;
+    let offer = play(Method::POST, &format!("{own}/offers"), Some(json!({ "name": "unwanted" }))).await;
+    let secret = offer["secret"].as_str().unwrap_or_default().to_owned();
+    play(Method::DELETE, &format!("{own}/offers/{secret}"), None).await;
     play(Method::PUT, &format!("{own}/ports/api"), Some(json!({ "owner": "job-1", "lease_seconds": 600 }))).await;
     play(Method::PUT, &format!("{own}/ports/api"), Some(json!({ "owner": "job-2" }))).await;
     play(Method::PUT, &format!("{own}/ports/other"), Some(json!({ "port": 5000 }))).await;
@@ -188,7 +195,7 @@ async fn tour(api: &Stage, base: &str) -> Vec<(u16, Value)> {
     play(Method::DELETE, &format!("{own}/ports/5000"), None).await;
     play(Method::DELETE, &own, None).await;
     play(Method::POST, &format!("{own}/release"), Some(json!({ "name_prefix": "a", "dry_run": true }))).await;
-    play(Method::POST, &format!("{own}/release"), Some(json!({ "names": ["a", "b", "api"] }))).await;
+    play(Method::POST, &format!("{own}/release"), Some(json!({ "names": ["a", "b", "api", "old"] }))).await;
     play(Method::GET, &format!("{own}/map"), None).await;
     play(Method::DELETE, &own, None).await;
     play(Method::GET, &own, None).await;

@@ -149,12 +149,13 @@ class Deployment:
         return known
 
     def empty(self):
-        """Empties the table, except for the orphan, and restarts the function that remembers its items."""
+        """Empties the table, except for the orphan, and restarts the functions that remember which ports are taken."""
         keys = {"ProjectionExpression": "pk, sk", "TableName": self.table}
         for page in self.dynamodb.get_paginator("scan").paginate(**keys):
             for item in (item for item in page["Items"] if item != ORPHAN):
                 self.dynamodb.delete_item(TableName=self.table, Key=item)
-        self.restart("CreateOfferFunction")
+        for function in ("CreateOfferFunction", "PutPortFunction", "PutSetFunction", "ImportPortsFunction"):
+            self.restart(function)
 
     def logged(self, pattern):
         """Returns the lines of the functions' log that match."""
@@ -239,6 +240,46 @@ def policies(deployment, admin, checks):
     checks.check("finds it", deployment.call(user, "GET", "/v1/ports/5000")[1].get("name") == "web-01")
     checks.check("and releases it", deployment.call(user, "DELETE", "/v1/services/django/ports/web-01")[0] == 204)
     return user
+
+
+def tenants(deployment, admin, checks):
+    """A team that the policy of the page on deploying lets into its namespace reaches that, and nothing else."""
+    page = (ROOT / "docs/deploying.md").read_text()
+    text = page.split("**One team's administrators**")[1].split("```json\n")[1].split("```")[0]
+    for word, value in (("REGION", REGION), ("ACCOUNT", "*"), (":API/", f":{deployment.physical['Api']}/")):
+        text = text.replace(word, value)
+    policy = deployment.iam.create_policy(PolicyName="team-a", PolicyDocument=text)["Policy"]["Arn"]
+    team = deployment.user("team-a", policy)
+    service = {"start": 5000, "end": 5009}
+    for namespace in ("team-a", "team-b"):
+        checks.check(f"an admin makes {namespace}", deployment.call(admin, "PUT", f"/v1/namespaces/{namespace}", {})[0] == 201)
+    own, theirs = "/v1/namespaces/team-a/services/web", "/v1/namespaces/team-b/services/web"
+    checks.check("the team makes a service", deployment.call(team, "PUT", own, service)[0] == 201)
+    checks.check("an admin makes the other team's", deployment.call(admin, "PUT", theirs, service)[0] == 201)
+    status, port = deployment.call(team, "PUT", f"{own}/ports/api", {"owner": "job-1", "lease_seconds": 600})
+    checks.check("the team takes a port", (status, port.get("port")) == (201, 5000), port)
+    checks.check("it sees its namespace", deployment.call(team, "GET", "/v1/namespaces/team-a")[0] == 200)
+    before = deployment.call(admin, "GET", f"{theirs}/map")
+    others = [
+        ("GET", "/v1/namespaces"), ("GET", "/v1/services"), ("GET", "/v1/ports/5000"), ("DELETE", "/v1/namespaces/team-a"),
+        ("PUT", "/v1/namespaces/team-c"), ("GET", "/v1/namespaces/team-b"), ("GET", theirs), ("DELETE", theirs),
+        ("PUT", f"{theirs}/ports/api"), ("GET", f"{theirs}/map"), ("POST", "/v1/namespaces/team-b/services"),
+        ("GET", "/v1/namespaces/team-ab/services"),
+    ]  # fmt: skip
+    for method, path in others:
+        body = {} if method in ("PUT", "POST") else None
+        checks.check(f"the team may not {method} {path}", deployment.call(team, method, path, body)[0] == 403)
+    hostile = (
+        "/v1/namespaces/team-a/../team-b/services/web", "/v1/namespaces/team-a/..%2fteam-b/services/web",
+        "/v1/namespaces/team-a%2f..%2fteam-b/services/web", "/v1/namespaces/team-a/%2e%2e/team-b/services/web",
+        "/v1/namespaces/team-a/%252e%252e/team-b/services/web", "/v1/namespaces/team-a/services/..%2f..%2fteam-b%2fservices%2fweb",
+        "//v1/namespaces/team-b/services/web", "/v1/namespaces/team%2Db/services/web",
+    )  # fmt: skip
+    for path in hostile:
+        for method in ("GET", "DELETE"):
+            status, answer = deployment.call(team, method, path)
+            checks.check(f"{method} {path} reaches nothing", status in (400, 403, 404), (status, answer))
+    checks.check("the other team's service is as it was", deployment.call(admin, "GET", f"{theirs}/map") == before)
 
 
 def permission(deployment, admin, checks):
@@ -376,6 +417,7 @@ def main():
         tour(deployment, admin, checks)
         policies(deployment, admin, checks)
         permission(deployment, admin, checks)
+        tenants(deployment, admin, checks)
         wrong_settings(deployment, admin, checks)
         schedules_role(deployment, checks)
         pipeline(deployment, checks)

@@ -8,7 +8,7 @@ use portmaster_wire::{self as wire, Import, PortInUse};
 
 use super::body::Body;
 use super::outcome::Outcome;
-use super::path::InService;
+use super::path::{InService, LongPath};
 use super::problem::problems;
 use super::{Api, Problem};
 
@@ -30,6 +30,7 @@ pub(super) async fn import(
     State(api): State<Api>,
     call: Call,
     InService(service): InService,
+    LongPath(below): LongPath,
     Body(Import { ports, dry_run }): Body<Import>,
 ) -> Result<Response, Problem> {
     let dry_run = dry_run.unwrap_or_default();
@@ -47,6 +48,10 @@ pub(super) async fn import(
             registry::Imported::Could => answer.importable.push(port),
             registry::Imported::Conflict(error) => {
                 let problem = Problem::from(error);
+                let problem = match &below {
+                    Some(below) => problem.below(below),
+                    None => problem,
+                };
                 let (r#type, detail) = (problem.kind().type_uri(), problem.detail().to_owned());
                 answer.conflicts.push(wire::Conflict { port, r#type, detail });
             }

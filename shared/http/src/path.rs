@@ -8,7 +8,7 @@ use axum::http::header;
 use http::request::Parts;
 use portmaster_domain::{InstanceName, InvalidPort, Namespace, Port, Secret, ServiceId, ServiceName};
 use portmaster_registry::{Error, PortOrName};
-use portmaster_wire::Fault;
+use portmaster_wire::{self as wire, Fault};
 use utoipa::IntoParams;
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
@@ -54,6 +54,19 @@ impl<S: Send + Sync> FromRequestParts<S> for InNamespace {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         Segments::from_request_parts(parts, state).await?.namespace().map(Self)
+    }
+}
+
+/// The longer path of the namespace `default`, if the caller used it: advice has it as well.
+pub(super) struct LongPath(pub(super) Option<String>);
+
+impl<S: Send + Sync> FromRequestParts<S> for LongPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let segments = Segments::from_request_parts(parts, state).await?;
+        let named = Namespace::try_from(segments.named(NAMESPACE.0)).ok().filter(Namespace::is_default);
+        Ok(Self(named.as_ref().map(wire::path::namespace)))
     }
 }
 
