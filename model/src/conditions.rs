@@ -266,7 +266,7 @@ conditions! {
     NamespaceNew @ "store/rules.rs: NAMESPACE_NEW" => In("new namespaces");
     /// A namespace exactly as it was to be created is the call's own: it was created.
     OwnNamespace @ "store/namespaces.rs: create_namespace" => In("new namespaces");
-    /// A namespace that is described anew is the one that was read.
+    /// A namespace whose description changes is the one that was read.
     NamespaceAsRead @ "store/rules.rs: NAMESPACE_AS_READ" => Spare("not modelled: no decision rests on a description.");
     /// A namespace is deleted only if it exists.
     NamespaceExists @ "store/rules.rs: NAMESPACE_EXISTS" => In("new namespaces");

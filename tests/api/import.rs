@@ -21,6 +21,10 @@ async fn an_import_overwrites_nothing_and_can_be_repeated() {
     api.put(&format!("{ports}/gone"), json!({ "port": 5002 })).await.expect(201);
     api.delete(&format!("{ports}/gone")).await.expect(204);
     let offer = api.post("/v1/services/django/offers", json!({ "name": "offered", "port": 5003 })).await.expect(201);
+    // It was found in use, so not even its name may have it.
+    let aside = api.post("/v1/services/django/offers", json!({ "name": "aside", "port": 5005 })).await.expect(201);
+    let aside = format!("/v1/services/django/offers/{}/reject", aside.secret());
+    api.post(&aside, json!({ "reason": "in-use" })).await.expect(204);
     let import = json!({ "ports": [
         { "name": "a", "port": 5000 },
         { "name": "b", "port": 5008, "owner": "team-b", "labels": { "host": "x" } },
@@ -31,6 +35,7 @@ async fn an_import_overwrites_nothing_and_can_be_repeated() {
         { "name": "offered", "port": 5004 },
         { "name": "c", "port": 5003 },
         { "name": "d", "port": 6000 },
+        { "name": "aside", "port": 5005 },
     ] });
     let mut dry = import.clone();
     dry["dry_run"] = json!(true);
@@ -46,10 +51,15 @@ async fn an_import_overwrites_nothing_and_can_be_repeated() {
         assert_eq!(done.get("importable"), None);
         let conflicts = done["conflicts"].as_array().unwrap();
         let kinds: Vec<_> = conflicts.iter().map(|conflict| (&conflict["name"], &conflict["type"])).collect();
-        let expected = [("offered", "name-taken"), ("c", "port-taken"), ("d", "port-not-in-range")];
+        let expected =
+            [("offered", "name-taken"), ("c", "port-taken"), ("d", "port-not-in-range"), ("aside", "port-taken")];
         let expected = expected.map(|(name, kind)| (json!(name), json!(format!("/problems/{kind}"))));
         assert_eq!(kinds, expected.iter().map(|(name, kind)| (name, kind)).collect::<Vec<_>>());
-        assert_eq!(would["conflicts"].as_array().unwrap().len(), 3);
+        // The dry run said the same.
+        let kinds_of = |list: &Value| -> Vec<Value> {
+            list.as_array().unwrap().iter().map(|conflict| conflict["type"].clone()).collect()
+        };
+        assert_eq!(kinds_of(&would["conflicts"]), kinds_of(&done["conflicts"]));
         assert!(conflicts[1]["detail"].as_str().unwrap().contains("offered to offered"), "{conflicts:?}");
     }
     assert_eq!(names(&api.get(ports).await.body), ["a", "held", "gone", "b"]);

@@ -94,7 +94,7 @@ async fn every_namespace_is_listed_once() {
     }
 }
 
-/// Every call below a namespace that does not exist says so, and creates nothing.
+/// Every call for a service below a namespace that does not exist says so, and creates nothing.
 #[tokio::test]
 async fn nothing_is_in_a_namespace_that_does_not_exist() {
     let api = Stage::new().await;
@@ -114,6 +114,7 @@ async fn nothing_is_in_a_namespace_that_does_not_exist() {
         (Method::PUT, "/services/web/ports/a", Some(json!({}))),
         (Method::POST, "/services/web/sets", Some(set)),
         (Method::POST, "/services/web/release", Some(json!({ "name_prefix": "a" }))),
+        (Method::POST, "/services/web/import", Some(json!({ "ports": [{ "name": "a", "port": 5000 }] }))),
         (Method::GET, "/services/web/map", None),
         (Method::DELETE, "/services/web/quarantine/5000", None),
         (Method::GET, "/ports/5000", None),

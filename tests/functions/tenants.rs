@@ -162,6 +162,17 @@ async fn a_tenant_reaches_its_own_namespace_and_nothing_else() {
         }
     }
     assert!(sent > 1_000, "{sent}");
+    // A star in an ARN may stand for nothing: the policy allows the namespace itself with a slash, which is no path.
+    for (method, name) in [("PUT", "put-namespace"), ("DELETE", "delete-namespace")] {
+        assert!(allows(&patterns, method, "/v1/namespaces/team-a/"));
+        let function = start(name, &cloud.database).await;
+        let mut form = event(method, "/v1/namespaces/team-a/", None);
+        for key in [form["routeKey"].clone(), json!(format!("{method} /v1/namespaces/{{namespace}}"))] {
+            form["routeKey"] = key;
+            form["pathParameters"] = json!({ "namespace": "team-a" });
+            assert_eq!(function.invoke(form.clone()).await["statusCode"], 404, "{form}");
+        }
+    }
     // The services that are not the team's are all there, and its own one can be read by its own path.
     for base in ["/v1", "/v1/namespaces/team-b"] {
         let path = format!("{base}/services/django");

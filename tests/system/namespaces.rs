@@ -106,10 +106,10 @@ async fn a_lost_response_does_not_change_what_is_answered() {
     }
 }
 
-/// A namespace that was deleted and created again keeps the description that it was created with. (The model's
-/// `NamespaceAsRead`.)
+/// A change of a description that comes late, to the next namespace of the name, does not make it look like the one
+/// before. (The model's `NamespaceAsRead`.)
 #[tokio::test]
-async fn a_late_description_does_not_hit_the_next_namespace() {
+async fn a_late_description_brings_no_former_namespace_back() {
     let world = world().await;
     let plan = Plan::script(&[("PutItem NAMESPACES", Fault::None), ("PutItem NAMESPACES", Fault::Wait)]);
     let api = serve(world.faulty(&plan).await).await;

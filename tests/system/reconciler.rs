@@ -87,6 +87,7 @@ async fn a_damaged_table_is_repaired() {
     fill(&world, "django", 8000, 1).await;
     put(vec![("pk", text("N#default#PORT")), ("sk", text("09000")), ("state", text("confused"))]).await.unwrap();
     put(vec![("pk", text("SOMETHING")), ("sk", text("ELSE"))]).await.unwrap();
+    put(vec![("pk", text("NAMESPACES")), ("sk", text("damaged"))]).await.unwrap();
     let bits = AttributeValue::B(aws_sdk_dynamodb::primitives::Blob::new(vec![0; 6016]));
     let ranges = vec![
         ("pk", text("N#default")),
@@ -102,7 +103,7 @@ async fn a_damaged_table_is_repaired() {
         orphaned_allocations: 3,
         allocations_out_of_range: 1,
         rebuilt_ranges: 1,
-        unreadable_items: 2,
+        unreadable_items: 3,
         finished: true,
         ..Findings::default()
     };

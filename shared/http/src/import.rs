@@ -41,10 +41,16 @@ pub(super) async fn import(
         labels,
     });
     let outcomes = api.registry.import(&call, &service, imports.collect(), dry_run).await?;
+    let (mut made, mut leases) = (0, 0);
     let mut answer = wire::Imported { imported: Vec::new(), importable: Vec::new(), conflicts: Vec::new() };
     for (port, outcome) in ports.into_iter().zip(outcomes) {
         match outcome {
-            registry::Imported::Has(claim) => answer.imported.push(wire::Port::from(&*claim)),
+            registry::Imported::Made(claim) => {
+                made += 1;
+                leases += usize::from(claim.lease().is_some());
+                answer.imported.push(wire::Port::from(&*claim));
+            }
+            registry::Imported::Had(claim) => answer.imported.push(wire::Port::from(&*claim)),
             registry::Imported::Could => answer.importable.push(port),
             registry::Imported::Conflict(error) => {
                 let problem = Problem::from(error);
@@ -57,6 +63,6 @@ pub(super) async fn import(
             }
         }
     }
-    let outcome = if dry_run { Outcome::WouldImport } else { Outcome::Imported { ports: answer.imported.len() } };
+    let outcome = if dry_run { Outcome::WouldImport } else { Outcome::Imported { ports: made, leases } };
     Ok((Extension(outcome), Json(answer)).into_response())
 }

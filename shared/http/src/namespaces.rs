@@ -57,7 +57,7 @@ pub(super) async fn get(
     Ok(answer(StatusCode::OK, &api.registry.get_namespace(&call, &name).await?))
 }
 
-/// Create a namespace, or describe it anew.
+/// Create a namespace, or change its description.
 #[utoipa::path(
     put, path = "/v1/namespaces/{namespace}", operation_id = "putNamespace", tag = "namespaces", params(ToBeNamespace),
     request_body = Option<NamespaceContent>,

@@ -35,9 +35,10 @@ pub(super) enum Outcome {
     },
     /// Several would be.
     WouldRelease,
-    /// Ports in use were imported, or were there already.
+    /// Ports in use were imported, so many of them with a lease; others may have been there already.
     Imported {
         ports: usize,
+        leases: usize,
     },
     /// They would be.
     WouldImport,
@@ -82,7 +83,9 @@ impl Outcome {
             }
             Self::Kept { leased } | Self::Renewed { leased } => vec![(metrics::LEASES_RENEWED, leased.into())],
             Self::Released => vec![(metrics::RELEASES, 1)],
-            Self::Imported { ports } => vec![(metrics::PUTS, many(ports))],
+            Self::Imported { ports, leases } => {
+                vec![(metrics::PUTS, many(ports)), (metrics::LEASES_GRANTED, many(leases))]
+            }
             Self::ReleasedAll { ports } => vec![(metrics::RELEASES, many(ports))],
             Self::AcceptedAgain | Self::WouldRelease | Self::WouldImport | Self::Lifted => Vec::new(),
         }

@@ -296,7 +296,9 @@ fn namespace_in_use(namespace: &Namespace, services: &[ServiceName], more: bool)
             path::services(namespace)
         ),
     };
-    Problem::new(Kind::NamespaceInUse, detail).with("services", names).with("more", more)
+    let is_passing = names.is_empty() && !namespace.is_default();
+    let problem = Problem::new(Kind::NamespaceInUse, detail).with("services", names).with("more", more);
+    if is_passing { problem.retry_after(1) } else { problem }
 }
 
 fn service_not_found(service: &ServiceId) -> Problem {

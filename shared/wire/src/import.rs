@@ -18,7 +18,7 @@ use crate::{Fault, Port};
 #[deserr(error = Faults, deny_unknown_fields)]
 #[schema(description = "Ports that names have, by somebody else's records.")]
 pub struct Import {
-    /// 1 to 200 of them; no name and no port stands twice.
+    /// 1 to 200 of them; no name and no port appears twice.
     #[schema(min_items = 1, max_items = 200)]
     pub ports: Vec<PortInUse>,
     /// Whether only to say what would be imported; false if not given.
@@ -67,10 +67,10 @@ impl Checked for Import {
         let (mut names, mut numbers) = (HashSet::new(), HashSet::new());
         for (index, port) in ports.iter().enumerate() {
             if port.get("name").and_then(Value::as_str).is_some_and(|name| !names.insert(name)) {
-                faults.push(Fault::in_body(format!("#/ports/{index}/name"), "stands twice; a name has one port"));
+                faults.push(Fault::in_body(format!("#/ports/{index}/name"), "appears twice; a name has one port"));
             }
             if port.get("port").and_then(Value::as_u64).is_some_and(|number| !numbers.insert(number)) {
-                faults.push(Fault::in_body(format!("#/ports/{index}/port"), "stands twice; a port has one name"));
+                faults.push(Fault::in_body(format!("#/ports/{index}/port"), "appears twice; a port has one name"));
             }
         }
         faults

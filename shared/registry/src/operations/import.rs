@@ -2,9 +2,10 @@
 
 use futures::stream::{self, StreamExt as _};
 
-use super::{Asked, Error, Expected, Registry};
+use super::{Asked, Error, Expected, Put, Registry};
 use crate::Call;
-use portmaster_domain::{Claim, InstanceName, Labels, Owner, Port, Service, ServiceId};
+use crate::store::StoreError;
+use portmaster_domain::{Claim, InstanceName, Labels, Owner, Port, Service, ServiceId, StateKind};
 
 /// How many are claimed at the same time.
 const WRITES: usize = 8;
@@ -25,8 +26,10 @@ pub struct Import {
 /// What became of one import.
 #[derive(Debug)]
 pub enum Imported {
-    /// The name has the port: by this call or an earlier one.
-    Has(Box<Claim>),
+    /// The name has the port now.
+    Made(Box<Claim>),
+    /// The name had the port already.
+    Had(Box<Claim>),
     /// The name may have the port, and nothing was done.
     Could,
     /// It cannot have it, for this reason, and nothing was changed.
@@ -66,11 +69,20 @@ impl Registry {
     async fn import_one(&self, call: &Call, service: &ServiceId, import: Import) -> Result<Imported, Error> {
         let Import { name, port, owner, labels } = import;
         let asked = Asked { name, port: Some(port), owner, labels };
-        match self.put_port(call, service, &asked, None, Expected::Nothing).await {
-            Ok(put) => Ok(Imported::Has(Box::new(put.claim().clone()))),
+        let result = match self.put_port(call, service, &asked, None, Expected::Nothing).await {
             Err(Error::HasPort { claim, .. }) if claim.port == port && claim.owner == asked.owner => {
-                Ok(Imported::Has(claim))
+                if claim.confirmed {
+                    return Ok(Imported::Had(claim));
+                }
+                // Its maker may still withdraw it. Whoever tells of it adopts it before, which its maker would see.
+                let same = Asked { labels: None, ..asked };
+                self.put_port(call, service, &same, None, Expected::Anything).await
             }
+            result => result,
+        };
+        match result {
+            Ok(Put::Made(claim)) => Ok(Imported::Made(Box::new(claim))),
+            Ok(Put::Kept(claim)) => Ok(Imported::Had(Box::new(claim))),
             Err(Error::HasPort { service, claim }) => {
                 Ok(Imported::Conflict(Error::NameTaken { service, claim, free_at: None }))
             }
@@ -89,22 +101,43 @@ impl Registry {
             let (service, range) = (id.clone(), service.range);
             return Ok(Imported::Conflict(Error::PortNotInRange { service, port, range }));
         }
-        let now = self.now();
-        if let Some(found) = self.claim_of(call, id, &name).await?
-            && found.claim.state.holds_name(now)
-        {
-            if found.claim.is_allocation(now) && found.claim.port == port && found.claim.owner == owner {
-                return Ok(Imported::Has(Box::new(found.claim)));
+        let (now, past) = (self.now(), self.past());
+        // Whether another owner of the name has to wait, because by some clock a lease of it may still run.
+        let is_early = |claim: &Claim| {
+            claim.owner != owner && claim.state.lapsed_at().is_some_and(|until| !until.has_passed(past))
+        };
+        let name_taken = |claim: Claim| {
+            let free_at = claim.state.lapsed_at().map(|until| until.plus(self.margin));
+            Ok(Imported::Conflict(Error::NameTaken { service: id.clone(), claim: Box::new(claim), free_at }))
+        };
+        if let Some(found) = self.claim_of(call, id, &name).await? {
+            let claim = found.claim.seen_at(now);
+            let is_its_own = claim.port == port && claim.owner == owner;
+            if claim.is_allocation(now) && is_its_own {
+                return Ok(Imported::Had(Box::new(claim)));
             }
-            let (service, claim) = (id.clone(), Box::new(found.claim));
-            return Ok(Imported::Conflict(Error::NameTaken { service, claim, free_at: None }));
+            // What a PUT of the same owner left behind is adopted.
+            let is_left_behind = claim.is_offer(now) && claim.by_put && is_its_own;
+            if (claim.state.holds_name(now) && !is_left_behind) || is_early(&claim) {
+                return name_taken(claim);
+            }
         }
-        let found = self.table.port(call, &id.namespace, port).await?.map(|found| found.claim.seen_at(now));
+        let taken = |claim: Option<Claim>| {
+            let claim = claim.map(Box::new);
+            Ok(Imported::Conflict(Error::PortTaken { service: id.clone(), port, claim }))
+        };
+        let found = match self.table.port(call, &id.namespace, port).await {
+            Ok(found) => found.map(|found| found.claim.seen_at(now)),
+            // It may be held, for ever.
+            Err(StoreError::Damaged { .. }) => return taken(None),
+            Err(error) => return Err(error.into()),
+        };
         match found.filter(|claim| claim.state.occupies_port(now)) {
-            Some(claim) if claim.service != id.name || claim.name != name => {
-                Ok(Imported::Conflict(Error::PortTaken { service: id.clone(), port, claim: Some(Box::new(claim)) }))
-            }
-            _ => Ok(Imported::Could),
+            None => Ok(Imported::Could),
+            Some(claim) if claim.service != id.name || claim.name != name => taken(Some(claim)),
+            Some(claim) if claim.state.kind() == StateKind::Quarantined => taken(Some(claim)),
+            Some(claim) if is_early(&claim) => name_taken(claim),
+            Some(_) => Ok(Imported::Could),
         }
     }
 }

@@ -12,7 +12,7 @@ const SHOWN: usize = 10;
 const DOUBTS: u32 = 5;
 
 impl Registry {
-    /// Creates a namespace, or describes it anew. Returns it, and whether it is new.
+    /// Creates a namespace, or changes its description. Returns it, and whether it is new.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -115,8 +115,9 @@ impl Registry {
     /// That there is no such service; or no such namespace, which is a better answer.
     pub(super) async fn no_service(&self, call: &Call, service: &ServiceId) -> Error {
         match self.has_namespace(call, &service.namespace).await {
-            Ok(()) => Error::ServiceNotFound { service: service.clone() },
-            Err(error) => error,
+            Err(error @ Error::NamespaceNotFound { .. }) => error,
+            // Also where that could not be read: that there is no such service is known.
+            Ok(()) | Err(_) => Error::ServiceNotFound { service: service.clone() },
         }
     }
 

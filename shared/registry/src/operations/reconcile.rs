@@ -27,7 +27,7 @@ use crate::metrics;
 use crate::store::{Checkpoint, Found, Instance, Key, Lapse, Ranges, Removed, SETTLED_AT_ONCE, StoreError, Table};
 use portmaster_domain::allocator::PortSet;
 use portmaster_domain::{
-    Holding, Namespace, NamespaceInfo, Occupant, Port, PortRange, Secret, Service, ServiceId, StateKind, Timestamp,
+    Holding, Namespace, Occupant, Port, PortRange, Secret, Service, ServiceId, StateKind, Timestamp,
 };
 
 /// How long an Instance is kept after its claim is gone: for this long a name gets its port back.
@@ -224,13 +224,14 @@ impl Run<'_> {
     async fn sweep(&mut self, reached: &mut Checkpoint) -> Result<(), StoreError> {
         self.begin(&Namespace::default()).await?;
         let table = &self.registry.table;
-        let (next, more) = table.namespaces(self.call, reached.begun.as_ref(), NAMESPACES).await?;
-        for NamespaceInfo { name, .. } in &next {
+        let (next, more) = table.names_of_namespaces(self.call, reached.begun.as_ref(), NAMESPACES).await?;
+        for name in next {
             if self.is_short_of_time() {
                 return Ok(());
             }
-            self.begin(name).await?;
+            // Before that: one that cannot be read must not keep the next run from the others.
             reached.begun = Some(name.clone());
+            self.begin(&name).await?;
         }
         if !more {
             reached.begun = None;

@@ -65,6 +65,28 @@ impl Table {
         after: Option<&Namespace>,
         limit: usize,
     ) -> Result<(Vec<NamespaceInfo>, bool), StoreError> {
+        let (items, more) = self.query_namespaces(call, after, limit).await?;
+        Ok((items.into_iter().map(namespace).collect::<Result<_, _>>()?, more))
+    }
+
+    /// The same, as names alone: also of items that this version cannot read.
+    pub(crate) async fn names_of_namespaces(
+        &self,
+        call: &Call,
+        after: Option<&Namespace>,
+        limit: usize,
+    ) -> Result<(Vec<Namespace>, bool), StoreError> {
+        let (items, more) = self.query_namespaces(call, after, limit).await?;
+        let name = |item: Item| Namespace::try_from(Key::of(&item)?.sk).ok();
+        Ok((items.into_iter().filter_map(name).collect(), more))
+    }
+
+    async fn query_namespaces(
+        &self,
+        call: &Call,
+        after: Option<&Namespace>,
+        limit: usize,
+    ) -> Result<(Vec<Item>, bool), StoreError> {
         const ALL: &str = "#pk = :pk";
         let start = after.map(|name| Key::namespace(name).attributes());
         let (result, _) = send(call, &self.name, || {
@@ -83,7 +105,7 @@ impl Table {
         .await?;
         let output = result.map_err(|error| StoreError::Refused { reason: error.to_string() })?;
         let more = output.last_evaluated_key.is_some();
-        Ok((output.items.unwrap_or_default().into_iter().map(namespace).collect::<Result<_, _>>()?, more))
+        Ok((output.items.unwrap_or_default(), more))
     }
 
     /// Creates a namespace. Returns the one that exists already, if there is one.
@@ -105,7 +127,7 @@ impl Table {
         }
     }
 
-    /// Describes a namespace anew that was made like this. Returns false if it is not that one any more.
+    /// Changes the description of a namespace that was made like this. Returns false if it is not that one any more.
     pub(crate) async fn describe_namespace(
         &self,
         call: &Call,

@@ -172,7 +172,7 @@ rules! {
 
     /// There is no namespace of this name.
     NAMESPACE_NEW: "attribute_not_exists(#pk)";
-    /// The namespace that is described anew is the one that was read.
+    /// The namespace whose description changes is the one that was read.
     NAMESPACE_AS_READ: "#version = :version";
     /// The namespace that is deleted exists.
     NAMESPACE_EXISTS: "attribute_exists(#pk)";
