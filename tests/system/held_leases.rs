@@ -2,11 +2,13 @@
 //! go on. Their conditions must see what has happened since (promises P1, P2, P4, P7 and P12).
 
 use portmaster_domain::{Labels, StateKind, Terms};
-use portmaster_registry::{Asked, Content, Error, Expected, NewSet, Put};
+use portmaster_registry::{Asked, Content, Error, Expected, Import, Imported, NewSet, Put};
 use portmaster_testkit::{Fault, Plan, call};
 use tokio::task::JoinHandle;
 
-use crate::ground::{Ground, MARGIN, Process, asked, cooling, labels, name, owner, ports, put, told, why, with_terms};
+use crate::ground::{
+    Ground, MARGIN, Process, asked, cooling, labels, name, owner, port, ports, put, told, why, with_terms,
+};
 
 const M: u64 = MARGIN as u64;
 
@@ -234,6 +236,32 @@ async fn the_owners_next_put_adopts_what_a_dead_one_left() {
         assert_eq!(ground.process(0).await.list(StateKind::Offered).await, []);
         ground.assert_healthy().await;
     }
+}
+
+/// P35: an import that finds its port in the making adopts it before it says that the name has it, so its maker does not
+/// withdraw it any more. Its labels stay as they were.
+#[tokio::test]
+async fn an_import_adopts_what_is_in_the_making() {
+    let ground = Ground::with(with_terms(5000, 5009, Terms { lease: Some(60), ..Terms::default() })).await;
+    let plan = Plan::default();
+    let maker = ground.warm(0, &plan).await;
+    plan.add(&[("GetItem SERVICE#django", Fault::Wait)]);
+    tokio::select! {
+        biased;
+        _ = maker.put("web", "job-1", 0) => panic!("it waits"),
+        () = plan.waiting() => {}
+    }
+    let process = ground.process(0).await;
+    assert!(!process.get("web").await.unwrap().confirmed);
+    let labels = Some(labels(&[("run", "2")]));
+    let import = Import { name: name("web"), port: port(5000), owner: owner("job-1"), labels };
+    for _ in 0..2 {
+        let imported = process.registry.import(&call(), &process.service, vec![import.clone()], false).await.unwrap();
+        let [Imported::Had(claim)] = imported.as_slice() else { panic!("{imported:?}") };
+        assert!(claim.confirmed && claim.labels == Labels::default(), "{claim:?}");
+    }
+    assert!(process.get("web").await.unwrap().confirmed);
+    ground.assert_healthy().await;
 }
 
 /// Whoever adopts what a dead PUT or set left replaces its labels by those of its own request.
