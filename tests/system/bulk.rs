@@ -9,20 +9,9 @@ use portmaster_registry::{Asked, BulkRelease, Content, Expected, ListFilter, Map
 use portmaster_testkit::{call, fill};
 
 use crate::ground::{
-    Ground, Process, asked, content, cooling, labels, name, owner, port, range, reserved, since, told, with_terms,
+    Ground, Process, asked, content, cooling, everything, labels, name, owner, port, range, reserved, since, told,
+    with_terms,
 };
-
-/// Everything that is allocated.
-fn everything() -> BulkRelease {
-    BulkRelease {
-        names: Vec::new(),
-        filter: ListFilter::default(),
-        allocated: true,
-        offered: false,
-        from: None,
-        dry_run: false,
-    }
-}
 
 async fn release(process: &Process, wanted: &BulkRelease) -> (Vec<u16>, Option<u16>) {
     let released = process.registry.release_all(&call(), &process.service, wanted).await.unwrap();

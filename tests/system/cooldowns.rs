@@ -2,11 +2,12 @@
 //! P14).
 
 use portmaster_domain::{ClaimState, StateKind, Terms};
-use portmaster_registry::{Asked, BulkRelease, Content, Error, ListFilter, Occupancy, Registry};
+use portmaster_registry::{Asked, BulkRelease, Content, Error, Occupancy, Registry};
 use portmaster_testkit::{Fault, Plan, call};
 
 use crate::ground::{
-    Ground, MARGIN, Process, asked, content, cooling, name, port, put, range, reserved, since, told, why, with_terms,
+    Ground, MARGIN, Process, asked, content, cooling, everything, name, port, put, range, reserved, since, told, why,
+    with_terms,
 };
 
 /// What the refusal of a full range says.
@@ -303,14 +304,7 @@ async fn an_end_whose_response_was_lost_is_a_success() {
                     "in use" => process.quarantine(offer.secret, None).await,
                     "lift" => process.lift(5000).await,
                     _ => {
-                        let wanted = BulkRelease {
-                            names: vec![name("web")],
-                            filter: ListFilter::default(),
-                            allocated: true,
-                            offered: false,
-                            from: None,
-                            dry_run: false,
-                        };
+                        let wanted = BulkRelease { names: vec![name("web")], ..everything() };
                         let released = process.registry.release_all(&call(), &process.service, &wanted).await;
                         released.map(|released| assert_eq!(released.claims.len(), 1, "{about}"))
                     }

@@ -3,12 +3,12 @@
 
 use portmaster_domain::{Labels, Owner, Port, Strategy, Terms};
 use portmaster_registry::{
-    Asked, BulkRelease, By, Call, Content, Error, Expected, IfMatch, ListFilter, NewService, NewSet, PortOrName, Put,
-    Registry, Rejection,
+    Asked, BulkRelease, By, Call, Content, Error, Expected, IfMatch, NewService, NewSet, PortOrName, Put, Registry,
+    Rejection,
 };
 use portmaster_testkit::{Meter, World, call, embedded_or_skip, fill, service_id};
 
-use crate::ground::{asked, content, labels, name, owner, why};
+use crate::ground::{asked, content, everything, labels, name, owner, why};
 
 /// A process with a meter, which knows the service `django`.
 struct Metered {
@@ -268,19 +268,11 @@ async fn an_operators_calls_cost_what_they_look_at() {
     // 100 items of some 150 bytes.
     assert!((2.0..=4.0).contains(&reads), "{reads}");
 
-    let wanted = BulkRelease {
-        names: Vec::new(),
-        filter: ListFilter::default(),
-        allocated: true,
-        offered: false,
-        from: None,
-        dry_run: false,
-    };
     for (dry_run, expected, written) in
         [(true, "GetItem:1 Query:1", 0.0), (false, "DeleteItem:100 GetItem:1 Query:1", 100.0)]
     {
         let release = call();
-        let wanted = BulkRelease { dry_run, ..wanted.clone() };
+        let wanted = BulkRelease { dry_run, ..everything() };
         let released = metered.registry.release_all(&release, &service, &wanted).await.unwrap();
         assert_eq!(released.claims.len(), 100);
         let (requests, _, writes) = metered.cost(&release);

@@ -10,8 +10,8 @@ use portmaster_domain::{
     ServiceId, StateKind, Strategy, Terms,
 };
 use portmaster_registry::{
-    Asked, By, Content, Error, Expected, Findings, IfMatch, ListFilter, NewService, NewSet, PortOrName, Put, Registry,
-    Rejection, Set,
+    Asked, BulkRelease, By, Content, Error, Expected, Findings, IfMatch, ListFilter, NewService, NewSet, PortOrName,
+    Put, Registry, Rejection, Set,
 };
 use portmaster_testkit::{EPOCH, Plan, Standing, TABLE, World, call, service_id, text};
 
@@ -301,5 +301,17 @@ impl Process {
 
     pub async fn reconcile(&self) -> Findings {
         self.registry.reconcile(&call()).await.unwrap()
+    }
+}
+
+/// Everything that is allocated.
+pub fn everything() -> BulkRelease {
+    BulkRelease {
+        names: Vec::new(),
+        filter: ListFilter::default(),
+        allocated: true,
+        offered: false,
+        from: None,
+        dry_run: false,
     }
 }

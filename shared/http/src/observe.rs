@@ -198,7 +198,10 @@ fn with_problem(response: Response, id: &str, below: Option<&str>, now: Timestam
         }
         None => return (response, None),
     };
-    let problem = below.map_or_else(|| problem.clone(), |below| problem.clone().below(below));
+    let problem = match below {
+        Some(below) => problem.below(below),
+        None => problem,
+    };
     let (mut parts, _) = response.into_parts();
     parts.status = problem.kind().status();
     parts.headers.remove(header::CONTENT_LENGTH);

@@ -3,17 +3,48 @@
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::delete_item::builders::DeleteItemFluentBuilder;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::query::QueryOutput;
 use aws_sdk_dynamodb::operation::transact_get_items::TransactGetItemsError;
 use aws_sdk_dynamodb::types::{Get, ReturnConsumedCapacity, TransactGetItem};
 
-use super::condition::{Condition, Conditional as _};
-use super::item::{Item, Key};
+use super::condition::{Condition, Conditional as _, names};
+use super::item::{Item, Key, text};
 use super::ports::Freshness;
 use super::send::{Doubt, backoff, send, wait};
 use super::{StoreError, Table};
 use crate::Call;
 
 impl Table {
+    /// One page of a partition, read consistently: the items whose sort key has this prefix, which may be empty.
+    pub(super) async fn query_partition(
+        &self,
+        call: &Call,
+        (partition, prefix): (&str, &str),
+        start: Option<Item>,
+        limit: usize,
+    ) -> Result<QueryOutput, StoreError> {
+        // An empty string is no value that DynamoDB compares a key with.
+        let condition = if prefix.is_empty() { "#pk = :pk" } else { "#pk = :pk AND begins_with(#sk, :prefix)" };
+        let prefix = Some(prefix).filter(|prefix| !prefix.is_empty());
+        let values = [(":pk", Some(partition)), (":prefix", prefix)];
+        let values: Item = values.into_iter().filter_map(|(at, value)| Some((at.to_owned(), text(value?)))).collect();
+        let (result, _) = send(call, &self.name, || {
+            self.client
+                .query()
+                .table_name(&self.name)
+                .key_condition_expression(condition)
+                .set_expression_attribute_names(Some(names(condition)))
+                .set_expression_attribute_values(Some(values.clone()))
+                .set_exclusive_start_key(start.clone())
+                .limit(i32::try_from(limit).unwrap_or(i32::MAX))
+                .consistent_read(true)
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                .send()
+        })
+        .await?;
+        result.map_err(|error| StoreError::Refused { reason: error.to_string() })
+    }
+
     /// A conditional DeleteItem. The condition is built for each send, so one that reads a clock reads it then.
     pub(crate) async fn delete_if(
         &self,

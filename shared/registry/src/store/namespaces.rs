@@ -3,14 +3,13 @@
 //! A claim never reads one: a service exists only in a namespace that exists, because the creation of a service checks
 //! that in its transaction, and the deletion of a namespace checks that no service was created since it looked.
 
-use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
 use serde::{Deserialize, Serialize};
 
-use super::condition::{Condition, names};
+use super::condition::Condition;
 use super::item::{Item, Key, NAMESPACES, damaged, decode_at, encode, text, without_key};
 use super::ranges::Ranges;
 use super::rules;
-use super::send::{Doubt, send};
+use super::send::Doubt;
 use super::transact::{OnContention, Reason, Transacted, Transaction};
 use super::{StoreError, Table};
 use crate::Call;
@@ -87,23 +86,8 @@ impl Table {
         after: Option<&Namespace>,
         limit: usize,
     ) -> Result<(Vec<Item>, bool), StoreError> {
-        const ALL: &str = "#pk = :pk";
         let start = after.map(|name| Key::namespace(name).attributes());
-        let (result, _) = send(call, &self.name, || {
-            self.client
-                .query()
-                .table_name(&self.name)
-                .key_condition_expression(ALL)
-                .set_expression_attribute_names(Some(names(ALL)))
-                .expression_attribute_values(":pk", text(NAMESPACES))
-                .set_exclusive_start_key(start.clone())
-                .limit(i32::try_from(limit).unwrap_or(i32::MAX))
-                .consistent_read(true)
-                .return_consumed_capacity(ReturnConsumedCapacity::Total)
-                .send()
-        })
-        .await?;
-        let output = result.map_err(|error| StoreError::Refused { reason: error.to_string() })?;
+        let output = self.query_partition(call, (NAMESPACES, ""), start, limit).await?;
         let more = output.last_evaluated_key.is_some();
         Ok((output.items.unwrap_or_default(), more))
     }

@@ -1,15 +1,13 @@
 //! Service items, and the transactions that change them together with Ranges.
 
 use aws_sdk_dynamodb::operation::query::QueryOutput;
-use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
 use serde::{Deserialize, Serialize};
 
-use super::condition::{Condition, names};
+use super::condition::Condition;
 use super::item::{Item, Key, SERVICE_PREFIX, decode_at, encode, namespace_partition, text, without_key};
 use super::port_item::stored;
 use super::ranges::Ranges;
 use super::rules::{self, Rule};
-use super::send::send;
 use super::transact::{OnContention, Reason, Transacted, Transaction};
 use super::{StoreError, Table};
 use crate::Call;
@@ -153,23 +151,8 @@ impl Table {
         start: Option<Item>,
         limit: usize,
     ) -> Result<QueryOutput, StoreError> {
-        const SERVICES: &str = "#pk = :pk AND begins_with(#sk, :prefix)";
-        let (result, _) = send(call, &self.name, || {
-            self.client
-                .query()
-                .table_name(&self.name)
-                .key_condition_expression(SERVICES)
-                .set_expression_attribute_names(Some(names(SERVICES)))
-                .expression_attribute_values(":pk", text(namespace_partition(namespace)))
-                .expression_attribute_values(":prefix", text(SERVICE_PREFIX))
-                .set_exclusive_start_key(start.clone())
-                .limit(i32::try_from(limit).unwrap_or(i32::MAX))
-                .consistent_read(true)
-                .return_consumed_capacity(ReturnConsumedCapacity::Total)
-                .send()
-        })
-        .await?;
-        result.map_err(|error| StoreError::Refused { reason: error.to_string() })
+        let partition = namespace_partition(namespace);
+        self.query_partition(call, (&partition, SERVICE_PREFIX), start, limit).await
     }
 
     /// Creates a service and claims its range.
