@@ -33,7 +33,70 @@ pub fn run(quick: bool) -> Part {
         rows.extend(simulate(sweeps(*names, *ports)));
     }
     part.table(&["names", "ports", "sweep", "items", "requests", "R", "W", "s at 6 ms", "s here"], &rows);
+
+    part.text += "Namespaces of 50 services each, every service with 20 ports, of which four are allocated to a name: *the \
+                  first* run writes down how full each service is, *at rest* nothing changes, *a day later* the usage of \
+                  each service is written again. *Runs* are those until a sweep came to its end, and *seen* are the runs \
+                  after which each namespace had been seen.\n\n";
+    let namespaces: &[usize] = if quick { &[10] } else { &[100, 1_000] };
+    let mut rows = Vec::new();
+    for namespaces in namespaces {
+        rows.extend(simulate(spaces(*namespaces)));
+    }
+    part.table(
+        &["namespaces", "services", "sweep", "runs", "seen", "items", "requests", "R", "W", "s at 6 ms", "s here"],
+        &rows,
+    );
     part
+}
+
+async fn spaces(namespaces: usize) -> Vec<Vec<String>> {
+    const SERVICES: u16 = 50;
+    let distant = Distant::new(Network::exact(ROUND_TRIP), 1).await;
+    for number in 0..SERVICES {
+        let start = 1024 + 20 * number;
+        create(&distant, number.into(), start, start + 19, Strategy::Lowest).await;
+        distant.fill(&format!("service-{number}"), start..start + 4);
+        distant.fill_names(&format!("service-{number}"), start..start + 4, 4);
+    }
+    distant.copy_default((1..namespaces).map(|number| format!("team-{number:04}")));
+    let registry = distant.process(&distant.client().await);
+    let mut rows = Vec::new();
+    for (what, pause) in [("the first", 0), ("at rest", 0), ("a day later", 24 * 3600)] {
+        sleep(Duration::from_secs(pause)).await;
+        let (mut runs, mut items, mut services, mut seen) = (0, 0, 0, None);
+        let (mut requests, mut reads, mut writes) = (0, 0.0, 0.0);
+        let (mut took, really) = (Duration::ZERO, Instant::now());
+        loop {
+            let (call, began) = (Call::within(RUN), tokio::time::Instant::now());
+            let found = registry.reconcile(&call).await.unwrap();
+            assert!(found.is_healthy(), "{found:?}");
+            (runs, items, services) = (runs + 1, items + found.items, services + found.services);
+            let meter = call.meter();
+            (requests, reads, writes) =
+                (requests + meter.requests, reads + meter.read_units, writes + meter.write_units);
+            took += began.elapsed();
+            let all = (namespaces * usize::from(SERVICES)) as u64;
+            seen = seen.or((services >= all).then_some(runs));
+            if found.finished {
+                break;
+            }
+        }
+        rows.push(vec![
+            namespaces.to_string(),
+            (namespaces * usize::from(SERVICES)).to_string(),
+            what.to_owned(),
+            runs.to_string(),
+            seen.map_or("-".to_owned(), |seen: u32| seen.to_string()),
+            items.to_string(),
+            requests.to_string(),
+            format!("{reads:.0}"),
+            format!("{writes:.0}"),
+            format!("{:.1}", took.as_secs_f64()),
+            format!("{:.1}", really.elapsed().as_secs_f64()),
+        ]);
+    }
+    rows
 }
 
 async fn sweeps(names: usize, ports: u16) -> Vec<Vec<String>> {

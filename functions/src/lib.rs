@@ -81,7 +81,9 @@ fn start(serve: impl AsyncFnOnce(Api, Gateway, Metrics) -> Result<(), Error>) ->
     let served = runtime.block_on(async {
         let metrics = Metrics::start(settings.stack);
         let table = Table::new(connect_within_lambda(settings.endpoint.as_deref()), settings.table);
-        let registry = Registry::new(table, Clock::System, settings.offer_seconds).with_margin(settings.margin_seconds);
+        let registry = Registry::new(table, Clock::System, settings.offer_seconds)
+            .with_margin(settings.margin_seconds)
+            .with_watch(settings.watch);
         // Opens the connection while Lambda lets the function use a whole processor. If it fails, requests will report
         // why.
         if let Err(error) = registry.ping(&Call::within(WARM_UP)).await {

@@ -11,8 +11,8 @@ const NAMESPACE: &str = "Portmaster";
 pub(crate) struct Metrics(Option<&'static Collector>);
 
 impl Metrics {
-    /// Begins to collect. The only dimension is the deployment's name: it is fixed for a process, so their number
-    /// cannot explode.
+    /// Begins to collect. The only dimension of nearly all of them is the deployment's name: it is fixed for a process, so
+    /// their number cannot explode. The reconciler has one metric for services that settings name or count.
     pub(crate) fn start(stack: Option<String>) -> Self {
         let Some(stack) = stack else { return Self(None) };
         match Builder::new().cloudwatch_namespace(NAMESPACE).with_dimension("Stack", stack).init() {

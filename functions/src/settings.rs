@@ -2,7 +2,7 @@
 
 use portmaster_http::log::LEVELS;
 use portmaster_http::target::plain;
-use portmaster_registry::{Registry, is_url};
+use portmaster_registry::{InvalidWatched, Registry, Watch, Watched, is_url};
 
 use crate::Gateway;
 
@@ -16,6 +16,9 @@ pub struct Settings {
     /// `PORTMASTER_MARGIN_SECONDS`: by how much everybody else waits longer than the holder of a lease was told; 10 if it
     /// is not set.
     pub margin_seconds: u32,
+    /// `NEARLY_FULL_PERCENT`, `NEARLY_FULL_EXCEPT`, `USAGE_METRICS_FULLEST` and `USAGE_METRICS_FOR`: what the reconciler
+    /// tells of how full the services are. 90, none, 0 and none if they are not set.
+    pub watch: Watch,
     /// `LOG_LEVEL`: how much to log; `info` if it is not set.
     pub log_level: String,
     /// `STACK_NAME`: distinguishes this deployment's metrics from another's. Without it no metrics are written.
@@ -41,6 +44,15 @@ pub enum SettingsError {
     /// `PORTMASTER_MARGIN_SECONDS` is not a margin.
     #[error("the environment variable PORTMASTER_MARGIN_SECONDS must be a whole number from 0 to {max}, not {0:?}", max = Registry::MAX_MARGIN_SECONDS)]
     MarginSeconds(String),
+    /// `NEARLY_FULL_PERCENT` is no percentage.
+    #[error("the environment variable NEARLY_FULL_PERCENT must be a whole number from 1 to 100, not {0:?}")]
+    NearlyFull(String),
+    /// `USAGE_METRICS_FULLEST` is no number of metrics.
+    #[error("the environment variable USAGE_METRICS_FULLEST must be a whole number from 0 to 100, not {0:?}")]
+    Fullest(String),
+    /// `NEARLY_FULL_EXCEPT` or `USAGE_METRICS_FOR` is no list of services.
+    #[error("in the environment variable {0}, {error}, with commas between them; {1:?} is not", error = InvalidWatched)]
+    Watched(&'static str, String),
     /// `LOG_LEVEL` is not a level.
     #[error("the environment variable LOG_LEVEL must be one of {levels}, not {0:?}", levels = LEVELS.join(", "))]
     LogLevel(String),
@@ -89,6 +101,7 @@ impl Settings {
                 _ => return Err(SettingsError::MarginSeconds(text)),
             },
         };
+        let watch = watch(&variable)?;
         let log_level = match variable("LOG_LEVEL") {
             None => "info".to_owned(),
             Some(level) if LEVELS.contains(&level.to_ascii_lowercase().as_str()) => level.to_ascii_lowercase(),
@@ -109,8 +122,34 @@ impl Settings {
             Some(other) => return Err(SettingsError::ServeDefaultRoute(other.to_owned())),
         };
         let gateway = Gateway { mapping, serve_default_route, ..Gateway::default() };
-        Ok(Self { table, offer_seconds, margin_seconds, log_level, stack, endpoint, gateway })
+        Ok(Self { table, offer_seconds, margin_seconds, watch, log_level, stack, endpoint, gateway })
     }
+}
+
+/// Reads what the reconciler tells of how full the services are.
+fn watch(variable: &impl Fn(&str) -> Option<String>) -> Result<Watch, SettingsError> {
+    let usual = Watch::default();
+    let nearly_full = match variable("NEARLY_FULL_PERCENT") {
+        None => usual.nearly_full,
+        Some(text) => match text.parse() {
+            Ok(percent @ 1..=100) => percent,
+            _ => return Err(SettingsError::NearlyFull(text)),
+        },
+    };
+    let fullest = match variable("USAGE_METRICS_FULLEST") {
+        None => usual.fullest,
+        Some(text) => match text.parse() {
+            Ok(fullest @ 0..=100) => fullest,
+            _ => return Err(SettingsError::Fullest(text)),
+        },
+    };
+    let list = |name: &'static str| {
+        let text = variable(name).unwrap_or_default();
+        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        let parts = parts.map(|part| part.parse().map_err(|_| SettingsError::Watched(name, part.to_owned())));
+        parts.collect::<Result<Vec<Watched>, _>>()
+    };
+    Ok(Watch { nearly_full, except: list("NEARLY_FULL_EXCEPT")?, fullest, named: list("USAGE_METRICS_FOR")? })
 }
 
 #[cfg(test)]
@@ -128,6 +167,7 @@ mod tests {
         let settings = parse(&[("TABLE_NAME", "portmaster")]).unwrap();
         assert_eq!((settings.offer_seconds, settings.log_level.as_str()), (1800, "info"));
         assert_eq!(settings.margin_seconds, 10);
+        assert_eq!(settings.watch, Watch::default());
         assert_eq!((settings.stack, settings.endpoint, settings.gateway), (None, None, Gateway::default()));
         assert_eq!(parse(&[]), Err(SettingsError::NoTable));
         assert_eq!(parse(&[("TABLE_NAME", "")]), Err(SettingsError::NoTable));
@@ -146,6 +186,13 @@ mod tests {
             ("PORTMASTER_MARGIN_SECONDS", "10s"),
             ("PORTMASTER_MARGIN_SECONDS", ""),
             ("PORTMASTER_MARGIN_SECONDS", "3601"),
+            ("NEARLY_FULL_PERCENT", "0"),
+            ("NEARLY_FULL_PERCENT", "101"),
+            ("NEARLY_FULL_PERCENT", "90%"),
+            ("NEARLY_FULL_EXCEPT", "web"),
+            ("USAGE_METRICS_FULLEST", "101"),
+            ("USAGE_METRICS_FULLEST", "all"),
+            ("USAGE_METRICS_FOR", "team-a/"),
             ("LOG_LEVEL", "loud"),
             ("DYNAMODB_ENDPOINT", "localhost:8000"),
             ("DYNAMODB_ENDPOINT", "ftp://localhost"),
@@ -162,6 +209,16 @@ mod tests {
             let settings = parse(&[("TABLE_NAME", "portmaster"), ("PORTMASTER_MARGIN_SECONDS", margin)]).unwrap();
             assert_eq!(settings.margin_seconds.to_string(), margin);
         }
+        let variables = [
+            ("TABLE_NAME", "portmaster"),
+            ("NEARLY_FULL_PERCENT", "75"),
+            ("NEARLY_FULL_EXCEPT", ""),
+            ("USAGE_METRICS_FULLEST", "10"),
+            ("USAGE_METRICS_FOR", "default/web, team-a/*"),
+        ];
+        let watch = parse(&variables).unwrap().watch;
+        assert_eq!((watch.nearly_full, watch.fullest, watch.except.len()), (75, 10, 0));
+        assert_eq!(watch.named.iter().map(ToString::to_string).collect::<Vec<_>>(), ["default/web", "team-a/*"]);
         assert_eq!(parse(&[("TABLE_NAME", "portmaster"), ("LOG_LEVEL", "DEBUG")]).unwrap().log_level, "debug");
     }
 }

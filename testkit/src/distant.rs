@@ -153,6 +153,33 @@ impl Distant {
         self.database.import_items(TABLE, items, dynoxide::ImportOptions::default()).unwrap();
     }
 
+    /// Copies everything that is in the namespace `default`, with its services and ports, to namespaces of these names,
+    /// which exist then. What is copied has the same versions and secrets: for tests of what reads it.
+    pub fn copy_default(&self, names: impl Iterator<Item = String>) {
+        let body = json!({ "TableName": TABLE }).to_string();
+        let page: serde_json::Value =
+            serde_json::from_str(&perform(&self.database, "Scan", body.as_bytes()).unwrap()).unwrap();
+        assert!(page.get("LastEvaluatedKey").is_none(), "more than a page");
+        let items: Vec<_> = page["Items"].as_array().unwrap().iter().filter(|item| is_of_default(item)).collect();
+        for name in names {
+            let namespace = json!({
+                "pk": { "S": "NAMESPACES" },
+                "sk": { "S": name },
+                "description": { "S": "" },
+                "created": { "N": "1700000000000" },
+                "version": { "S": "00000000-0000-4000-8000-000000000000" },
+            });
+            let copied = items.iter().map(|item| {
+                let mut item = (*item).clone();
+                let pk = item["pk"]["S"].as_str().unwrap().replacen("N#default", &format!("N#{name}"), 1);
+                item["pk"] = json!({ "S": pk });
+                item
+            });
+            let items = copied.chain([namespace]).map(|item| serde_json::from_value(item).unwrap()).collect();
+            self.database.import_items(TABLE, items, dynoxide::ImportOptions::default()).unwrap();
+        }
+    }
+
     /// Draws how long a part of a round trip takes this time.
     fn part(&self, of: Duration) -> Duration {
         let stray = self.network.jitter;
@@ -189,6 +216,10 @@ impl Distant {
     fn count(&self, change: impl FnOnce(&mut Traffic)) {
         change(&mut self.state.lock().unwrap().traffic);
     }
+}
+
+fn is_of_default(item: &serde_json::Value) -> bool {
+    item["pk"]["S"].as_str().is_some_and(|pk| pk == "N#default" || pk.starts_with("N#default#"))
 }
 
 /// The items that a request writes, or reads as a transaction.

@@ -59,9 +59,14 @@ impl Lines {
 
     /// Returns the next line of the log that is about a request.
     pub async fn next_request(&self) -> Value {
+        self.next_of("portmaster::request").await
+    }
+
+    /// Returns the next line of the log with this target.
+    pub async fn next_of(&self, target: &str) -> Value {
         loop {
             let line = self.next().await;
-            if line["target"] == "portmaster::request" {
+            if line["target"] == target {
                 return line;
             }
         }

@@ -169,6 +169,21 @@ async fn the_examples_are_what_the_registry_answers() {
     }
 }
 
+/// The reconciler has not come by where the other examples run; but this one has the form of what it leaves.
+#[test]
+fn the_example_of_usage_is_one() {
+    let page = page();
+    let section = page.split("#### How full a service is\n").nth(1).unwrap();
+    let example = section.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let service: portmaster_wire::Service = serde_json::from_str(example).unwrap();
+    let usage = service.usage.as_ref().unwrap();
+    let counts = &usage.counts;
+    let taken = counts.offered + counts.allocated + counts.cooling + counts.quarantined;
+    assert_eq!(taken + counts.free + counts.reserved, usage.size);
+    assert_eq!((taken * 1000 / (taken + counts.free)) as f64 / 10.0, usage.used_percent);
+    assert_eq!(serde_json::to_value(&service).unwrap(), serde_json::from_str::<Value>(example).unwrap());
+}
+
 #[test]
 fn every_problem_and_every_call_is_there() {
     let page = page();

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use portmaster_testkit::{INVOCATION, TRACE};
+use portmaster_testkit::{Function, INVOCATION, TRACE};
 
-use crate::deployment::{Deployment, event};
+use crate::deployment::{Deployment, binary, event};
 
 /// Returns the names in a line of CloudWatch's embedded metric format, and checks the line against its specification.
 fn metrics(line: &Value) -> BTreeSet<String> {
@@ -101,10 +101,59 @@ async fn a_request_is_one_line_and_its_metrics_another() {
 
     cloud.function("reconcile").await.invoke(json!({})).await;
     let reconciled = cloud.function("reconcile").await.metrics.next().await;
-    let names = ["ColdStarts", "ReconcilerFinishedSweeps", "ReconcilerInconsistencies", "ReconcilerRuns"];
+    let names = [
+        "ColdStarts",
+        "FullestRangePercent",
+        "ReconcilerFinishedSweeps",
+        "ReconcilerInconsistencies",
+        "ReconcilerRuns",
+    ];
     assert_eq!(metrics(&reconciled), names.map(str::to_owned).into());
     // Zero is written as well: it ends the alarm of the run before.
-    assert_eq!(reconciled["ReconcilerInconsistencies"], json!([0.0]));
+    for metric in ["ReconcilerInconsistencies", "FullestRangePercent"] {
+        assert_eq!(reconciled[metric], json!([0.0]), "{metric}");
+    }
+}
+
+/// The reconciler has a metric for the services that its settings name or count, and for no others; and it names those
+/// that are nearly full.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_fullest_ranges_have_a_metric_of_their_own() {
+    let mut cloud = Deployment::new().await;
+    for (place, (name, taken)) in [("web", 9), ("db", 5), ("queue", 1), ("pair", 10)].into_iter().enumerate() {
+        let start = 5000 + 10 * place;
+        let service = json!({ "name": name, "start": start, "end": start + 9 });
+        assert_eq!(cloud.call("create-service", "POST", "/v1/services", Some(service)).await.0, 201);
+        for number in 0..taken {
+            let port = format!("/v1/services/{name}/ports/n{number}");
+            assert_eq!(cloud.call("put-port", "PUT", &port, Some(json!({}))).await.0, 201);
+        }
+    }
+    let settings = [
+        ("NEARLY_FULL_PERCENT", "90"),
+        ("NEARLY_FULL_EXCEPT", "default/pair"),
+        ("USAGE_METRICS_FULLEST", "1"),
+        ("USAGE_METRICS_FOR", "default/queue"),
+    ];
+    let url = cloud.database.url().unwrap();
+    let mut reconcile = Function::start(&binary("reconcile"), url, &settings).await;
+    reconcile.invoke(json!({})).await;
+    let mut told = Vec::new();
+    for _ in 0..3 {
+        let line = reconcile.metrics.next().await;
+        let dimensions = &line["_aws"]["CloudWatchMetrics"][0]["Dimensions"];
+        if line["RangeUsedPercent"].is_null() {
+            assert_eq!((dimensions, &line["FullestRangePercent"]), (&json!([["Stack"]]), &json!([90.0])));
+        } else {
+            assert_eq!(dimensions, &json!([["Stack", "Namespace", "Service"]]));
+            assert_eq!((&line["Stack"], &line["Namespace"]), (&json!("test"), &json!("default")));
+            told.push((line["Service"].as_str().unwrap().to_owned(), line["RangeUsedPercent"].clone()));
+        }
+    }
+    told.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(told, [("queue".to_owned(), json!([10.0])), ("web".to_owned(), json!([90.0]))]);
+    let warning = reconcile.log.next_of("portmaster::usage").await;
+    assert_eq!((&warning["level"], &warning["service"], &warning["free"]), (&json!("WARN"), &json!("web"), &json!(1)));
 }
 
 /// The caller's own id takes precedence over the gateway's, and both are in the log.

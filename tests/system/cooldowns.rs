@@ -1,7 +1,7 @@
 //! Ports that nobody has and that are not free: cool-downs, quarantines, and reserved ports (promises P1, P11, P12 and
 //! P14).
 
-use portmaster_domain::{ClaimState, StateKind, Terms};
+use portmaster_domain::{ClaimState, Counts, StateKind, Terms};
 use portmaster_registry::{Asked, BulkRelease, Content, Error, Occupancy, Registry};
 use portmaster_testkit::{Fault, Plan, call};
 
@@ -271,7 +271,7 @@ async fn a_lapsed_lease_counts_as_cooling() {
         };
         assert_eq!((claim.state.kind(), claim.expires_at().map(since)), (StateKind::Cooling, Some(160)));
         let map = process.registry.map(&call(), &process.service).await.unwrap();
-        assert_eq!(map.counts, [0, 0, 1, 1, 0, 0]);
+        assert_eq!(map.counts, Counts { allocated: 1, cooling: 1, ..Counts::default() });
     }
     ground.assert_healthy().await;
 }

@@ -1,7 +1,7 @@
 //! What the operations on leases, owners and sets cost, counted on the wire (promise P17). Nothing of it depends on the
 //! size of the range, on how many of its ports are taken, or on owners and labels.
 
-use portmaster_domain::{Labels, Owner, Port, Strategy, Terms};
+use portmaster_domain::{Counts, Labels, Owner, Port, Strategy, Terms};
 use portmaster_registry::{
     Asked, BulkRelease, By, Call, Content, Error, Expected, IfMatch, NewService, NewSet, PortOrName, Put, Registry,
     Rejection,
@@ -262,7 +262,7 @@ async fn an_operators_calls_cost_what_they_look_at() {
     fill(&world, "django", 5000, 100).await;
     let map = call();
     let drawn = metered.registry.map(&map, &service).await.unwrap();
-    assert_eq!(drawn.counts, [100, 0, 100, 0, 0, 0]);
+    assert_eq!(drawn.counts, Counts { free: 100, allocated: 100, ..Counts::default() });
     let (requests, reads, writes) = metered.cost(&map);
     assert_eq!((requests.as_str(), writes), ("GetItem:1 Query:1", 0.0));
     // 100 items of some 150 bytes.

@@ -30,3 +30,4 @@ mod reconciler;
 mod replay;
 mod sets;
 mod terms;
+mod usage;

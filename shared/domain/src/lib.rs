@@ -15,6 +15,7 @@ mod secret;
 mod service;
 mod terms;
 mod time;
+mod usage;
 
 pub use claim::{Claim, ClaimState, Holding, Occupant, StateKind};
 pub use idempotency::{Fingerprint, IdempotencyKey, InvalidIdempotencyKey};
@@ -28,3 +29,4 @@ pub use secret::{InvalidSecret, Secret};
 pub use service::{Change, Mark, Service, Strategy, Version};
 pub use terms::{InvalidTerms, Lease, MAX_HOLD_SECONDS, MAX_LEASE_SECONDS, Terms};
 pub use time::{Clock, Expiry, Given, InvalidTimestamp, Timestamp};
+pub use usage::{Counts, Peak, Usage};

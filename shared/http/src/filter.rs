@@ -30,6 +30,10 @@ pub(super) enum InNameOf {
     Holder(Option<Owner>),
 }
 
+/// `?usage=true`: whether to tell how full the services were.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct WithUsage(pub(super) bool);
+
 /// The parameters of a query, decoded.
 pub(super) fn pairs(uri: &Uri) -> Result<Vec<(String, String)>, Problem> {
     let query = Query::<Vec<(String, String)>>::try_from_uri(uri).map_err(|error| {
@@ -116,6 +120,36 @@ impl InNameOf {
                 Err(error) => Err(vec![Fault::in_parameter("owner", error.to_string())]),
             },
         }
+    }
+}
+
+impl WithUsage {
+    fn parse(pairs: &[(String, String)]) -> Result<Self, Vec<Fault>> {
+        match single(pairs, "usage") {
+            None | Some("false") => Ok(Self(false)),
+            Some("true") => Ok(Self(true)),
+            Some(_) => Err(vec![Fault::in_parameter("usage", "must be true or false")]),
+        }
+    }
+
+    /// Its parameter as it stands in a query, for the link to the next page.
+    pub(super) fn parameters(self) -> Vec<(&'static str, String)> {
+        if self.0 { vec![("usage", "true".to_owned())] } else { Vec::new() }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for WithUsage {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        Self::parse(&pairs(&parts.uri)?).map_err(Problem::invalid)
+    }
+}
+
+impl IntoParams for WithUsage {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let description = "`true`: tell also how full each service was when the reconciler last came by.";
+        vec![optional("usage", description, ObjectBuilder::new().schema_type(Type::Boolean))]
     }
 }
 
@@ -212,6 +246,15 @@ mod tests {
             assert_eq!(faulty(bad), ["label"], "{bad}");
         }
         assert_eq!(faulty("label=x&owner=&name_prefix=").len(), 3);
+    }
+
+    #[test]
+    fn usage_is_told_when_it_is_asked_for() {
+        let parse = |text: &str| WithUsage::parse(&query(text)).map(|with| with.0);
+        assert_eq!((parse(""), parse("usage=false"), parse("usage=true")), (Ok(false), Ok(false), Ok(true)));
+        for bad in ["usage=", "usage", "usage=1", "usage=True", "usage=yes"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

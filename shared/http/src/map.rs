@@ -27,7 +27,6 @@ pub(super) async fn get(
 }
 
 fn drawn(map: &Map) -> wire::Map {
-    let [free, offered, allocated, cooling, quarantined, reserved] = map.counts;
     let run = |run: &portmaster_registry::Run| wire::Run {
         start: run.ports.start(),
         end: run.ports.end(),
@@ -38,7 +37,7 @@ fn drawn(map: &Map) -> wire::Map {
         start: map.range.start(),
         end: map.range.end(),
         size: map.range.size(),
-        counts: wire::Counts { free, offered, allocated, cooling, quarantined, reserved },
+        counts: map.counts.into(),
         largest_free_run: map.largest_free_run,
         next_expiry: map.next_expiry,
         runs: map.runs.iter().map(run).collect(),
@@ -62,11 +61,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_counts_keep_their_order() {
-        use portmaster_domain::{Port, PortRange, ServiceName};
-        for (place, state) in MapState::ALL.into_iter().enumerate() {
-            let mut counts = [0; 6];
-            counts[place] = 1;
+    fn each_count_has_its_place() {
+        use portmaster_domain::{Counts, Port, PortRange, ServiceName};
+        for state in MapState::ALL {
+            let mut counts = Counts::default();
+            let count = match state {
+                MapState::Free => &mut counts.free,
+                MapState::Offered => &mut counts.offered,
+                MapState::Allocated => &mut counts.allocated,
+                MapState::Cooling => &mut counts.cooling,
+                MapState::Quarantined => &mut counts.quarantined,
+                MapState::Reserved => &mut counts.reserved,
+            };
+            *count = 1;
             let map = Map {
                 service: ServiceName::try_from("django").unwrap().into(),
                 range: PortRange::new(Port::MIN, Port::MIN).unwrap(),

@@ -9,7 +9,6 @@ use portmaster_registry::Call;
 use portmaster_wire::{self as wire, NamespaceContent, path};
 
 use super::body::OptionalBody;
-use super::filter::Filter;
 use super::headers;
 use super::paging::{self, Page};
 use super::path::{OfNamespace, ToBeNamespace};
@@ -41,7 +40,7 @@ fn answer(status: StatusCode, namespace: &NamespaceInfo) -> Response {
 pub(super) async fn list(State(api): State<Api>, call: Call, page: Page<Namespace>) -> Result<Response, Problem> {
     let listed = api.registry.list_namespaces(&call, page.cursor.as_ref(), page.limit).await?;
     let items: Vec<_> = listed.items.iter().map(wire::Namespace::from).collect();
-    Ok(paging::answer(&page, &Filter::default(), items, listed.next))
+    Ok(paging::answer(&page, Vec::new(), items, listed.next))
 }
 
 /// Read a namespace.

@@ -152,16 +152,15 @@ impl<C> utoipa::IntoParams for Page<C> {
     }
 }
 
-/// A page as a response: a plain array, and a `Link` if there is more. The link has the filter of this page.
+/// A page as a response: a plain array, and a `Link` if there is more. The link has the parameters of this page.
 pub(super) fn answer<T: Serialize, C: Cursor>(
     Page { list, limit, .. }: &Page<C>,
-    filter: &Filter,
+    mut parameters: Vec<(&'static str, String)>,
     items: Vec<T>,
     next: Option<C>,
 ) -> Response {
     let mut response = Json(items).into_response();
     if let Some(cursor) = next {
-        let mut parameters = filter.parameters();
         parameters.extend([("cursor", encode(list, &cursor)), ("limit", limit.to_string())]);
         // In this order, because old versions of curl sign a query as it stands, and AWS requires it sorted.
         parameters.sort();
@@ -182,7 +181,7 @@ pub(super) async fn of_claims<T: Serialize + for<'a> From<&'a Claim>>(
 ) -> Result<Response, Problem> {
     let listed = api.registry.list_claims(call, service, state, filter.wanted(), page.cursor, page.limit).await?;
     let items: Vec<T> = listed.items.iter().map(T::from).collect();
-    Ok(answer(page, filter, items, listed.next))
+    Ok(answer(page, filter.parameters(), items, listed.next))
 }
 
 #[cfg(test)]

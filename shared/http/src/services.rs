@@ -1,14 +1,16 @@
 //! `/v1/services`.
 
+use std::collections::HashMap;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use portmaster_domain::{Port, PortRange, Service, ServiceId, ServiceName, Terms};
+use portmaster_domain::{Port, PortRange, Service, ServiceId, ServiceName, Terms, Usage};
 use portmaster_wire::{self as wire, Fault, NewService, Patch, Seconds, ServiceContent, ServicePatch, path};
 
 use super::body::Body;
-use super::filter::Filter;
+use super::filter::WithUsage;
 use super::headers::{self, if_match, only_if_new};
 use super::paging::{self, Page};
 use super::path::{InNamespace, InService, ToBeService};
@@ -17,13 +19,21 @@ use super::{Api, Problem};
 use portmaster_registry::{Call, Content, Error, IfMatch, Written};
 
 fn answer(status: StatusCode, service: &Service) -> Response {
-    let mut response = (status, Json(wire::Service::from(service))).into_response();
+    answer_with(status, service, None)
+}
+
+fn answer_with(status: StatusCode, service: &Service, usage: Option<&Usage>) -> Response {
+    let mut response = (status, Json(shown(service, usage))).into_response();
     let headers = response.headers_mut();
     headers::set(headers, header::ETAG, &format!("\"{}\"", service.version));
     if status == StatusCode::CREATED {
         headers::set(headers, header::LOCATION, &path::service(&service.id));
     }
     response
+}
+
+fn shown(service: &Service, usage: Option<&Usage>) -> wire::Service {
+    wire::Service { usage: usage.map(wire::Usage::from), ..service.into() }
 }
 
 problems!(CreateProblems: MalformedJson, RequestTimeout, UnsupportedMediaType, ServiceExists, RangeOverlap);
@@ -77,7 +87,8 @@ fn content(new: NewService) -> Result<Content, Error> {
 
 /// List the services, by name.
 #[utoipa::path(
-    get, path = "/v1/services", operation_id = "listServices", tag = "services", params(Page<ServiceName>),
+    get, path = "/v1/services", operation_id = "listServices", tag = "services",
+    params(Page<ServiceName>, WithUsage),
     responses(
         (status = 200, description = "A page of the services.", body = Vec<wire::Service>, headers(
             ("Link" = String, description = "The next page, where there is one (RFC 8288)."))),
@@ -89,16 +100,21 @@ pub(super) async fn list(
     call: Call,
     InNamespace(namespace): InNamespace,
     page: Page<ServiceName>,
+    with_usage: WithUsage,
 ) -> Result<Response, Problem> {
     let listed = api.registry.list_services(&call, &namespace, page.cursor.as_ref(), page.limit).await?;
-    let items: Vec<_> = listed.items.iter().map(wire::Service::from).collect();
-    Ok(paging::answer(&page, &Filter::default(), items, listed.next))
+    let usages = match with_usage {
+        WithUsage(true) => api.registry.usages(&call, &namespace, &listed.items).await?,
+        WithUsage(false) => HashMap::new(),
+    };
+    let items: Vec<_> = listed.items.iter().map(|service| shown(service, usages.get(&service.id.name))).collect();
+    Ok(paging::answer(&page, with_usage.parameters(), items, listed.next))
 }
 
 /// Read a service.
 #[utoipa::path(
     get, path = "/v1/services/{service}", operation_id = "getService", tag = "services",
-    params(InService),
+    params(InService, WithUsage),
     responses(
         (status = 200, description = "The service.", body = wire::Service, headers(
             ("ETag" = String, description = "Its version."))),
@@ -109,9 +125,13 @@ pub(super) async fn get(
     State(api): State<Api>,
     call: Call,
     InService(service): InService,
+    WithUsage(with_usage): WithUsage,
 ) -> Result<Response, Problem> {
-    let service = api.registry.get_service(&call, &service).await?;
-    Ok(answer(StatusCode::OK, &service))
+    let (service, usage) = match with_usage {
+        true => api.registry.get_service_and_usage(&call, &service).await?,
+        false => (api.registry.get_service(&call, &service).await?, None),
+    };
+    Ok(answer_with(StatusCode::OK, &service, usage.as_ref()))
 }
 
 /// Refuses a body whose name is not the one in the path.

@@ -1,9 +1,12 @@
 //! The metrics: their names, and the functions that raise them.
 //!
 //! They go through the `metrics` facade, so that each process chooses what becomes of them: the functions write them to
-//! their log in CloudWatch's embedded format; the local server has no recorder and drops them. No metric has a label: a
-//! label becomes a dimension, each value of a dimension is a metric that is paid for, and services and instances are
-//! named by callers. The log says which service it was.
+//! their log in CloudWatch's embedded format; the local server has no recorder and drops them. A label becomes a
+//! dimension, each value of a dimension is a metric that is paid for, and services and instances are named by callers.
+//! So only one metric has labels, [`RANGE_USED_PERCENT`], and a setting says for which services it is recorded. Of all
+//! others, the log says which service it was.
+
+use portmaster_domain::ServiceId;
 
 use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
 
@@ -56,6 +59,8 @@ metrics! {
     RECONCILER_EXPIRED_OFFERS "ReconcilerExpiredOffers" "Expired offers removed before DynamoDB's TTL came.";
     RECONCILER_ENDED_HOLDS "ReconcilerEndedHolds" "Cool-downs and quarantines removed whose time was over.";
     RECONCILER_EXPIRED_REQUESTS "ReconcilerExpiredRequests" "Idempotency keys removed whose time was over.";
+    FULLEST_RANGE_PERCENT "FullestRangePercent" "How full the fullest range is: what is taken, of what may be given to somebody who asks for any port.";
+    RANGE_USED_PERCENT "RangeUsedPercent" "How full a service's range is; with the dimensions Namespace and Service.";
     RECONCILER_STALE_POINTERS "ReconcilerStalePointers" "Names forgotten that had no port for a week.";
 }
 
@@ -64,6 +69,7 @@ pub fn describe() {
     for Metric { name, about } in METRICS {
         match *name {
             ATTEMPTS_PER_OFFER | RECONCILER_INCONSISTENCIES => describe_histogram!(*name, Unit::Count, *about),
+            FULLEST_RANGE_PERCENT | RANGE_USED_PERCENT => describe_histogram!(*name, Unit::Percent, *about),
             _ => describe_counter!(*name, Unit::Count, *about),
         }
     }
@@ -86,6 +92,17 @@ pub fn count(name: &'static str, times: u64) {
 /// histogram's value is.
 pub(crate) fn inconsistencies(found: u64) {
     histogram!(RECONCILER_INCONSISTENCIES).record(f64::from(u32::try_from(found).unwrap_or(u32::MAX)));
+}
+
+/// Records how full the fullest range is, in tenths of a percent: zero too, as for the inconsistencies.
+pub(crate) fn fullest(per_mille: usize) {
+    histogram!(FULLEST_RANGE_PERCENT).record(per_mille as f64 / 10.0);
+}
+
+/// Records how full the range of a service is, in tenths of a percent.
+pub(crate) fn range_used(service: &ServiceId, per_mille: usize) {
+    let labels = [("Namespace", service.namespace.to_string()), ("Service", service.name.to_string())];
+    histogram!(RANGE_USED_PERCENT, &labels).record(per_mille as f64 / 10.0);
 }
 
 /// Records how many ports an offer tried.

@@ -20,6 +20,8 @@ mod reconcile;
 mod scene;
 mod services;
 mod sets;
+mod usage;
+mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +38,7 @@ pub use ports::PortOrName;
 pub use reconcile::Findings;
 pub use services::{Content, IfMatch, NewService, Written};
 pub use sets::{NewSet, Set};
+pub use watch::{InvalidWatched, Watch, Watched};
 
 use crate::store::Table;
 use chance::Chance;
@@ -53,6 +56,7 @@ pub struct Registry {
     memory: Arc<Memory>,
     chance: Chance,
     full_for: Duration,
+    watch: Arc<Watch>,
     /// The writes of health checks, if they make any: see [`Registry::on_a_disk`].
     writing: Option<Writing>,
 }
@@ -94,6 +98,7 @@ impl Registry {
             memory: Arc::default(),
             chance: Chance::default(),
             full_for: Self::FULL_FOR,
+            watch: Arc::default(),
             writing: None,
         }
     }

@@ -9,6 +9,7 @@
 //! | Instance | `N#<ns>#INSTANCE#<service>` | `<name>` | `instances` |
 //! | Request | `N#<ns>#REQUEST#<service>` | `<hash of the Idempotency-Key>` | `requests` |
 //! | Hint | `N#<ns>#HINT#<service>` | `TAKEN` | `hint` |
+//! | Usage | `N#<ns>#USAGE` | `<service>` | `usage` |
 //! | Health (on a disk) | `HEALTH` | `HEALTH` | `schema` |
 //! | Checkpoint | `RECONCILER` | `CHECKPOINT` | `sweep` |
 //!
@@ -35,6 +36,7 @@ mod send;
 mod services;
 mod sweep;
 mod transact;
+mod usage;
 
 use aws_sdk_dynamodb::Client;
 
@@ -52,7 +54,7 @@ pub(crate) use requests::{Replay, RequestKey, RequestWrite};
 pub use send::{DISK_FAILED, StoreError};
 pub(crate) use send::{backoff, wait};
 pub(crate) use services::{Marked, Rewriting, Rewritten};
-pub(crate) use sweep::{Checkpoint, Found, SETTLED_AT_ONCE};
+pub(crate) use sweep::{Checkpoint, Found, Fullness, SETTLED_AT_ONCE, SweptPort};
 pub(crate) use transact::Reason;
 
 /// The registry's table.

@@ -22,6 +22,7 @@ mod reserved;
 mod seconds;
 mod service;
 mod set;
+mod usage;
 
 pub use health::Health;
 pub use import::{Conflict, Import, Imported, PortInUse};
@@ -38,6 +39,7 @@ pub use reserved::Reserved;
 pub use seconds::{HoldSeconds, LeaseSeconds, OutOfBounds, Seconds};
 pub use service::{NewService, Service, ServiceContent, ServicePatch};
 pub use set::{NewSet, Set};
+pub use usage::Usage;
 
 #[cfg(test)]
 mod both_ways;

@@ -56,6 +56,13 @@ pub struct Counts {
     pub reserved: usize,
 }
 
+impl From<portmaster_domain::Counts> for Counts {
+    fn from(counts: portmaster_domain::Counts) -> Self {
+        let portmaster_domain::Counts { free, offered, allocated, cooling, quarantined, reserved } = counts;
+        Self { free, offered, allocated, cooling, quarantined, reserved }
+    }
+}
+
 /// Neighbouring ports in one state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = MapRun, description = "Neighbouring ports in one state.")]

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use crate::name::Name;
 use crate::parse::{Checked, Faults};
 use crate::reserved::Entry;
-use crate::{Fault, HoldSeconds, LeaseSeconds, Patch, Reserved};
+use crate::{Fault, HoldSeconds, LeaseSeconds, Patch, Reserved, Usage};
 
 /// A service to be created.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Deserr, ToSchema)]
@@ -241,7 +241,7 @@ impl Checked for ServicePatch {
 }
 
 /// A service.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(description = "A service.")]
 pub struct Service {
     /// Its name.
@@ -283,6 +283,11 @@ pub struct Service {
     #[serde(with = "crate::instant::millis")]
     #[schema(value_type = String, format = DateTime, example = "2026-11-22T10:00:00.000Z")]
     pub created: Timestamp,
+    /// How full it was a while ago, if that was asked for with `usage=true`, and if the reconciler has come by since
+    /// the service was created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    pub usage: Option<Usage>,
 }
 
 impl From<&portmaster_domain::Service> for Service {
@@ -299,6 +304,7 @@ impl From<&portmaster_domain::Service> for Service {
             quarantine_seconds: service.terms.quarantine,
             reserved: service.reserved.clone().into(),
             created: service.created,
+            usage: None,
         }
     }
 }

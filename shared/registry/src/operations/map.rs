@@ -4,7 +4,7 @@ use super::{Error, Registry};
 use crate::Call;
 use crate::store::Freshness;
 use portmaster_domain::allocator::PortSet;
-use portmaster_domain::{Expiry, Port, PortRange, Service, ServiceId, StateKind};
+use portmaster_domain::{Counts, Expiry, Port, PortRange, Service, ServiceId, StateKind};
 
 /// How many runs a map has at most: some 200 KB as JSON. A range that is more fragmented is shown in blocks.
 const RUNS: usize = 4_096;
@@ -72,8 +72,8 @@ pub struct Map {
     pub service: ServiceId,
     /// Its range.
     pub range: PortRange,
-    /// How many ports are in each state, in the order of [`MapState::ALL`].
-    pub counts: [usize; 6],
+    /// How many ports are in each state.
+    pub counts: Counts,
     /// How many free ports stand next to each other at most.
     pub largest_free_run: usize,
     /// When the first port comes back by itself, if one does and is not renewed before.
@@ -114,14 +114,14 @@ impl Registry {
 }
 
 /// The state of each port of a range.
-struct Drawing {
+pub(super) struct Drawing {
     range: PortRange,
     states: Vec<MapState>,
 }
 
 impl Drawing {
     /// A range that nobody uses.
-    fn of(service: &Service) -> Self {
+    pub(super) fn of(service: &Service) -> Self {
         let range = service.range;
         let reserved: PortSet = service.reserved.ports();
         let ports = (range.start().index()..=range.end().index()).filter_map(Port::at);
@@ -130,18 +130,30 @@ impl Drawing {
         Self { range, states }
     }
 
-    fn set(&mut self, port: Port, state: MapState) {
+    pub(super) fn set(&mut self, port: Port, state: MapState) {
         let place = port.index().checked_sub(self.range.start().index());
         if let Some(known) = place.and_then(|place| self.states.get_mut(place)) {
             *known = state;
         }
     }
 
-    fn counts(&self) -> [usize; 6] {
-        MapState::ALL.map(|state| self.states.iter().filter(|other| **other == state).count())
+    pub(super) fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for state in &self.states {
+            let count = match state {
+                MapState::Free => &mut counts.free,
+                MapState::Offered => &mut counts.offered,
+                MapState::Allocated => &mut counts.allocated,
+                MapState::Cooling => &mut counts.cooling,
+                MapState::Quarantined => &mut counts.quarantined,
+                MapState::Reserved => &mut counts.reserved,
+            };
+            *count += 1;
+        }
+        counts
     }
 
-    fn largest_free_run(&self) -> usize {
+    pub(super) fn largest_free_run(&self) -> usize {
         let runs = self.states.chunk_by(|a, b| a == b);
         runs.filter(|run| run.first() == Some(&MapState::Free)).map(<[_]>::len).max().unwrap_or_default()
     }
@@ -195,7 +207,7 @@ mod tests {
         let (runs, block) = drawing.runs(RUNS);
         let shown: Vec<_> = runs.iter().map(|run| (run.ports.start().index(), run.ports.size(), run.state)).collect();
         assert_eq!((shown, block), (vec![(0, 2, Allocated), (2, 3, Free), (5, 1, Offered), (6, 1, Free)], 1));
-        assert_eq!(drawing.counts(), [4, 1, 2, 0, 0, 0]);
+        assert_eq!(drawing.counts(), Counts { free: 4, offered: 1, allocated: 2, ..Counts::default() });
         assert_eq!(drawing.largest_free_run(), 3);
     }
 

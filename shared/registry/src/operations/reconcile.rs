@@ -4,8 +4,11 @@
 //! condition. In a healthy table every count except those of expired items is zero.
 //!
 //! A *sweep* reads the whole table, in as many *runs* as it takes. Each run
-//! 1. reads the services of `default` and of the next hundred namespaces by name, and their Ranges, so that a mark that
-//!    was left behind is found within as many runs as there are hundreds of namespaces, however large the table is;
+//! 1. sees the next hundred namespaces by name: their services, their Ranges and their ports. So a mark that was left
+//!    behind, a lease that lapsed and a range that fills up are noticed within as many runs as there are hundreds of
+//!    namespaces and one more, however large the table and the other namespaces are; or, where half the time of a run
+//!    is not enough for a hundred, within as many runs as there are namespaces. (The services of `default` are read in
+//!    each run.)
 //! 2. continues the scan where the last run stopped. When it comes to a namespace's ports, or to the first name that
 //!    may have one of them, it reads all ports of that namespace (48,128 at most) and remembers their secrets.
 //!
@@ -13,28 +16,33 @@
 //! is: leaving an Instance alone is always safe. Only for the others, once in each one's life, is the port read again,
 //! in a transaction and a hundred at a time. The finding is recorded (`gone_since`), and a week later the Instance is
 //! removed on the strength of that note.
+//!
+//! When all ports of a namespace have been read, how full its services are is known as well, and is written down where it
+//! has changed: see `fullness`.
+
+mod chore;
+mod findings;
+mod fullness;
+mod services;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt as _};
-use serde::Serialize;
 use tokio::time::Instant;
 
 use super::Registry;
+use super::map::MapState;
 use crate::Call;
 use crate::metrics;
-use crate::store::{Checkpoint, Found, Instance, Key, Lapse, Ranges, Removed, SETTLED_AT_ONCE, StoreError, Table};
-use portmaster_domain::allocator::PortSet;
-use portmaster_domain::{
-    Holding, Namespace, Occupant, Port, PortRange, Secret, Service, ServiceId, StateKind, Timestamp,
-};
+use crate::store::{Checkpoint, Found, Fullness, Instance, Key, SETTLED_AT_ONCE, StoreError, SweptPort, Table};
+use chore::Chore;
+use portmaster_domain::{Holding, Namespace, Occupant, Port, PortRange, Secret, Service, ServiceId};
+
+pub use findings::Findings;
 
 /// How long an Instance is kept after its claim is gone: for this long a name gets its port back.
 const AFFINITY_MILLIS: i64 = 7 * 24 * 60 * 60 * 1000;
-
-/// How old a mark must be to count as left behind. A call takes seconds; clocks may differ by minutes.
-const ABANDONED_MILLIS: i64 = 5 * 60 * 1000;
 
 /// How much of the call's time is reserved to save the checkpoint.
 const RESERVE: Duration = Duration::from_secs(2);
@@ -46,119 +54,12 @@ const PAGE: usize = 500;
 /// a thousand.
 const WRITES: usize = 4;
 
-/// How many namespaces a run begins with: the next ones by name, and after the last one the first. The services of the
-/// others are read when the scan comes to them.
+/// How many namespaces a run begins with: the next ones by name, and after the last one the first. The others are read
+/// when the scan comes to them.
 const NAMESPACES: usize = 100;
 
 /// How many ports' secrets are remembered at a time, over all namespaces: 18 bytes each.
 const REMEMBERED: usize = 2_000_000;
-
-/// How long a disagreement between Ranges and the services must last to count.
-const SETTLE: Duration = Duration::from_secs(1);
-
-/// The findings of a run, and its repairs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Findings {
-    /// Items read.
-    pub items: u64,
-    /// Expired offers that TTL had not yet removed: removed.
-    pub expired_offers: u64,
-    /// Allocations whose lease was over by more than clocks differ: made gone, or removed if their time was wholly over.
-    pub lapsed_leases: u64,
-    /// Cool-downs and quarantines whose time was over: removed.
-    pub ended_holds: u64,
-    /// Idempotency records past their day: removed.
-    pub expired_requests: u64,
-    /// Instances whose claim has been gone for a week: removed.
-    pub stale_pointers: u64,
-    /// Services left closing by a deletion or a shrinking that stopped: reopened.
-    pub abandoned_marks: u64,
-    /// Allocations of services that do not exist: removed.
-    pub orphaned_allocations: u64,
-    /// Allocations outside the range of their service: only counted, since they are in use.
-    pub allocations_out_of_range: u64,
-    /// Pairs of services whose ranges overlap: only counted, since nothing shows which of them owns the ports.
-    pub overlapping_services: u64,
-    /// Bitmaps of claimed ports that disagreed with the services: rebuilt.
-    pub rebuilt_ranges: u64,
-    /// Items that no version of the registry could have written: only counted.
-    pub unreadable_items: u64,
-    /// Whether the run reached the end of the table. If not, the next run continues where this one stopped.
-    pub finished: bool,
-}
-
-impl Findings {
-    /// Writes one line to the log and counts the metrics.
-    pub fn report(&self) {
-        for (name, count) in [
-            (metrics::RECONCILER_RUNS, 1),
-            (metrics::RECONCILER_FINISHED_SWEEPS, u64::from(self.finished)),
-            (metrics::RECONCILER_ABANDONED_MARKS, self.abandoned_marks),
-            (metrics::RECONCILER_ORPHANED_ALLOCATIONS, self.orphaned_allocations),
-            (metrics::RECONCILER_ALLOCATIONS_OUT_OF_RANGE, self.allocations_out_of_range),
-            (metrics::RECONCILER_OVERLAPPING_SERVICES, self.overlapping_services),
-            (metrics::RECONCILER_REBUILT_RANGES, self.rebuilt_ranges),
-            (metrics::RECONCILER_UNREADABLE_ITEMS, self.unreadable_items),
-            (metrics::RECONCILER_EXPIRED_OFFERS, self.expired_offers),
-            (metrics::LEASES_LAPSED, self.lapsed_leases),
-            (metrics::RECONCILER_ENDED_HOLDS, self.ended_holds),
-            (metrics::RECONCILER_EXPIRED_REQUESTS, self.expired_requests),
-            (metrics::RECONCILER_STALE_POINTERS, self.stale_pointers),
-        ] {
-            metrics::count(name, count);
-        }
-        metrics::inconsistencies(self.inconsistencies());
-        tracing::info!(
-            target: "portmaster::reconcile",
-            healthy = self.is_healthy(),
-            finished = self.finished,
-            items = self.items,
-            expired_offers = self.expired_offers,
-            lapsed_leases = self.lapsed_leases,
-            ended_holds = self.ended_holds,
-            expired_requests = self.expired_requests,
-            stale_pointers = self.stale_pointers,
-            abandoned_marks = self.abandoned_marks,
-            orphaned_allocations = self.orphaned_allocations,
-            allocations_out_of_range = self.allocations_out_of_range,
-            overlapping_services = self.overlapping_services,
-            rebuilt_ranges = self.rebuilt_ranges,
-            unreadable_items = self.unreadable_items,
-            "reconciled"
-        );
-    }
-
-    /// Whether the run found nothing that a healthy table never has.
-    #[must_use]
-    pub fn is_healthy(&self) -> bool {
-        self.inconsistencies() == 0
-    }
-
-    /// How many things it found that a healthy table never has.
-    fn inconsistencies(&self) -> u64 {
-        let Self {
-            items: _,
-            expired_offers: _,
-            lapsed_leases: _,
-            ended_holds: _,
-            expired_requests: _,
-            stale_pointers: _,
-            abandoned_marks,
-            orphaned_allocations,
-            allocations_out_of_range,
-            overlapping_services,
-            rebuilt_ranges,
-            unreadable_items,
-            finished: _,
-        } = *self;
-        abandoned_marks
-            + orphaned_allocations
-            + allocations_out_of_range
-            + overlapping_services
-            + rebuilt_ranges
-            + unreadable_items
-    }
-}
 
 impl Registry {
     /// Reads the table from where the last run stopped, until its end or until the call's time runs out.
@@ -175,9 +76,14 @@ impl Registry {
             services: HashMap::new(),
             fresh: HashSet::new(),
             ports: HashMap::new(),
+            uncounted: HashMap::new(),
+            fullest: resumed.fullest.clone(),
+            told: 0,
         };
         let mut reached = resumed.clone();
         let swept = run.sweep(&mut reached).await;
+        run.tell_fullest();
+        reached.fullest = std::mem::take(&mut run.fullest);
         let saved = match reached == resumed {
             true => Ok(()),
             false => self.table.save_checkpoint(&call.extended(), &reached).await,
@@ -195,14 +101,22 @@ struct Ports {
     last: Option<Key>,
 }
 
-/// A write to be done, on a condition of its own.
-enum Chore {
-    RemoveDead(Namespace, Port, StateKind, Timestamp),
-    Lapse(Namespace, Port, Secret, Timestamp),
-    RemoveOrphan(Namespace, Box<Holding>),
-    RemoveRequest(Key, Timestamp),
-    NoteGone(Key, Secret, Timestamp),
-    RemoveInstance(Key, Secret),
+/// A part of a namespace that is read as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Services,
+    Ports,
+}
+
+/// What an item is judged by.
+fn judged_by(item: &Found) -> Option<(&Namespace, Part)> {
+    match item {
+        Found::Port(namespace) | Found::Instance(namespace, _, Instance { gone_since: None, .. }) => {
+            Some((namespace, Part::Ports))
+        }
+        Found::Service(namespace) | Found::Ranges(namespace) => Some((namespace, Part::Services)),
+        _ => None,
+    }
 }
 
 struct Run<'a> {
@@ -215,41 +129,69 @@ struct Run<'a> {
     services: HashMap<ServiceId, Option<PortRange>>,
     /// Services that were read since the last page of ports was.
     fresh: HashSet<ServiceId>,
-    /// The ports of each namespace that the scan has reached.
+    /// The ports of each namespace that the run has come to.
     ports: HashMap<Namespace, Ports>,
+    /// The services of the namespaces whose usage this run has not counted yet.
+    uncounted: HashMap<Namespace, Vec<Service>>,
+    /// The fullest services, as they were last seen; the fullest first.
+    fullest: Vec<Fullness>,
+    /// Of how many services there is a metric because they are named.
+    told: usize,
 }
 
 impl Run<'_> {
-    /// Scans until the end of the table or of the time, and writes down how far it got.
+    /// Sees the next namespaces, then scans until the end of the table or of the time, and writes down how far it got.
     async fn sweep(&mut self, reached: &mut Checkpoint) -> Result<(), StoreError> {
-        self.begin(&Namespace::default()).await?;
-        let table = &self.registry.table;
-        let (next, more) = table.names_of_namespaces(self.call, reached.begun.as_ref(), NAMESPACES).await?;
-        for name in next {
-            if self.is_short_of_time() {
-                return Ok(());
-            }
-            // Before that: one that cannot be read must not keep the next run from the others.
-            reached.begun = Some(name.clone());
-            self.begin(&name).await?;
-        }
-        if !more {
-            reached.begun = None;
+        if !self.rotate(&mut reached.begun).await? {
+            return Ok(());
         }
         let after = &mut reached.after;
         loop {
             let page = self.registry.table.sweep_page(self.call, after.as_ref(), PAGE).await?;
-            let seen = page.items.iter().filter(|item| !matches!(item, Found::Checkpoint | Found::Port(_))).count();
-            if !self.examine(page.items).await? {
+            if !self.examine(page.items, after).await? {
                 return Ok(());
             }
-            self.findings.items += seen as u64;
             *after = page.next.map(|next| self.beyond_ports(next));
             self.findings.finished = after.is_none();
             if after.is_none() || self.is_short_of_time() {
                 return Ok(());
             }
         }
+    }
+
+    /// Sees the next namespaces by name, and all their ports: as many as there are places and half of the time for, but
+    /// at least one. So neither a namespace of any size nor the length of the scan keeps a run from the others, and
+    /// none of these keeps it from the scan. Returns false if the time ran out before all was done.
+    async fn rotate(&mut self, begun: &mut Option<Namespace>) -> Result<bool, StoreError> {
+        let default = Namespace::default();
+        self.begin(&default).await?;
+        if begun.is_none() && !self.ports(&default).await? {
+            return Ok(false);
+        }
+        let left = self.call.deadline().saturating_duration_since(Instant::now()).saturating_sub(RESERVE);
+        let half = Instant::now() + left / 2;
+        let table = &self.registry.table;
+        let (next, more) = table.names_of_namespaces(self.call, begun.as_ref(), NAMESPACES).await?;
+        for (place, name) in next.into_iter().enumerate() {
+            if self.is_short_of_time() {
+                return Ok(false);
+            }
+            if place > 0 && Instant::now() >= half {
+                return Ok(true);
+            }
+            self.forget_between(begun.as_ref(), Some(&name));
+            // Before that: one that cannot be read must not keep the next run from the others.
+            *begun = Some(name.clone());
+            self.begin(&name).await?;
+            if !self.ports(&name).await? {
+                return Ok(false);
+            }
+        }
+        if !more {
+            self.forget_between(begun.as_ref(), None);
+            *begun = None;
+        }
+        Ok(true)
     }
 
     fn is_short_of_time(&self) -> bool {
@@ -265,18 +207,24 @@ impl Run<'_> {
         }
     }
 
-    /// Judges a page of the table. Returns false if the time ran out before all was done.
-    async fn examine(&mut self, items: Vec<Found>) -> Result<bool, StoreError> {
+    /// Judges a page of the table, and moves `after` as far as all is done: a run whose time ends within a page has come
+    /// further all the same. Returns false if the time ran out before the page was done.
+    async fn examine(&mut self, items: Vec<(Option<Key>, Found)>, after: &mut Option<Key>) -> Result<bool, StoreError> {
         let now = self.registry.now();
-        let (mut chores, mut suspects) = (Vec::new(), Vec::new());
-        for item in items {
-            match item {
-                Found::Port(namespace) => {
-                    self.begin(&namespace).await?;
-                    if !self.ports(&namespace).await? {
-                        return Ok(false);
-                    }
+        let (mut chores, mut suspects, mut last) = (Vec::new(), Vec::new(), None);
+        for (key, item) in items {
+            if !self.knows(&item) {
+                // What may take long comes after what is left to do.
+                if !self.settle(std::mem::take(&mut suspects), std::mem::take(&mut chores)).await? {
+                    return Ok(false);
                 }
+                *after = last.take().or(after.take());
+                if !self.learn(&item).await? {
+                    return Ok(false);
+                }
+            }
+            self.findings.items += u64::from(!matches!(item, Found::Checkpoint | Found::Port(_)));
+            match item {
                 Found::Instance(namespace, key, Instance { port, secret, gone_since }) => match gone_since {
                     // A run that read the port in a transaction found the claim gone and noted it. Gone is for ever,
                     // and a new claim overwrites the whole item, so that the Instance still has the secret is all the
@@ -285,28 +233,53 @@ impl Run<'_> {
                         chores.push(Chore::RemoveInstance(key, secret));
                     }
                     Some(_) => {}
-                    None => {
-                        self.begin(&namespace).await?;
-                        if !self.ports(&namespace).await? {
-                            return Ok(false);
-                        }
-                        // A claim that is shown is live, or merely dead: then a slower clock could still accept it, and
-                        // the name would be free meanwhile.
-                        if !self.shows(&namespace, port, secret) {
-                            suspects.push((namespace, port, key, secret));
-                        }
-                    }
+                    // A claim that is shown is live, or merely dead: then a slower clock could still accept it, and the
+                    // name would be free meanwhile.
+                    None if self.shows(&namespace, port, secret) => {}
+                    None => suspects.push((namespace, port, key, secret)),
                 },
                 Found::Request(key, replay) => {
                     if replay.expires_at.has_passed(now) {
                         chores.push(Chore::RemoveRequest(key, now));
                     }
                 }
-                Found::Service(namespace) | Found::Ranges(namespace) => self.begin(&namespace).await?,
+                Found::Port(_) | Found::Service(_) | Found::Ranges(_) => {}
                 Found::Hint | Found::Namespace | Found::Checkpoint => {}
                 Found::Unreadable(error) => self.count_unreadable(&error),
             }
+            last = key.or(last);
         }
+        self.settle(suspects, chores).await
+    }
+
+    /// Whether the run has read what an item is judged by.
+    fn knows(&self, item: &Found) -> bool {
+        match judged_by(item) {
+            Some((namespace, Part::Ports)) => self.ports.contains_key(namespace),
+            Some((namespace, Part::Services)) => self.begun.contains(namespace),
+            None => true,
+        }
+    }
+
+    /// Reads what an item is judged by. Returns false if there is no time for that.
+    async fn learn(&mut self, item: &Found) -> Result<bool, StoreError> {
+        let Some((namespace, part)) = judged_by(item) else { return Ok(true) };
+        if self.is_short_of_time() {
+            return Ok(false);
+        }
+        self.begin(namespace).await?;
+        match part {
+            Part::Ports => self.ports(namespace).await,
+            Part::Services => Ok(true),
+        }
+    }
+
+    /// Judges the suspects, and does all that there is to do. Returns false if the time ran out before all was done.
+    async fn settle(
+        &mut self,
+        suspects: Vec<(Namespace, Port, Key, Secret)>,
+        mut chores: Vec<Chore>,
+    ) -> Result<bool, StoreError> {
         self.judge(suspects, &mut chores).await?;
         self.work(chores).await
     }
@@ -332,20 +305,29 @@ impl Run<'_> {
             // A table with so many ports pays for reading them again when they are needed.
             self.ports.clear();
         }
-        let mut ports = Ports { secrets: Vec::new(), last: None };
+        let (mut ports, mut states) = (Ports { secrets: Vec::new(), last: None }, Vec::new());
         let mut after = None;
         loop {
             let page = self.registry.table.sweep_ports(self.call, namespace, after.as_ref(), PAGE).await?;
             self.fresh.clear();
             let seen = page.items.len();
             let mut chores = Vec::new();
-            for item in page.items {
-                match item {
+            let now = self.registry.now();
+            for SweptPort { port, occupant } in page.items {
+                match occupant {
                     Ok(occupant) => {
+                        let state = occupant.claim.state;
+                        if state.occupies_port(now) {
+                            states.push((occupant.claim.port, state.seen_at(now).kind().into()));
+                        }
                         ports.secrets.extend(occupant.secret.map(|secret| (occupant.claim.port, secret)));
                         chores.extend(self.port(namespace, occupant).await?);
                     }
-                    Err(error) => self.count_unreadable(&error),
+                    Err(error) => {
+                        // It may be an allocation.
+                        states.extend(port.map(|port| (port, MapState::Allocated)));
+                        self.count_unreadable(&error);
+                    }
                 }
             }
             if !self.work(chores).await? || self.is_short_of_time() {
@@ -356,7 +338,7 @@ impl Run<'_> {
             after = page.next;
             if after.is_none() {
                 self.ports.insert(namespace.clone(), ports);
-                return Ok(true);
+                return self.usage(namespace, &states).await;
             }
         }
     }
@@ -458,138 +440,5 @@ impl Run<'_> {
             }
         }
         failed.map_or(Ok(all), Err)
-    }
-
-    /// Checks the services of a namespace and its Ranges, once in each run: for marks that were left behind, and for a
-    /// disagreement between Ranges and the services.
-    async fn begin(&mut self, namespace: &Namespace) -> Result<(), StoreError> {
-        if !self.begun.insert(namespace.clone()) {
-            return Ok(());
-        }
-        let first = match self.compare(namespace).await {
-            Err(error @ StoreError::Damaged { .. }) => {
-                // Ranges cannot be read, but the marks can.
-                self.count_unreadable(&error);
-                let (services, _) = self.registry.table.readable_services(self.call, namespace).await?;
-                for service in &services {
-                    self.mark(service).await;
-                }
-                return Ok(());
-            }
-            first => first?,
-        };
-        for service in &first.services {
-            self.services.insert(service.id.clone(), Some(service.range));
-            self.mark(service).await;
-        }
-        self.ranges(namespace, first).await
-    }
-
-    /// Takes off a mark that was left behind, if it is still the same mark. No caller was told that its operation
-    /// succeeded, and completing it now might delete what has been in use since.
-    async fn mark(&mut self, service: &Service) {
-        let Some(mark) = &service.mark else { return };
-        if self.registry.now().millis() - mark.since.millis() >= ABANDONED_MILLIS {
-            tracing::warn!(service = %service.id, change = ?mark.change, "a mark was left behind");
-            let taken_off = self.registry.unmark(self.call, service).await;
-            self.findings.abandoned_marks += u64::from(taken_off);
-        }
-    }
-
-    async fn ranges(&mut self, namespace: &Namespace, first: Comparison) -> Result<(), StoreError> {
-        let Comparison { seen, overlaps, .. } = &first;
-        if *overlaps > 0 {
-            tracing::warn!(%namespace, overlaps, "services whose ranges overlap");
-            self.findings.overlapping_services += overlaps;
-        }
-        if !first.disagrees() {
-            return Ok(());
-        }
-        // A transaction may have been partly visible; after this wait it is complete.
-        tokio::time::sleep(SETTLE).await;
-        let again = self.compare(namespace).await?;
-        if again.seen != *seen || !again.disagrees() {
-            return Ok(());
-        }
-        let ports = PortRange::ALL;
-        tracing::warn!(
-            %namespace,
-            was = seen.claimed.count(ports),
-            is = again.claimed.count(ports),
-            of = Port::COUNT,
-            "the claimed ranges disagreed with the services"
-        );
-        let rebuilt = self.registry.table.rebuild_ranges(self.call, namespace, seen, &again.claimed).await?;
-        self.findings.rebuilt_ranges += u64::from(rebuilt);
-        Ok(())
-    }
-
-    /// Reads Ranges and the services, and computes what Ranges should be and how many services overlap. The bitmap is
-    /// read first, then the services: see `rebuild_ranges`.
-    async fn compare(&self, namespace: &Namespace) -> Result<Comparison, StoreError> {
-        let table = &self.registry.table;
-        let seen = table.ranges(self.call, namespace).await?;
-        let (services, unreadable) = table.readable_services(self.call, namespace).await?;
-        let mut claimed = PortSet::default();
-        let mut overlaps = 0;
-        for service in &services {
-            overlaps += u64::from(claimed.intersects(service.range));
-            claimed.insert_range(service.range);
-        }
-        Ok(Comparison { seen, claimed, overlaps, services, unreadable })
-    }
-}
-
-/// Ranges beside the services.
-struct Comparison {
-    seen: Ranges,
-    claimed: PortSet,
-    overlaps: u64,
-    services: Vec<Service>,
-    /// How many services cannot be read. They still own their ports, so if there are any, nothing is concluded.
-    unreadable: usize,
-}
-
-impl Comparison {
-    fn disagrees(&self) -> bool {
-        self.unreadable == 0 && self.claimed != self.seen.claimed
-    }
-}
-
-impl Chore {
-    /// Performs the chore and returns what it counts as.
-    async fn perform(self, table: &Table, call: &Call) -> Result<Findings, StoreError> {
-        let nothing = Findings::default();
-        Ok(match self {
-            Self::RemoveDead(namespace, port, kind, now) => {
-                let removed = table.remove_dead(call, &namespace, port, now).await?;
-                let one = u64::from(matches!(removed, Removed::Now));
-                match kind {
-                    StateKind::Offered => Findings { expired_offers: one, ..nothing },
-                    StateKind::Allocated => Findings { lapsed_leases: one, ..nothing },
-                    StateKind::Cooling | StateKind::Quarantined => Findings { ended_holds: one, ..nothing },
-                }
-            }
-            Self::Lapse(namespace, port, secret, past) => {
-                let lapsed = table.lapse(call, &namespace, (port, secret), Lapse::Over(past)).await?;
-                Findings { lapsed_leases: u64::from(matches!(lapsed, Removed::Now)), ..nothing }
-            }
-            Self::RemoveOrphan(namespace, holding) => {
-                let removed = table.remove_orphan(call, &namespace, &holding).await?;
-                Findings { orphaned_allocations: u64::from(removed), ..nothing }
-            }
-            Self::RemoveRequest(key, now) => {
-                let removed = table.remove_request(call, &key, now).await?;
-                Findings { expired_requests: u64::from(removed), ..nothing }
-            }
-            Self::NoteGone(key, secret, now) => {
-                table.note_gone(call, &key, secret, now).await?;
-                nothing
-            }
-            Self::RemoveInstance(key, secret) => {
-                let removed = table.remove_instance(call, &key, secret).await?;
-                Findings { stale_pointers: u64::from(removed), ..nothing }
-            }
-        })
     }
 }

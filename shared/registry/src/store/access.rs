@@ -14,20 +14,41 @@ use super::send::{Doubt, backoff, send, wait};
 use super::{StoreError, Table};
 use crate::Call;
 
+/// Which items of a partition a query reads.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Keys<'a> {
+    /// All of them.
+    All,
+    /// Those whose sort key has this prefix, which is not empty: DynamoDB compares no key with an empty string.
+    Beginning(&'a str),
+    /// Those whose sort key is between these two, both included.
+    Between(&'a str, &'a str),
+}
+
 impl Table {
-    /// One page of a partition, read consistently: the items whose sort key has this prefix, which may be empty.
-    pub(super) async fn query_partition(
+    /// One page of a partition, in the order of its sort keys, after the given item, whether or not that still exists:
+    /// at most `limit` items, and as fresh as required.
+    pub(super) async fn query(
         &self,
         call: &Call,
-        (partition, prefix): (&str, &str),
+        (partition, keys): (&str, Keys<'_>),
         start: Option<Item>,
         limit: usize,
+        freshness: Freshness,
     ) -> Result<QueryOutput, StoreError> {
-        // An empty string is no value that DynamoDB compares a key with.
-        let condition = if prefix.is_empty() { "#pk = :pk" } else { "#pk = :pk AND begins_with(#sk, :prefix)" };
-        let prefix = Some(prefix).filter(|prefix| !prefix.is_empty());
-        let values = [(":pk", Some(partition)), (":prefix", prefix)];
-        let values: Item = values.into_iter().filter_map(|(at, value)| Some((at.to_owned(), text(value?)))).collect();
+        let mut values = vec![(":pk", partition)];
+        let condition = match keys {
+            Keys::All => "#pk = :pk",
+            Keys::Beginning(prefix) => {
+                values.push((":prefix", prefix));
+                "#pk = :pk AND begins_with(#sk, :prefix)"
+            }
+            Keys::Between(first, last) => {
+                values.extend([(":first", first), (":last", last)]);
+                "#pk = :pk AND #sk BETWEEN :first AND :last"
+            }
+        };
+        let values: Item = values.into_iter().map(|(at, value)| (at.to_owned(), text(value))).collect();
         let (result, _) = send(call, &self.name, || {
             self.client
                 .query()
@@ -37,7 +58,7 @@ impl Table {
                 .set_expression_attribute_values(Some(values.clone()))
                 .set_exclusive_start_key(start.clone())
                 .limit(i32::try_from(limit).unwrap_or(i32::MAX))
-                .consistent_read(true)
+                .consistent_read(freshness == Freshness::Consistent)
                 .return_consumed_capacity(ReturnConsumedCapacity::Total)
                 .send()
         })

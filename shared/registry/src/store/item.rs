@@ -54,6 +54,10 @@ impl Key {
         Self { pk: of_service("HINT", service), sk: "TAKEN".to_owned() }
     }
 
+    pub(crate) fn usage(service: &ServiceId) -> Self {
+        Self { pk: usage_partition(&service.namespace), sk: service.name.to_string() }
+    }
+
     /// The key in the SDK's form.
     pub(crate) fn attributes(&self) -> Item {
         HashMap::from([("pk".to_owned(), text(&self.pk)), ("sk".to_owned(), text(&self.sk))])
@@ -90,6 +94,11 @@ fn of_service(kind: &str, ServiceId { namespace, name }: &ServiceId) -> String {
 
 pub(crate) fn port_partition(namespace: &Namespace) -> String {
     format!("N#{namespace}#PORT")
+}
+
+/// The partition of the usage of a namespace's services.
+pub(crate) fn usage_partition(namespace: &Namespace) -> String {
+    format!("N#{namespace}#USAGE")
 }
 
 /// Five digits, so that the order of the text is the numeric order.

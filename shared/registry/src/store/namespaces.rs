@@ -5,8 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::access::Keys;
 use super::condition::Condition;
 use super::item::{Item, Key, NAMESPACES, damaged, decode_at, encode, text, without_key};
+use super::ports::Freshness;
 use super::ranges::Ranges;
 use super::rules;
 use super::send::Doubt;
@@ -87,7 +89,7 @@ impl Table {
         limit: usize,
     ) -> Result<(Vec<Item>, bool), StoreError> {
         let start = after.map(|name| Key::namespace(name).attributes());
-        let output = self.query_partition(call, (NAMESPACES, ""), start, limit).await?;
+        let output = self.query(call, (NAMESPACES, Keys::All), start, limit, Freshness::Consistent).await?;
         let more = output.last_evaluated_key.is_some();
         Ok((output.items.unwrap_or_default(), more))
     }

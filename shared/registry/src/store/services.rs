@@ -3,9 +3,11 @@
 use aws_sdk_dynamodb::operation::query::QueryOutput;
 use serde::{Deserialize, Serialize};
 
+use super::access::Keys;
 use super::condition::Condition;
 use super::item::{Item, Key, SERVICE_PREFIX, decode_at, encode, namespace_partition, text, without_key};
 use super::port_item::stored;
+use super::ports::Freshness;
 use super::ranges::Ranges;
 use super::rules::{self, Rule};
 use super::transact::{OnContention, Reason, Transacted, Transaction};
@@ -152,7 +154,7 @@ impl Table {
         limit: usize,
     ) -> Result<QueryOutput, StoreError> {
         let partition = namespace_partition(namespace);
-        self.query_partition(call, (&partition, SERVICE_PREFIX), start, limit).await
+        self.query(call, (&partition, Keys::Beginning(SERVICE_PREFIX)), start, limit, Freshness::Consistent).await
     }
 
     /// Creates a service and claims its range.

@@ -4,11 +4,14 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::operation::transact_get_items::TransactGetItemsError;
 use aws_sdk_dynamodb::types::{Get, ReturnConsumedCapacity, TransactGetItem};
+use serde::{Deserialize, Serialize};
 
+use super::access::Keys;
 use super::condition::{Condition, names};
 use super::instances::{Instance, instance};
-use super::item::{Item, Key, NAMESPACES, SERVICE_PREFIX, port_partition, text, without_key};
-use super::port_item::occupant;
+use super::item::{Item, Key, NAMESPACES, SERVICE_PREFIX, damaged, port_partition, text, without_key};
+use super::port_item::{occupant, port_of};
+use super::ports::Freshness;
 use super::requests::{Replay, replay};
 use super::schema::health_key;
 use super::send::{backoff, send, wait};
@@ -34,7 +37,7 @@ pub(crate) enum Found {
     Service(Namespace),
     /// A Ranges item.
     Ranges(Namespace),
-    /// A Hint item. It is evidence of nothing, and TTL removes it.
+    /// A Hint or a Usage item. It is evidence of nothing, and TTL removes it.
     Hint,
     /// A Namespace item.
     Namespace,
@@ -52,6 +55,19 @@ pub(crate) struct Checkpoint {
     /// The last namespace with which a run began; none if the next run begins with the first one. A version that does
     /// not know this field drops it, and then the first ones come again.
     pub(crate) begun: Option<Namespace>,
+    /// The fullest services, as they were last seen; the fullest first. Dropped likewise, and then found anew.
+    pub(crate) fullest: Vec<Fullness>,
+}
+
+/// How full a service was when the reconciler last came by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Fullness {
+    /// Its namespace.
+    pub(crate) namespace: Namespace,
+    /// Its name.
+    pub(crate) service: ServiceName,
+    /// How full, in tenths of a percent.
+    pub(crate) per_mille: usize,
 }
 
 /// A part of the whole table, or of a namespace's ports.
@@ -63,6 +79,15 @@ pub(crate) struct SweepPage<T> {
     pub(crate) next: Option<Key>,
     /// The last item.
     pub(crate) last: Option<Key>,
+}
+
+/// An item of the partition of a namespace's ports.
+#[derive(Debug)]
+pub(crate) struct SweptPort {
+    /// The port, if its key is one.
+    pub(crate) port: Option<Port>,
+    /// What it says, if this version can read it.
+    pub(crate) occupant: Result<Occupant, StoreError>,
 }
 
 impl<T> SweepPage<T> {
@@ -107,7 +132,7 @@ fn classify(item: Item) -> Found {
             }
         }
         (Some("REQUEST"), Some(_), None) => replay(item).map(|replay| Found::Request(key.clone(), replay)),
-        (Some("HINT"), Some(_), None) => Ok(Found::Hint),
+        (Some("HINT"), Some(_), None) | (Some("USAGE"), None, None) => Ok(Found::Hint),
         (None, None, None) if key.sk == "RANGES" => Ok(Found::Ranges(namespace)),
         (None, None, None) if key.sk.starts_with(SERVICE_PREFIX) => service(item).map(|_| Found::Service(namespace)),
         _ => return unknown(),
@@ -116,7 +141,7 @@ fn classify(item: Item) -> Found {
 }
 
 impl Table {
-    /// Reads one page of the whole table, in DynamoDB's order, after the given item, whether or not that still exists.
+    /// Reads one page of the whole table with the items' keys, in DynamoDB's order, after the given item, whether or not that still exists.
     ///
     /// The read is eventually consistent, at half the price: every removal that rests on it repeats the evidence as a
     /// condition.
@@ -125,7 +150,7 @@ impl Table {
         call: &Call,
         after: Option<&Key>,
         limit: usize,
-    ) -> Result<SweepPage<Found>, StoreError> {
+    ) -> Result<SweepPage<(Option<Key>, Found)>, StoreError> {
         let (result, _) = send(call, &self.name, || {
             self.client
                 .scan()
@@ -137,7 +162,8 @@ impl Table {
         })
         .await?;
         let output = result.map_err(|error| StoreError::Refused { reason: error.to_string() })?;
-        Ok(SweepPage::new(output.items, output.last_evaluated_key.as_ref(), classify))
+        let classified = |item: Item| (Key::of(&item), classify(item));
+        Ok(SweepPage::new(output.items, output.last_evaluated_key.as_ref(), classified))
     }
 
     /// Reads one page of the partition of a namespace's ports, whatever is in it, in the order of the ports, after the
@@ -148,22 +174,11 @@ impl Table {
         namespace: &Namespace,
         after: Option<&Key>,
         limit: usize,
-    ) -> Result<SweepPage<Result<Occupant, StoreError>>, StoreError> {
-        let (result, _) = send(call, &self.name, || {
-            self.client
-                .query()
-                .table_name(&self.name)
-                .key_condition_expression("#pk = :pk")
-                .expression_attribute_names("#pk", "pk")
-                .expression_attribute_values(":pk", text(port_partition(namespace)))
-                .set_exclusive_start_key(after.map(Key::attributes))
-                .limit(i32::try_from(limit).unwrap_or(i32::MAX))
-                .return_consumed_capacity(ReturnConsumedCapacity::Total)
-                .send()
-        })
-        .await?;
-        let output = result.map_err(|error| StoreError::Refused { reason: error.to_string() })?;
-        Ok(SweepPage::new(output.items, output.last_evaluated_key.as_ref(), occupant))
+    ) -> Result<SweepPage<SweptPort>, StoreError> {
+        let (partition, after) = (port_partition(namespace), after.map(Key::attributes));
+        let output = self.query(call, (&partition, Keys::All), after, limit, Freshness::Eventual).await?;
+        let swept = |item: Item| SweptPort { port: port_of(&item).ok(), occupant: occupant(item) };
+        Ok(SweepPage::new(output.items, output.last_evaluated_key.as_ref(), swept))
     }
 
     /// Whether a key is in the partition of a namespace's ports.
@@ -237,7 +252,8 @@ impl Table {
         let part = |name: &str| item.get(name)?.as_s().ok().cloned();
         let after = part("next_pk").zip(part("next_sk")).map(|(pk, sk)| Key { pk, sk });
         let begun = part("begun").and_then(|name| Namespace::try_from(name).ok());
-        Ok(Checkpoint { after, begun })
+        let fullest = item.get("fullest").cloned().and_then(|list| serde_dynamo::from_attribute_value(list).ok());
+        Ok(Checkpoint { after, begun, fullest: fullest.unwrap_or_default() })
     }
 
     /// Saves where the next run continues.
@@ -252,6 +268,8 @@ impl Table {
         if let Some(namespace) = &checkpoint.begun {
             item.insert("begun".to_owned(), text(namespace.as_str()));
         }
+        let fullest = serde_dynamo::to_attribute_value(&checkpoint.fullest);
+        item.insert("fullest".to_owned(), fullest.map_err(|error| damaged(&checkpoint_key(), &error))?);
         self.put(call, &item).await
     }
 
