@@ -10,5 +10,6 @@ mod events;
 mod generated;
 mod hostile;
 mod observability;
+mod policy;
 mod template;
 mod tenants;
