@@ -9,7 +9,8 @@ use crate::{Caller, World};
 /// names.
 ///
 /// A deployment is emptied before each test by a POST to `PORTMASTER_TEST_RESET_URL`, which the deployer serves. It
-/// must also restart `create-offer`: what a process remembers of a service outlives the table.
+/// must also restart the functions that choose ports (`create-offer`, `put-port`, `put-set` and `import-ports`): what a
+/// process remembers of a service outlives the table.
 pub struct Stage {
     api: Caller,
     world: Option<World>,

@@ -1,6 +1,8 @@
 """Shared by the tests of the deployment: the project's places, MiniStack as a process, and counting checks."""
 
+import base64
 import contextlib
+import json
 import os
 import pathlib
 import shutil
@@ -11,6 +13,11 @@ import tempfile
 import time
 import urllib.request
 from types import SimpleNamespace
+
+import boto3
+from botocore import UNSIGNED
+from botocore.config import Config
+from botocore.credentials import Credentials
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARIES = ROOT / "target" / "lambda"
@@ -119,6 +126,17 @@ def make_table(dynamodb, name):
         AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in ("pk", "sk")],
         KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
     )
+
+
+def pipeline_session(url, role, subject):
+    """Returns the credentials that MiniStack's STS gives for a role to a token as GitHub would write it. (It checks the role's
+    trust policy against the token, but not the token's signature.)"""
+    encoded = lambda part: base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
+    claims = {"iss": "https://token.actions.githubusercontent.com", "aud": "sts.amazonaws.com", "sub": subject}
+    token = f"{encoded({'alg': 'RS256', 'typ': 'JWT'})}.{encoded(claims)}.c2lnbmF0dXJl"
+    sts = boto3.client("sts", endpoint_url=url, region_name=REGION, config=Config(signature_version=UNSIGNED))
+    key = sts.assume_role_with_web_identity(RoleArn=role, RoleSessionName="run", WebIdentityToken=token)["Credentials"]
+    return Credentials(key["AccessKeyId"], key["SecretAccessKey"], key["SessionToken"])
 
 
 class Checks:

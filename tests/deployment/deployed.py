@@ -25,9 +25,10 @@ import boto3
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from botocore.exceptions import ClientError
 from samcli.yamlhelper import yaml_dump, yaml_parse
 
-from common import REGION, ROOT, ROOT_KEY, Checks, ministack, translated, wait_for
+from common import REGION, ROOT, ROOT_KEY, Checks, ministack, pipeline_session, translated, wait_for
 
 STACK = "portmaster"
 ARCHIVE = ROOT / "dist" / "portmaster-x86_64.zip"
@@ -37,6 +38,7 @@ PARAMETERS = {
     "CorsOrigin": "https://tools.example.com",
     "DeletionProtection": "false",
     "GitHubSubjects": "repo:our-org/our-repo:ref:refs/heads/main",
+    "PipelineNamespaces": "team-a,preview-*",
     "CreateOidcProviders": "true",
     "AlarmTopicArn": f"arn:aws:sns:{REGION}:123456789012:alarms",
     "DomainName": "ports.example.com",
@@ -347,7 +349,7 @@ def schedules_role(deployment, checks):
 
 
 def pipeline(deployment, checks):
-    """Checks the trust and the permissions of the role for pipelines. (GitHub issues no token here.)"""
+    """Checks the trust and the permissions of the role for pipelines. (GitHub issues no token here: one is made up.)"""
     role = deployment.iam.get_role(RoleName=deployment.physical["PipelineRole"])["Role"]
     # (MiniStack takes an empty list of GitLab's subjects for a list of one, and trusts the empty subject.)
     trust = next(part for part in role["AssumeRolePolicyDocument"]["Statement"] if part["Sid"] == "GitHub")
@@ -355,6 +357,25 @@ def pipeline(deployment, checks):
     checks.check("it trusts the subjects that were given", like in (PARAMETERS["GitHubSubjects"], [PARAMETERS["GitHubSubjects"]]), trust)
     attached = deployment.iam.list_attached_role_policies(RoleName=role["RoleName"])["AttachedPolicies"]
     checks.check("it may do what a user may", [policy["PolicyArn"] for policy in attached] == [deployment.outputs["UserPolicyArn"]], attached)
+    try:
+        pipeline_session(deployment.url, role["Arn"], "repo:another-org/our-repo:ref:refs/heads/main")
+        checks.check("another's repository does not get the role", False)
+    except ClientError as error:
+        checks.check("another's repository does not get the role", error.response["Error"]["Code"] == "AccessDenied", error)
+    session = pipeline_session(deployment.url, role["Arn"], PARAMETERS["GitHubSubjects"])
+    port = "/v1/namespaces/team-a/services/web/ports/ci-1"
+    status, answer = deployment.call(session, "PUT", port, {"owner": "ci-1", "lease_seconds": 600})
+    checks.check("in a namespace of PipelineNamespaces a pipeline takes a port", status == 201, answer)
+    checks.check("and releases it", deployment.call(session, "DELETE", f"{port}?owner=ci-1")[0] == 204)
+    unknown = deployment.call(session, "GET", "/v1/namespaces/preview-7/services/web/ports")
+    checks.check("a namespace with the prefix need not exist", unknown[0] == 404, unknown)
+    for method, path in (
+        ("PUT", port.replace("team-a", "team-b")), ("PUT", "/v1/services/django/ports/ci-1"), ("GET", "/v1/ports/5000"),
+        ("PUT", port.replace("team-a", "default")), ("DELETE", "/v1/namespaces/team-a/services/web"), ("GET", "/v1/namespaces"),
+    ):  # fmt: skip
+        body = {"owner": "ci-1"} if method == "PUT" else None
+        checks.check(f"a pipeline may not {method} {path}", deployment.call(session, method, path, body)[0] == 403)
+    checks.check("but GET /health", deployment.call(session, "GET", "/health")[0] == 200)
 
 
 def domain(deployment, checks):
@@ -397,7 +418,7 @@ def main():
         with zipfile.ZipFile(ARCHIVE) as archive:
             archive.extractall(unpacked)
         deployment = Deployment(url, pathlib.Path(unpacked))
-        for parameters, named in (({"OfferSeconds": "0"}, "OfferSeconds"), ({"GitHubSubjects": "*"}, "GitHubSubjects")):
+        for parameters, named in (({"OfferSeconds": "0"}, "OfferSeconds"), ({"GitHubSubjects": "*"}, "GitHubSubjects"), ({"PipelineNamespaces": "*"}, "PipelineNamespaces")):
             refused = deployment.deploy({**PARAMETERS, **parameters})
             output = refused.stdout + refused.stderr
             checks.check(f"{parameters} is refused and named", refused.returncode != 0 and named in output, output[-1500:])

@@ -21,6 +21,22 @@ def statements(document):
         yield from (part for part in statement.get("Fn::If", [statement]) if isinstance(part, dict) and "Effect" in part)
 
 
+def policies(role):
+    """Returns the policies in a role, also those that a parameter adds."""
+    listed_or_not = role.get("Policies", [])
+    return listed_or_not["Fn::If"][1] if isinstance(listed_or_not, dict) else listed_or_not
+
+
+def resources_of(statement):
+    """Returns the resources of a statement; one text that is split into many is split here as well."""
+    for resource in listed(statement.get("Resource", statement.get("NotResource"))):
+        if isinstance(resource, dict) and "Fn::Split" in resource:
+            separator, text = resource["Fn::Split"]
+            yield from text["Fn::Sub"][0].split(separator)
+        else:
+            yield resource
+
+
 def is_too_wide(resource):
     """Whether a resource is a star, or ends in one where something has a name. (A log group is named before its streams.)"""
     text = resource if isinstance(resource, str) else str(resource.get("Fn::Sub", ""))
@@ -37,7 +53,7 @@ def main():
         if kind == "AWS::IAM::ManagedPolicy":
             documents.append(properties["PolicyDocument"])
         if kind == "AWS::IAM::Role":
-            documents += [policy["PolicyDocument"] for policy in properties.get("Policies", [])]
+            documents += [policy["PolicyDocument"] for policy in policies(properties)]
             for trust in statements(properties["AssumeRolePolicyDocument"]):
                 check(f"{name} is assumed by somebody in particular", trust.get("Principal") not in ("*", {"AWS": "*"}), trust)
                 if "Federated" in trust["Principal"]:
@@ -55,11 +71,13 @@ def main():
                 check(f"{name} is capped", properties.get("PermissionsBoundary") == {"Ref": "FunctionBoundary"}, properties)
         for document in documents:
             for statement in statements(document):
-                check(f"{name} allows", statement["Effect"] == "Allow", statement)
+                # Nothing is denied by its name, which can be written in many ways: only all that is not named.
+                without = {"Allow": "NotResource", "Deny": "Resource"}[statement["Effect"]]
+                check(f"{name} allows, or denies the rest", without not in statement, statement)
                 actions = listed(statement["Action"])
                 check(f"{name}: no star in an action", not any("*" in action for action in actions), actions)
                 if not set(actions) <= WITHOUT_RESOURCES:
-                    wide = [arn for arn in listed(statement["Resource"]) if is_too_wide(arn)]
+                    wide = [arn for arn in resources_of(statement) if is_too_wide(arn)]
                     check(f"{name}: no resource that could be narrower", not wide, wide)
                 if any(action.startswith("dynamodb:") for action in actions):
                     check(f"{name}: this table alone", statement["Resource"] == {"Fn::GetAtt": ["Table", "Arn"]}, statement)

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use portmaster_local::Embedded;
@@ -19,10 +20,11 @@ pub async fn start(function: &str, database: &Embedded) -> Function {
     Function::start(&binary(function), database.url().unwrap(), &[]).await
 }
 
+static DOCUMENT: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(portmaster_http::document()).unwrap());
+
 /// Returns the route that the API has for a path, and the values in it; `$default` if there is none.
 fn route(method: &str, path: &str) -> (String, Value) {
-    let document: Value = serde_json::from_str(portmaster_http::document()).unwrap();
-    for (template, operations) in document["paths"].as_object().unwrap() {
+    for (template, operations) in DOCUMENT["paths"].as_object().unwrap() {
         let pairs: Vec<_> = template.split('/').zip(path.split('/')).collect();
         let fits = |(expected, segment): &(&str, &str)| {
             if expected.starts_with('{') { !segment.is_empty() } else { expected == segment }

@@ -4,11 +4,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub)]
 
+mod any_path;
 mod deployment;
 mod endpoints;
 mod events;
 mod generated;
 mod hostile;
 mod observability;
+mod policy;
 mod template;
 mod tenants;

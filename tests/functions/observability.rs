@@ -136,7 +136,7 @@ async fn the_fullest_ranges_have_a_metric_of_their_own() {
         ("USAGE_METRICS_FOR", "default/queue"),
     ];
     let url = cloud.database.url().unwrap();
-    let mut reconcile = Function::start(&binary("reconcile"), url, &settings).await;
+    let reconcile = Function::start(&binary("reconcile"), url, &settings).await;
     reconcile.invoke(json!({})).await;
     let mut told = Vec::new();
     for _ in 0..3 {

@@ -25,6 +25,16 @@ impl Template {
         resources.filter(move |(_, resource)| resource["Type"] == of_type).map(|(id, resource)| (id.as_str(), resource))
     }
 
+    /// Returns a resource.
+    pub fn resource(&self, id: &str) -> &Value {
+        &self.0["Resources"][id]
+    }
+
+    /// Returns a parameter.
+    pub fn parameter(&self, name: &str) -> &Value {
+        &self.0["Parameters"][name]
+    }
+
     fn functions(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.resources("AWS::Serverless::Function")
     }

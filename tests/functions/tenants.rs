@@ -4,37 +4,21 @@
 use std::collections::BTreeSet;
 
 use percent_encoding::percent_decode_str;
+use portmaster_domain::Namespace;
+use proptest::prelude::*;
 use regex::Regex;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::deployment::{Deployment, event, start};
-use crate::template::file;
-
-/// The paths that a policy of the page allows, by its heading, as patterns over `METHOD/path`.
-fn patterns(heading: &str) -> Vec<Regex> {
-    let page = file("docs/deploying.md");
-    let part = page.split_once(heading).unwrap_or_else(|| panic!("no {heading:?}")).1;
-    let policy = part.split_once("```json\n").unwrap().1.split_once("```").unwrap().0;
-    let policy: Value = serde_json::from_str(policy).unwrap();
-    let statements = policy["Statement"].as_array().unwrap().iter();
-    let resources = statements.flat_map(|statement| {
-        assert_eq!((&statement["Effect"], &statement["Action"]), (&json!("Allow"), &json!("execute-api:Invoke")));
-        statement["Resource"].as_array().unwrap()
-    });
-    let pattern = |arn: &Value| {
-        let path = arn.as_str().unwrap().split_once("/$default/").unwrap().1;
-        let path = path.replace("${aws:PrincipalTag/portmaster-namespace}", "team-a");
-        Regex::new(&format!("(?s)^{}$", regex::escape(&path).replace("\\*", ".*").replace("\\?", "."))).unwrap()
-    };
-    resources.map(pattern).collect()
-}
+use crate::policy::Policy;
+use crate::template::{Template, file};
 
 fn decoded(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 /// A path as it was sent, and as it is after one or two rounds of decoding: whoever judges it sees one of these.
-fn views(path: &str) -> BTreeSet<String> {
+pub fn views(path: &str) -> BTreeSet<String> {
     let once = decoded(path);
     BTreeSet::from([path.to_owned(), decoded(&once), once])
 }
@@ -76,16 +60,12 @@ fn hostile() -> Vec<String> {
 }
 
 /// The policies of the page that let a team into the namespace `team-a`.
-const POLICIES: [&str; 2] = ["**One team's administrators**", "**Many teams by one policy**"];
-
-fn allows(patterns: &[Regex], method: &str, path: &str) -> bool {
-    patterns.iter().any(|pattern| pattern.is_match(&format!("{method}{path}")))
-}
+pub const POLICIES: [&str; 2] = ["**One team's administrators**", "**Many teams by one policy**"];
 
 #[test]
 fn a_tenants_policy_is_for_its_own_namespace() {
     for heading in POLICIES {
-        let patterns = patterns(heading);
+        let policy = Policy::of_page(heading, "team-a");
         for (method, path) in [
             ("GET", "/v1/namespaces/team-a"),
             ("GET", "/v1/namespaces/team-a/services"),
@@ -94,7 +74,7 @@ fn a_tenants_policy_is_for_its_own_namespace() {
             ("PATCH", "/v1/namespaces/team-a/services/web"),
             ("DELETE", "/v1/namespaces/team-a/services/web"),
         ] {
-            assert!(allows(&patterns, method, path), "{heading}: {method} {path}");
+            assert!(policy.allows(method, path), "{heading}: {method} {path}");
         }
         for (method, path) in [
             ("GET", "/v1/namespaces"),
@@ -107,11 +87,10 @@ fn a_tenants_policy_is_for_its_own_namespace() {
             ("GET", "/v1/services"),
             ("GET", "/v1/ports/5000"),
         ] {
-            assert!(!allows(&patterns, method, path), "{heading}: {method} {path}");
+            assert!(!policy.allows(method, path), "{heading}: {method} {path}");
         }
     }
-    let texts = POLICIES.map(|heading| patterns(heading).iter().map(|pattern| pattern.as_str().to_owned()).collect());
-    let [one, many]: [Vec<_>; 2] = texts;
+    let [one, many] = POLICIES.map(|heading| Policy::of_page(heading, "team-a").allowed);
     assert_eq!(one, many);
 }
 
@@ -119,7 +98,7 @@ fn a_tenants_policy_is_for_its_own_namespace() {
 /// part of it the gateway decodes, and for whatever values it finds there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tenant_reaches_its_own_namespace_and_nothing_else() {
-    let patterns = patterns(POLICIES[0]);
+    let policy = Policy::of_page(POLICIES[0], "team-a");
     let mut cloud = Deployment::new().await;
     for (base, word) in [("/v1", "theirs"), ("/v1/namespaces/team-b", "theirs"), ("/v1/namespaces/team-a", "ours")] {
         if base != "/v1" {
@@ -139,7 +118,7 @@ async fn a_tenant_reaches_its_own_namespace_and_nothing_else() {
     for path in hostile() {
         let views = views(&path);
         for (method, function) in [("GET", &read), ("DELETE", &delete)] {
-            if !views.iter().any(|view| allows(&patterns, method, view)) {
+            if !views.iter().any(|view| policy.allows(method, view)) {
                 continue;
             }
             for view in &views {
@@ -164,7 +143,7 @@ async fn a_tenant_reaches_its_own_namespace_and_nothing_else() {
     assert!(sent > 1_000, "{sent}");
     // A star in an ARN may stand for nothing: the policy allows the namespace itself with a slash, which is no path.
     for (method, name) in [("PUT", "put-namespace"), ("DELETE", "delete-namespace")] {
-        assert!(allows(&patterns, method, "/v1/namespaces/team-a/"));
+        assert!(policy.allows(method, "/v1/namespaces/team-a/"));
         let function = start(name, &cloud.database).await;
         let mut form = event(method, "/v1/namespaces/team-a/", None);
         for key in [form["routeKey"].clone(), json!(format!("{method} /v1/namespaces/{{namespace}}"))] {
@@ -180,21 +159,122 @@ async fn a_tenant_reaches_its_own_namespace_and_nothing_else() {
     }
 }
 
-/// The policy for a team's pipelines allows what the stack's policy for users does, one namespace further down.
-#[test]
-fn a_teams_pipelines_may_do_what_users_may() {
+/// The calls of the stack's policy for users, one namespace further down.
+fn users_calls_in(namespace: &str) -> BTreeSet<String> {
     let template = file("template.yaml");
     let users = template.split_once("  UserPolicy:").unwrap().1.split_once("  AdminPolicy:").unwrap().0;
     let line = Regex::new(r#"\$default/([^"]+)""#).unwrap();
-    let expected: BTreeSet<_> = line
+    let calls: BTreeSet<_> = line
         .captures_iter(users)
         .map(|line| line[1].to_owned())
         .filter(|call| call.contains("/v1/services") || call.contains("/v1/ports"))
-        .map(|call| call.replacen("/v1/", "/v1/namespaces/team-a/", 1))
+        .map(|call| call.replacen("/v1/", &format!("/v1/namespaces/{namespace}/"), 1))
         .collect();
-    let page = file("docs/deploying.md");
-    let part = page.split_once("**One team's pipelines**").unwrap().1.split_once("**Many teams").unwrap().0;
-    let allowed: BTreeSet<_> = line.captures_iter(part).map(|line| line[1].to_owned()).collect();
-    assert!(expected.len() > 10);
-    assert_eq!(allowed, expected);
+    assert!(calls.len() > 10);
+    calls
+}
+
+/// The policy for a team's pipelines allows what the stack's policy for users does, one namespace further down; and so
+/// does that of the pipelines' role in any namespace, as far as the rest of it does not deny that.
+#[test]
+fn a_teams_pipelines_may_do_what_users_may() {
+    let page = Policy::of_page("**One team's pipelines**", "team-a");
+    assert_eq!(page.allowed.iter().cloned().collect::<BTreeSet<_>>(), users_calls_in("team-a"));
+    let role = Policy::of_pipelines("team-a");
+    let below = role.allowed.iter().filter(|call| call.contains("/v1/namespaces/")).cloned();
+    assert_eq!(below.collect::<BTreeSet<_>>(), users_calls_in("*"));
+}
+
+/// `PipelineNamespaces`: the listed namespaces, and the shorter paths only if the word `default` is listed.
+#[test]
+fn the_pipelines_role_reaches_the_listed_namespaces() {
+    for (listed, reached, others) in [
+        (
+            "team-a",
+            &["/namespaces/team-a"][..],
+            &["", "/namespaces/default", "/namespaces/team-ab", "/namespaces/team-"][..],
+        ),
+        ("team-*", &["/namespaces/team-a", "/namespaces/team-ab"], &["", "/namespaces/team"]),
+        ("default", &["", "/namespaces/default"], &["/namespaces/team-a", "/namespaces/defaults"]),
+        ("team-a,default", &["", "/namespaces/default", "/namespaces/team-a"], &["/namespaces/team-b"]),
+        ("default,default,a", &["", "/namespaces/default", "/namespaces/a"], &["/namespaces/b"]),
+        ("def*", &["/namespaces/default"], &[""]),
+        ("a,b,c,d,e,f,g,h", &["/namespaces/a", "/namespaces/h"], &["", "/namespaces/i", "/namespaces/a,b"]),
+    ] {
+        let policy = Policy::of_pipelines(listed);
+        for (bases, expected) in [(reached, true), (others, false)] {
+            for base in bases {
+                for (method, path) in [
+                    ("POST", "services/web/offers"),
+                    ("PUT", "services/web/ports/api"),
+                    ("DELETE", "services/web/ports/api"),
+                    ("GET", "ports/5000"),
+                ] {
+                    assert_eq!(
+                        policy.allows(method, &format!("/v1{base}/{path}")),
+                        expected,
+                        "{listed}: {method} {base}"
+                    );
+                }
+                for (method, path) in
+                    [("PUT", "services/web"), ("DELETE", "services/web"), ("POST", "services/web/release")]
+                {
+                    assert!(!policy.allows(method, &format!("/v1{base}/{path}")), "{listed}: {method} {base}/{path}");
+                }
+            }
+        }
+        assert!(
+            policy.allows("GET", "/health")
+                && !policy.allows("DELETE", "/v1/namespaces/team-a")
+                && !policy.allows("GET", "/v1/namespaces")
+        );
+        let within = "/v1/namespaces/z/services/v1/namespaces/team-a/services/x/offers";
+        assert!(!policy.allows("POST", within), "{listed}: {within}");
+    }
+}
+
+/// The parameter's pattern.
+fn pattern() -> Regex {
+    let template = Template::read();
+    Regex::new(template.parameter("PipelineNamespaces")["AllowedPattern"].as_str().unwrap()).unwrap()
+}
+
+#[test]
+fn no_list_says_more_than_names() {
+    let pattern = pattern();
+    for good in ["", "default", "a", "a*", "team-a,preview-*", "a.b_c~d-e", "a,b,c,d,e,f,g,h"] {
+        assert!(pattern.is_match(good), "{good}");
+    }
+    for bad in [
+        "*",
+        "**",
+        "a**",
+        "a*b",
+        "*a",
+        "a/b",
+        "a/*",
+        "a?",
+        "-*",
+        ",",
+        "a,",
+        ",a",
+        "a,,b",
+        "a, b",
+        "a b",
+        "${x}",
+        "a%2f",
+        "é",
+        "a,b,c,d,e,f,g,h,i",
+    ] {
+        assert!(!pattern.is_match(bad), "{bad}");
+    }
+}
+
+proptest! {
+    /// A name is in the list as it is, if it can be the name of a namespace.
+    #[test]
+    fn a_list_of_one_is_a_name(text in prop_oneof!["[A-Za-z0-9._~-]{1,70}", "\\PC{1,10}"]) {
+        prop_assume!(!text.ends_with('*') && !text.contains(','));
+        prop_assert_eq!(pattern().is_match(&text), Namespace::try_from(text.as_str()).is_ok());
+    }
 }

@@ -143,7 +143,7 @@ async fn counted(distant: &Distant, namespaces: usize) -> Vec<Option<i64>> {
     all
 }
 
-/// P16, P35: with time for a whole sweep, a run sees every namespace; each costs its share of the scan, and the first
+/// P16, P36: with time for a whole sweep, a run sees every namespace; each costs its share of the scan, and the first
 /// hundred by name are read once, not twice.
 #[tokio::test(start_paused = true)]
 async fn a_run_sees_every_namespace() {
@@ -165,7 +165,7 @@ async fn a_run_sees_every_namespace() {
     assert!(meter.write_units <= 1.0, "{meter:?}");
 }
 
-/// P16, P35: in runs that are far too short for a sweep, each namespace is seen within a bounded number of them, whatever
+/// P16, P36: in runs that are far too short for a sweep, each namespace is seen within a bounded number of them, whatever
 /// else is in the table, and the sweep comes to its end as well.
 #[tokio::test(start_paused = true)]
 async fn every_namespace_is_seen_however_short_the_runs_are() {

@@ -1,5 +1,5 @@
 //! How full the services are: what the reconciler writes down is what the map shows, costs nothing at rest, and forecasts
-//! only what it has seen (promise P35).
+//! only what it has seen (promise P36).
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ async fn usage(world: &World, path: &str) -> Value {
     world.api.get(&format!("{path}?usage=true")).await.expect(200).body["usage"].clone()
 }
 
-/// P35: after any history, in every state, and with a port that cannot be read. The same services exist in two
+/// P36: after any history, in every state, and with a port that cannot be read. The same services exist in two
 /// namespaces, and neither counts in the other.
 #[tokio::test]
 async fn usage_is_what_a_map_of_every_port_says() {
@@ -72,7 +72,7 @@ async fn usage_is_what_a_map_of_every_port_says() {
     }
 }
 
-/// P35: what the caller sees, and what it does not see.
+/// P36: what the caller sees, and what it does not see.
 #[tokio::test]
 async fn usage_is_told_to_those_who_ask() {
     let world = World::new().await;
@@ -114,7 +114,7 @@ async fn usage_is_told_to_those_who_ask() {
     world.api.get("/v1/services/nobody?usage=true").await.expect_problem(404, "service-not-found");
 }
 
-/// P35: a later service of the same name is another one; and an item that this version cannot read is as good as none.
+/// P36: a later service of the same name is another one; and an item that this version cannot read is as good as none.
 #[tokio::test]
 async fn an_old_or_a_damaged_usage_is_not_shown() {
     let world = World::new().await;
@@ -136,7 +136,7 @@ async fn an_old_or_a_damaged_usage_is_not_shown() {
     assert_eq!(usage(&world, "/v1/services/web").await["size"], 5);
 }
 
-/// P17, P35: what it costs to ask, and that a registry at rest pays for its usage four times a day.
+/// P17, P36: what it costs to ask, and that a registry at rest pays for its usage four times a day.
 #[tokio::test]
 async fn usage_costs_nothing_where_nothing_changes() {
     if !embedded_or_skip("usage_costs_nothing_where_nothing_changes") {
@@ -180,7 +180,7 @@ async fn usage_costs_nothing_where_nothing_changes() {
     assert_eq!(cost(), (1, 0.5, 0.0));
 }
 
-/// P35: a week in which a range filled up day by day is the first of which there is a forecast.
+/// P36: a week in which a range filled up day by day is the first of which there is a forecast.
 #[tokio::test]
 async fn a_forecast_rests_on_a_week() {
     let world = World::new().await;
@@ -219,7 +219,7 @@ async fn fullest(world: &World) -> Vec<(String, String, String)> {
     entries.map(|entry| (part(entry, "namespace"), part(entry, "service"), part(entry, "per_mille"))).collect()
 }
 
-/// P35: the fullest services are remembered from run to run, by the namespace and the name that they have; what is full
+/// P36: the fullest services are remembered from run to run, by the namespace and the name that they have; what is full
 /// by design is not among them.
 #[tokio::test]
 async fn the_fullest_are_remembered_and_forgotten() {

@@ -30,7 +30,7 @@ pub(super) async fn import(
     State(api): State<Api>,
     call: Call,
     InService(service): InService,
-    LongPath(below): LongPath,
+    Extension(LongPath(below)): Extension<LongPath>,
     Body(Import { ports, dry_run }): Body<Import>,
 ) -> Result<Response, Problem> {
     let dry_run = dry_run.unwrap_or_default();

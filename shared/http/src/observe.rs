@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::body::MAX_BYTES;
 use super::headers;
 use super::outcome::{self, About, Outcome};
-use super::path;
+use super::path::{self, LongPath};
 use super::target::{Mount, Refused};
 use super::{Api, Kind, Problem, problem};
 use portmaster_domain::{Namespace, Port, Principal, Secret, ServiceName, Timestamp};
@@ -75,6 +75,7 @@ async fn observed(api: Api, mut request: Request, next: Next) -> Response {
     // From the transport alone: no header of the caller's has any part in it.
     let call = call.by(origin.principal.as_deref().and_then(Principal::new));
     request.extensions_mut().insert(call.clone());
+    request.extensions_mut().insert(LongPath(below.clone()));
 
     let response = if let Some(Refused(problem)) = refused {
         problem.into_response()

@@ -4,6 +4,7 @@
 //! from before they named their list are a bare port or name; they are accepted as they are, so that a listing that
 //! began under the previous version continues under this one.
 
+use std::fmt::Display;
 use std::num::IntErrorKind;
 
 use axum::Json;
@@ -36,37 +37,25 @@ pub(super) struct Page<C> {
     pub(super) cursor: Option<C>,
 }
 
-/// The position that a cursor holds: where the previous page ended. Opaque to callers, and valid across versions.
-pub(super) trait Cursor: Sized {
-    fn encode(&self) -> String;
+/// The position that a cursor holds, as text: where the previous page ended. Opaque to callers, and valid across
+/// versions.
+pub(super) trait Cursor: Sized + Display {
     fn decode(text: &str) -> Option<Self>;
 }
 
 impl Cursor for ServiceName {
-    fn encode(&self) -> String {
-        self.to_string()
-    }
-
     fn decode(text: &str) -> Option<Self> {
         Self::try_from(text).ok()
     }
 }
 
 impl Cursor for Namespace {
-    fn encode(&self) -> String {
-        self.to_string()
-    }
-
     fn decode(text: &str) -> Option<Self> {
         Self::try_from(text).ok()
     }
 }
 
 impl Cursor for Port {
-    fn encode(&self) -> String {
-        self.to_string()
-    }
-
     fn decode(text: &str) -> Option<Self> {
         text.parse().ok().and_then(|number| Self::new(number).ok())
     }
@@ -76,7 +65,7 @@ impl Cursor for Port {
 const OF: char = '#';
 
 pub(super) fn encode<C: Cursor>(list: &str, cursor: &C) -> String {
-    URL_SAFE_NO_PAD.encode(format!("{list}{OF}{}", cursor.encode()))
+    URL_SAFE_NO_PAD.encode(format!("{list}{OF}{cursor}"))
 }
 
 pub(super) fn decode<C: Cursor>(list: &str, text: &str) -> Result<C, Fault> {

@@ -8,7 +8,7 @@ use axum::http::header;
 use http::request::Parts;
 use portmaster_domain::{InstanceName, InvalidPort, Namespace, Port, Secret, ServiceId, ServiceName};
 use portmaster_registry::{Error, PortOrName};
-use portmaster_wire::{self as wire, Fault};
+use portmaster_wire::Fault;
 use utoipa::IntoParams;
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
@@ -46,32 +46,15 @@ impl Segments {
     }
 }
 
-/// The namespace whose services the path means.
-pub(super) struct InNamespace(pub(super) Namespace);
-
-impl<S: Send + Sync> FromRequestParts<S> for InNamespace {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        Segments::from_request_parts(parts, state).await?.namespace().map(Self)
-    }
-}
-
-/// The longer path of the namespace `default`, if the caller used it: advice has it as well.
+/// The longer path of the namespace `default`, if the caller used it: advice has it as well. The middleware puts it into
+/// the request.
+#[derive(Clone)]
 pub(super) struct LongPath(pub(super) Option<String>);
 
-impl<S: Send + Sync> FromRequestParts<S> for LongPath {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let segments = Segments::from_request_parts(parts, state).await?;
-        let named = Namespace::try_from(segments.named(NAMESPACE.0)).ok().filter(Namespace::is_default);
-        Ok(Self(named.as_ref().map(wire::path::namespace)))
-    }
-}
-
-/// `{namespace}`: a namespace that may exist.
+/// `{namespace}`: a namespace that may exist; `default` if the path names none.
 pub(super) struct OfNamespace(pub(super) Namespace);
+
+pub(super) use self::OfNamespace as InNamespace;
 
 /// `{namespace}`: a namespace to be created. An invalid name is a mistake in the request.
 pub(super) struct ToBeNamespace(pub(super) Namespace);
@@ -112,7 +95,7 @@ pub(super) struct AnyPort {
     pub(super) port: Port,
 }
 
-/// Extractors from the text of the segments, after the namespace.
+/// Extractors from the namespace, if it can be one, and the text of the segments.
 macro_rules! from_segments {
     ($($extractor:ident = $read:expr; $($parameter:expr),+;)*) => {$(
         impl<S: Send + Sync> FromRequestParts<S> for $extractor {
@@ -120,10 +103,9 @@ macro_rules! from_segments {
 
             async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
                 let segments = Segments::from_request_parts(parts, state).await?;
-                let read: fn(Namespace, [&str; [$($parameter),+].len()]) -> Result<Self, Problem> = $read;
-                let of_a_namespace = [$($parameter),+].first() == Some(&NAMESPACE);
-                let namespace = if of_a_namespace { Namespace::default() } else { segments.namespace()? };
-                read(namespace, [$($parameter),+].map(|(name, _)| segments.named(name)))
+                type Read = fn(Result<Namespace, Problem>, [&str; [$($parameter),+].len()]) -> Result<$extractor, Problem>;
+                let read: Read = $read;
+                read(segments.namespace(), [$($parameter),+].map(|(name, _)| segments.named(name)))
             }
         }
 
@@ -139,29 +121,29 @@ const NAMESPACE: (&str, &str) = ("namespace", "The namespace's name.");
 const SERVICE: (&str, &str) = ("service", "The service's name.");
 
 from_segments! {
-    OfNamespace = |_, [name]| namespace(name).map(Self);
+    OfNamespace = |namespace, [_]| namespace.map(Self);
         NAMESPACE;
     ToBeNamespace = |_, [name]| match Namespace::try_from(name) {
         Ok(name) => Ok(Self(name)),
         Err(error) => Err(Problem::invalid(vec![Fault::in_parameter("namespace", error.to_string())])),
     };
         NAMESPACE;
-    InService = |namespace, [name]| service(namespace, name).map(Self);
+    InService = |namespace, [name]| service(namespace?, name).map(Self);
         SERVICE;
-    ToBeService = |namespace, [name]| match ServiceName::try_from(name) {
-        Ok(name) => Ok(Self(ServiceId::new(namespace, name))),
-        Err(error) => Err(Problem::invalid(vec![Fault::in_parameter("service", error.to_string())])),
+    ToBeService = |namespace, [name]| match (namespace?, ServiceName::try_from(name)) {
+        (namespace, Ok(name)) => Ok(Self(ServiceId::new(namespace, name))),
+        (_, Err(error)) => Err(Problem::invalid(vec![Fault::in_parameter("service", error.to_string())])),
     };
         SERVICE;
-    OfOffer = |namespace, [name, text]| offer(namespace, name, text);
+    OfOffer = |namespace, [name, text]| offer(namespace?, name, text);
         SERVICE, ("secret", "The offer's secret.");
-    OfPort = |namespace, [name, text]| Ok(Self { service: service(namespace, name)?, wanted: port_or_name(text)? });
+    OfPort = |namespace, [name, text]| Ok(Self { service: service(namespace?, name)?, wanted: port_or_name(text)? });
         SERVICE, ("port_or_name", "The port, or the instance's name.");
-    ToBePort = |namespace, [name, text]| Ok(Self { service: service(namespace, name)?, name: new_name(text)? });
+    ToBePort = |namespace, [name, text]| Ok(Self { service: service(namespace?, name)?, name: new_name(text)? });
         SERVICE, ("port_or_name", "The instance's name. Not digits alone.");
-    InRange = |namespace, [name, text]| Ok(Self { service: service(namespace, name)?, port: port(text)? });
+    InRange = |namespace, [name, text]| Ok(Self { service: service(namespace?, name)?, port: port(text)? });
         SERVICE, ("port", "The port.");
-    AnyPort = |namespace, [text]| Ok(Self { namespace, port: port(text)? });
+    AnyPort = |namespace, [text]| Ok(Self { namespace: namespace?, port: port(text)? });
         ("port", "The port.");
 }
 

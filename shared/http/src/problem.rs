@@ -283,11 +283,9 @@ fn namespace_not_found(namespace: &Namespace) -> Problem {
 fn namespace_in_use(namespace: &Namespace, services: &[ServiceName], more: bool) -> Problem {
     let names: Vec<_> = services.iter().map(ServiceName::as_str).collect();
     let detail = match names.as_slice() {
-        [] if namespace.is_default() => {
-            format!(
-                "The namespace {namespace} always exists, and cannot be deleted. Delete the services in it instead."
-            )
-        }
+        [] if namespace.is_default() => format!(
+            "The namespace {namespace} always exists, and cannot be deleted. Delete the services in it instead."
+        ),
         [] => format!("A service of the namespace {namespace} is being created or deleted at this moment. Try again."),
         [first, ..] => format!(
             "The namespace {namespace} has services: {}{}. Delete them first, as in DELETE {}/{first}.",

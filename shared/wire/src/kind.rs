@@ -65,7 +65,7 @@ kinds! {
     ServiceExists "service-exists" CONFLICT "A service of this name exists"
         "Names are unique. To create or replace a service in one request, as a pipeline does, use PUT /v1/services/{service}.";
     NamespaceInUse "namespace-in-use" CONFLICT "The namespace is in use"
-        "A namespace that has services cannot be deleted; `services` names the first of them, and `more` says whether there are others. Nothing was changed. Delete the services first. The namespace `default` is never deleted.";
+        "A namespace that has services cannot be deleted; `services` names the first of them, and `more` says whether there are others. Nothing was changed. Delete the services first. If there is a `Retry-After`, a service is being created or deleted at this moment: try again then. The namespace `default` is never deleted.";
     RangeOverlap "range-overlap" CONFLICT "The range overlaps another service's"
         "The ranges of services never overlap. `conflicts` lists the services in the way, with their ranges; choose ports between them, or shrink them first.";
     RangeInUse "range-in-use" CONFLICT "Ports outside the new range are in use"

@@ -57,7 +57,7 @@ impl Registry {
     /// where it stopped.
     ///
     /// # Errors
-    /// [`Error::ServiceNotFound`], [`Error::Store`].
+    /// [`Error::NamespaceNotFound`], [`Error::ServiceNotFound`], [`Error::Store`].
     pub async fn release_all(&self, call: &Call, service: &ServiceId, wanted: &BulkRelease) -> Result<Released, Error> {
         let found = self.get_service(call, service).await?;
         let mut rest = rest_of(found.range, wanted.from);

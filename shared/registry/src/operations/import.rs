@@ -43,7 +43,8 @@ impl Registry {
     /// nothing is claimed.
     ///
     /// # Errors
-    /// [`Error::ServiceNotFound`], [`Error::ServiceClosing`], [`Error::Store`]. What was imported until then stays.
+    /// [`Error::NamespaceNotFound`], [`Error::ServiceNotFound`], [`Error::ServiceClosing`], [`Error::Store`]. What was
+    /// imported until then stays.
     pub async fn import(
         &self,
         call: &Call,

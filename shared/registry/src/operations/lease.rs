@@ -15,8 +15,8 @@ impl Registry {
     /// other clock lets it renew that lease any more.
     ///
     /// # Errors
-    /// [`Error::PortNotFound`], [`Error::NotTheOwner`], [`Error::LeaseExpired`], [`Error::ServiceNotFound`],
-    /// [`Error::ServiceClosing`], [`Error::Store`].
+    /// [`Error::PortNotFound`], [`Error::NotTheOwner`], [`Error::LeaseExpired`], [`Error::NamespaceNotFound`],
+    /// [`Error::ServiceNotFound`], [`Error::ServiceClosing`], [`Error::Store`].
     pub async fn renew(
         &self,
         call: &Call,

@@ -38,7 +38,7 @@ impl Registry {
     /// if the 1,600 items that one request reads at most did not fill it.
     ///
     /// # Errors
-    /// [`Error::ServiceNotFound`], [`Error::Store`].
+    /// [`Error::NamespaceNotFound`], [`Error::ServiceNotFound`], [`Error::Store`].
     pub async fn list_claims(
         &self,
         call: &Call,

@@ -188,8 +188,9 @@ impl Registry {
     /// size of the range and however full it is.
     ///
     /// # Errors
-    /// [`Error::ServiceNotFound`], [`Error::NameTaken`], [`Error::RangeExhausted`], [`Error::PortTaken`],
-    /// [`Error::PortNotInRange`], [`Error::IdempotencyKeyReused`], [`Error::ServiceClosing`], and [`Error::Store`].
+    /// [`Error::NamespaceNotFound`], [`Error::ServiceNotFound`], [`Error::NameTaken`], [`Error::RangeExhausted`],
+    /// [`Error::PortTaken`], [`Error::PortNotInRange`], [`Error::IdempotencyKeyReused`], [`Error::ServiceClosing`], and
+    /// [`Error::Store`].
     pub async fn offer(
         &self,
         call: &Call,

@@ -53,7 +53,8 @@ impl Registry {
     /// over while strangers still have to wait is shown as the cool-down that it is.
     ///
     /// # Errors
-    /// [`Error::PortNotFound`], with the offer if the port is only offered; [`Error::Store`].
+    /// [`Error::NamespaceNotFound`]; [`Error::PortNotFound`], with the offer if the port is only offered;
+    /// [`Error::Store`].
     pub async fn find_port(&self, call: &Call, namespace: &Namespace, port: Port) -> Result<Claim, Error> {
         let found = self.table.port(call, namespace, port).await?;
         let now = self.now();
@@ -142,8 +143,8 @@ impl Registry {
     /// Ends a cool-down or a quarantine by hand: the port of the service may be given out at once.
     ///
     /// # Errors
-    /// [`Error::ServiceNotFound`], [`Error::PortNotInRange`] if the port is not the service's, [`Error::NotHeld`],
-    /// [`Error::Store`].
+    /// [`Error::NamespaceNotFound`], [`Error::ServiceNotFound`], [`Error::PortNotInRange`] if the port is not the
+    /// service's, [`Error::NotHeld`], [`Error::Store`].
     pub async fn lift(&self, call: &Call, service: &ServiceId, port: Port) -> Result<(), Error> {
         let found = self.get_service(call, service).await?;
         if !found.range.contains(port) {

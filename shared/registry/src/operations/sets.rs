@@ -103,8 +103,8 @@ impl Registry {
     /// consistent read; without a lease, one more transaction.
     ///
     /// # Errors
-    /// [`Error::ServiceNotFound`], [`Error::NameTaken`], [`Error::SetDoesNotFit`], [`Error::SetIsScattered`],
-    /// [`Error::ServiceClosing`], [`Error::Store`].
+    /// [`Error::NamespaceNotFound`], [`Error::ServiceNotFound`], [`Error::NameTaken`],
+    /// [`Error::SetDoesNotFit`], [`Error::SetIsScattered`], [`Error::ServiceClosing`], [`Error::Store`].
     pub async fn put_set(&self, call: &Call, service: &ServiceId, set: &NewSet) -> Result<Set, Error> {
         let member = |name: &InstanceName| Member {
             asked: Asked { name: name.clone(), port: None, owner: set.owner.clone(), labels: set.labels.clone() },
