@@ -116,7 +116,11 @@ fn served(event: &Value, gateway: &Gateway, method: &Method) -> Result<Served, P
     // accepted if it is one of those, or if API Gateway found the same values behind it: otherwise `%2F` in a value
     // could turn the rest of the path into another service's.
     let mapping = gateway.mapping.as_ref().map(|key| format!("/{key}"));
+    // Text that is itself a path of the API is neither: a policy may be about that.
     let known = before.is_empty() || [stage.as_deref(), mapping.as_deref()].contains(&Some(before));
+    if !known && before.starts_with("/v1/") {
+        return Err(other_route());
+    }
     let found = &event["pathParameters"];
     let agrees = |(name, value): &(&str, &str)| match found[name].as_str() {
         Some(found) => found == *value,

@@ -68,6 +68,8 @@ fn the_route_that_was_matched_is_served_and_no_other() {
         ),
         (RELEASE, "/v1/services/django/ports/v1/services/celery/ports/web-01", Value::Null),
         (RELEASE, "/v1/services/v1/services/celery/ports/web-01", release("v1/services/celery", "web-01")),
+        // A whole path of the API is no place where it begins, whatever API Gateway found behind it.
+        (RELEASE, "/v1/namespaces/team-a/v1/services/celery/ports/web-01", release("celery", "web-01")),
         // Dot segments, and characters that URL parsers turn into slashes or drop.
         (
             RELEASE,

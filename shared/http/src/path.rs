@@ -54,8 +54,6 @@ pub(super) struct LongPath(pub(super) Option<String>);
 /// `{namespace}`: a namespace that may exist; `default` if the path names none.
 pub(super) struct OfNamespace(pub(super) Namespace);
 
-pub(super) use self::OfNamespace as InNamespace;
-
 /// `{namespace}`: a namespace to be created. An invalid name is a mistake in the request.
 pub(super) struct ToBeNamespace(pub(super) Namespace);
 

@@ -13,7 +13,7 @@ use super::body::Body;
 use super::filter::WithUsage;
 use super::headers::{self, if_match, only_if_new};
 use super::paging::{self, Page};
-use super::path::{InNamespace, InService, ToBeService};
+use super::path::{InService, OfNamespace, ToBeService};
 use super::problem::{both, problems};
 use super::{Api, Problem};
 use portmaster_registry::{Call, Content, Error, IfMatch, Written};
@@ -58,7 +58,7 @@ problems!(DeleteProblems: NotFound, ServiceNotFound, ServiceInUse, PreconditionF
 pub(super) async fn create(
     State(api): State<Api>,
     call: Call,
-    InNamespace(namespace): InNamespace,
+    OfNamespace(namespace): OfNamespace,
     Body(body): Body<NewService>,
 ) -> Result<Response, Problem> {
     let id = ServiceId::new(namespace, body.name.clone());
@@ -98,7 +98,7 @@ fn content(new: NewService) -> Result<Content, Error> {
 pub(super) async fn list(
     State(api): State<Api>,
     call: Call,
-    InNamespace(namespace): InNamespace,
+    OfNamespace(namespace): OfNamespace,
     page: Page<ServiceName>,
     with_usage: WithUsage,
 ) -> Result<Response, Problem> {

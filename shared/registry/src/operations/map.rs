@@ -90,7 +90,7 @@ impl Registry {
     /// each 4 KB, in Queries over stretches that run in parallel.
     ///
     /// # Errors
-    /// [`Error::ServiceNotFound`], [`Error::Store`].
+    /// [`Error::NamespaceNotFound`], [`Error::ServiceNotFound`], [`Error::Store`].
     pub async fn map(&self, call: &Call, service: &ServiceId) -> Result<Map, Error> {
         let found = self.get_service(call, service).await?;
         let everything = self.read_everywhere(call, &service.namespace, found.range, Freshness::Eventual).await?;

@@ -201,7 +201,7 @@ impl Registry {
     /// Returns a service.
     ///
     /// # Errors
-    /// [`Error::ServiceNotFound`], [`Error::Store`].
+    /// [`Error::NamespaceNotFound`], [`Error::ServiceNotFound`], [`Error::Store`].
     pub async fn get_service(&self, call: &Call, service: &ServiceId) -> Result<Service, Error> {
         match self.table.service(call, service).await? {
             Some(found) => Ok(found),
@@ -251,8 +251,8 @@ impl Registry {
     /// Changes the content of a service, based on its current content. If nothing changes, nothing is written.
     ///
     /// # Errors
-    /// [`Error::ServiceNotFound`], [`Error::RangeOverlap`], [`Error::RangeInUse`], [`Error::PreconditionFailed`],
-    /// [`Error::ServiceClosing`], [`Error::Store`], and the errors of `change`.
+    /// [`Error::NamespaceNotFound`], [`Error::ServiceNotFound`], [`Error::RangeOverlap`], [`Error::RangeInUse`],
+    /// [`Error::PreconditionFailed`], [`Error::ServiceClosing`], [`Error::Store`], and the errors of `change`.
     pub async fn change_service(
         &self,
         call: &Call,
@@ -359,8 +359,8 @@ impl Registry {
     /// Deletes a service that has no live claims.
     ///
     /// # Errors
-    /// [`Error::ServiceNotFound`], [`Error::ServiceInUse`], [`Error::PreconditionFailed`], [`Error::ServiceClosing`],
-    /// [`Error::Store`].
+    /// [`Error::NamespaceNotFound`], [`Error::ServiceNotFound`], [`Error::ServiceInUse`],
+    /// [`Error::PreconditionFailed`], [`Error::ServiceClosing`], [`Error::Store`].
     pub async fn delete_service(&self, call: &Call, service: &ServiceId, if_match: &IfMatch) -> Result<(), Error> {
         let mut contest = Contest::new(call, service);
         loop {
