@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! `portmaster`: the command line.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    portmaster_cli::main()
+}

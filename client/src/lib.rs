@@ -40,4 +40,4 @@ pub use pages::Pages;
 pub use portmaster_domain as domain;
 pub use portmaster_wire as wire;
 pub use sign::Signer;
-pub use target::PortOrName;
+pub use target::{InvalidTarget, PortOrName};

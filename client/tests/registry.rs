@@ -166,7 +166,7 @@ async fn an_import_reports_what_it_could_not_take() {
 async fn the_registry_tells_about_itself() {
     let (_world, client) = world().await;
     let health = client.health().await.unwrap();
-    assert_eq!(health.status, "ok");
+    assert_eq!(health.value.status, "ok");
     assert!(health.date.is_some() && client.clock_millis().abs() < 2_000);
     assert_eq!(client.version().await.unwrap().value, env!("CARGO_PKG_VERSION"));
     let mistakes = client.put_service(&service("web"), &content(5009, 5000), Precondition::None).await.unwrap_err();
