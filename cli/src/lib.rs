@@ -12,6 +12,7 @@ mod failure;
 pub mod identity;
 mod log;
 pub mod output;
+pub mod run;
 pub mod settings;
 
 use std::process::ExitCode;
@@ -49,7 +50,12 @@ pub fn main() -> ExitCode {
     // One thread is enough for one call after another, and is there sooner.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(commands::run(args, &voice)),
+        Ok(runtime) => {
+            let outcome = runtime.block_on(commands::run(args, &voice));
+            // A host name that the system is still looking up must not keep a pipeline waiting.
+            runtime.shutdown_background();
+            outcome
+        }
         Err(reason) => Err(Failure::Other(format!("no runtime: {reason}"))),
     };
     match outcome {

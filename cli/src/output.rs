@@ -94,6 +94,11 @@ impl Voice {
         }
     }
 
+    /// Says what the user has to know, between the lines of another program, from which it has to be told.
+    pub fn between(&self, text: &str) {
+        self.say(&format!("portmaster: {text}\n"));
+    }
+
     /// Says what the user has to know.
     pub fn warn(&self, text: &str) {
         self.say(&format!("{}: {text}\n", self.styled("warning", anstyle::AnsiColor::Yellow)));
