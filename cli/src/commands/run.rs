@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use portmaster_client::domain::InstanceName;
+use sha2::{Digest as _, Sha256};
 
 use crate::args::{OnLost, RunArgs};
 use crate::run::{Policy, Run, Voice, Wanted};
@@ -10,7 +11,9 @@ use crate::{Context, Failure};
 
 /// Runs a command with its ports. Returns the command's exit code, or one of 124 to 127.
 pub(super) async fn run(context: &Context<'_>, args: RunArgs) -> Result<ExitCode, Failure> {
-    let name = context.name(args.name.as_ref())?;
+    // Outside CI nobody has to find the name again: this process renews and releases it.
+    let identity = &context.identity;
+    let name = args.name.or_else(|| identity.name().cloned()).unwrap_or_else(|| identity.name_of_process());
     let names = match args.ports.as_slice() {
         [] => vec![name],
         parts => parts.iter().map(|part| of_part(&name, part)).collect::<Result<_, _>>()?,
@@ -40,8 +43,46 @@ pub(super) async fn run(context: &Context<'_>, args: RunArgs) -> Result<ExitCode
     Ok(ExitCode::from(code))
 }
 
-/// The name of one of several ports: that of the job, and what the port is for.
+/// The name of one of several ports: that of the job, and what the port is for. A job's name may be as long as a name can
+/// be; then its end gives way to a hash of it.
 fn of_part(name: &InstanceName, part: &str) -> Result<InstanceName, Failure> {
-    InstanceName::try_from(format!("{name}-{part}").as_str())
-        .map_err(|invalid| Failure::Usage(format!("--ports: the name {name}-{part} {invalid}")))
+    // How long a name can be, and the hash with the hyphens around it.
+    const NAME: usize = 64;
+    const HASH: usize = 18;
+    let whole = format!("{name}-{part}");
+    let text = match NAME.checked_sub(part.len() + HASH) {
+        Some(kept) if whole.len() > NAME => {
+            let hash: String =
+                Sha256::digest(name.to_string()).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+            let kept: String = name.to_string().chars().take(kept).collect();
+            format!("{}-{hash}-{part}", kept.trim_end_matches(|end: char| !end.is_ascii_alphanumeric()))
+        }
+        _ => whole,
+    };
+    InstanceName::try_from(text.as_str())
+        .map_err(|invalid| Failure::Usage(format!("--ports: {part} makes the name {text}, which {invalid}")))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn every_jobs_name_can_have_parts() {
+        let of = |name: &str, part: &str| of_part(&InstanceName::try_from(name).unwrap(), part);
+        assert_eq!(of("job-17", "http").unwrap().as_str(), "job-17-http");
+        let long = format!("{}-{}", "a".repeat(40), "b".repeat(23));
+        let (http, grpc) = (of(&long, "http").unwrap(), of(&long, "grpc").unwrap());
+        assert!(
+            http != grpc && http.as_str().starts_with(&"a".repeat(40)) && http.as_str().ends_with("-http"),
+            "{http}"
+        );
+        let other = of(&format!("{}-{}", "a".repeat(40), "c".repeat(23)), "http").unwrap();
+        assert_ne!(http, other, "jobs that differ at the end still differ");
+        for bad in ["", "-", "a b", &"x".repeat(64)] {
+            assert!(of("job", bad).is_err(), "{bad:?}");
+        }
+    }
 }

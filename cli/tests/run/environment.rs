@@ -37,14 +37,10 @@ async fn tokens_stay_out_of_the_commands_environment_and_out_of_every_output() {
     let ground = Ground::new().await;
     let mut command = tokio::process::Command::new("setsid");
     command.arg(env!("CARGO_BIN_EXE_portmaster")).arg("-vvv").args(arguments("job", &[])).arg("env");
-    // What `Job::start` clears is this machine's environment; these are set for it alone.
     let secrets = ["PORTMASTER_ID_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_URL"];
-    let mut job = tokio::process::Command::new("env");
-    for name in secrets {
-        job.arg(format!("{name}=http://secret.example/{name}"));
-    }
-    job.arg("KEPT=yes").arg(command.as_std().get_program()).args(command.as_std().get_args());
-    let end = Job::start(job, &ground.world.api.url).end().await;
+    let variables = secrets.map(|name| (name, "http://secret.example/token")).into_iter().chain([("KEPT", "yes")]);
+    let variables: Vec<_> = variables.collect();
+    let end = Job::start_in(command, &ground.world.api.url, &variables).end().await;
     assert_eq!(end.code, 0, "{}", end.err);
     let named = |name: &str| end.out.lines().any(|line| line.starts_with(&format!("{name}=")));
     assert!(named("KEPT") && named("PORT") && named("PORTMASTER_URL"), "{}", end.out);

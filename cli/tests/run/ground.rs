@@ -35,9 +35,14 @@ impl Ground {
     }
 
     pub(crate) async fn put_service(&self, api: &Caller, count: u16) {
-        let body = json!({ "start": self.start, "end": self.start + count - 1 });
-        let answer = api.put("/v1/services/web", body).await;
-        assert_eq!(answer.status, 201, "{}", answer.body);
+        put_service(api, "web", self.start, count).await;
+    }
+
+    /// Another service; returns its first port.
+    pub(crate) async fn another(&self, service: &str) -> u16 {
+        let start = ports(8);
+        put_service(&self.world.api, service, start, 8).await;
+        start
     }
 
     /// A job's command line up to its command: `run web NAME` and these options.
@@ -71,6 +76,12 @@ impl Ground {
         assert!(answer.status.is_success(), "{}", answer.body);
         number(&answer.body)
     }
+}
+
+async fn put_service(api: &Caller, service: &str, start: u16, count: u16) {
+    let body = json!({ "start": start, "end": start + count - 1 });
+    let answer = api.put(&format!("/v1/services/{service}"), body).await;
+    assert_eq!(answer.status, 201, "{}", answer.body);
 }
 
 pub(crate) fn number(port: &Value) -> u16 {

@@ -44,8 +44,14 @@ impl Job {
     }
 
     /// Starts a command that runs the program, sooner or later.
-    pub(crate) fn start(mut command: Command, url: &str) -> Self {
+    pub(crate) fn start(command: Command, url: &str) -> Self {
+        Self::start_in(command, url, &[])
+    }
+
+    /// The same with these variables.
+    pub(crate) fn start_in(mut command: Command, url: &str, variables: &[(&str, &str)]) -> Self {
         alone(&mut command, url);
+        command.envs(variables.iter().copied());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().unwrap();
         let stdin = child.stdin.take();

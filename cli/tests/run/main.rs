@@ -14,6 +14,7 @@ mod ground;
 mod hosts;
 mod job;
 mod outages;
+mod pipelines;
 mod signals;
 mod terminal;
 mod waits;
