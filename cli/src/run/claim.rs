@@ -112,8 +112,12 @@ impl<'a> Claim<'a> {
             let found = format!("port {number} is in use on this host ({how})");
             if !self.made.borrow().contains(name) {
                 // What listens there may well be the command of the earlier run, and the port is rightly its own: to
-                // release it would give it to somebody else.
+                // release it would give it to somebody else. What this command has made is given back all the same.
+                let made = self.made.borrow().clone();
                 self.held.set(false);
+                for name in &made {
+                    self.give_back(name).await.map_err(|error| error.to_string())?;
+                }
                 return Err(format!(
                     "{found}, and {name} had it already as this owner. Perhaps an earlier run's command is still \
                      running: end it, or use another NAME"

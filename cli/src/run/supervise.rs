@@ -3,6 +3,10 @@
 //! GitHub gives a job that is cancelled 7.5 seconds after INT and 2.5 more after TERM, and `docker stop` 10 seconds. So a
 //! command that was asked to end is killed after its grace (5 seconds unless said otherwise), with everything that it
 //! has started, and the release takes two seconds at most.
+//!
+//! (Linux could end the command when this program is killed, by `PR_SET_PDEATHSIG`. But that has to be set by the child
+//! itself, so it needs unsafe code or a second program between the two, and it reaches only the command and not what the
+//! command has started. A CI system that kills this program kills the command as well, and the lease does the rest.)
 
 use std::io;
 use std::process::ExitStatus;
@@ -93,7 +97,11 @@ pub(super) async fn supervise(
             () = sleep(COLLECT) => orphans.collect(&running),
         }
     };
-    end_rest(&running, signals, &mut ending).await;
+    tokio::select! {
+        () = end_rest(&running, signals, &mut ending) => {}
+        // Only so that the lease is renewed meanwhile. Whether it is lost makes no difference any more.
+        () = async { if !is_lost { lost.await; } std::future::pending().await } => {}
+    }
     Ok(Ended { status, lost: stopped })
 }
 

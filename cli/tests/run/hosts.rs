@@ -51,6 +51,13 @@ async fn a_port_that_the_owner_had_already_and_that_is_in_use_stays_its_own() {
     assert_eq!((end.code, end.out.as_str()), (125, ""), "{}", end.err);
     assert!(end.err.contains("earlier run"), "{}", end.err);
     assert_eq!(ground.held().await, [("job".to_owned(), port)]);
+
+    // Of a set, what is new is given back.
+    let part = ground.take("set-b", json!({ "owner": "tests" })).await;
+    let _listener = TcpListener::bind(("127.0.0.1", part)).unwrap();
+    let end = ground.job("set", &["--ports", "a,b"], &["echo", "started"]).end().await;
+    assert_eq!((end.code, end.out.as_str()), (125, ""), "{}", end.err);
+    assert_eq!(ground.held().await, [("job".to_owned(), port), ("set-b".to_owned(), part)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
