@@ -10,7 +10,7 @@ mod tools;
 
 use std::process::ExitCode;
 
-use crate::args::{Args, Command};
+use crate::args::{Args, Command, NamespaceCommand, ServiceCommand};
 use crate::output::Voice;
 use crate::{Context, Failure};
 
@@ -22,8 +22,12 @@ pub(crate) async fn run(args: Args, voice: &Voice) -> Result<ExitCode, Failure> 
         Command::Completions(wanted) => return tools::completions(wanted, voice),
         Command::Man(wanted) => return tools::man(wanted, voice),
         // It also reports what keeps the others from having a context.
-        Command::Doctor => return doctor::run(&args.global, variable, voice).await,
+        Command::Doctor if voice.shows_many() => return doctor::run(&args.global, variable, voice).await,
         _ => {}
+    }
+    if has_many_results(&args.command) && !voice.shows_many() {
+        let reason = "this command has no single result to name; use -o table or -o json";
+        return Err(Failure::Usage(reason.to_owned()));
     }
     let context = Context::new(&args.global, variable, voice)?;
     match args.command {
@@ -41,4 +45,14 @@ pub(crate) async fn run(args: Args, voice: &Voice) -> Result<ExitCode, Failure> 
         Command::Doctor | Command::Completions(_) | Command::Man(_) => {}
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether a command has more than one result. What cannot be printed is said before anything is sent.
+fn has_many_results(command: &Command) -> bool {
+    match command {
+        Command::List(_) | Command::Import(_) | Command::Doctor => true,
+        Command::Service(args) => matches!(args.command, ServiceCommand::Apply { .. } | ServiceCommand::List),
+        Command::Namespace(args) => matches!(args.command, NamespaceCommand::List),
+        _ => false,
+    }
 }

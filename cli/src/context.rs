@@ -44,8 +44,7 @@ impl<'a> Context<'a> {
         };
         // An option of AWS's says that the registry is behind IAM, whatever its URL looks like.
         let explicit = global.role_arn.is_some() || global.region.is_some() || global.profile.is_some();
-        let is_local = global.url.starts_with("http://");
-        let credentials = if explicit && !is_local { Credentials::Signed(aws) } else { Credentials::Automatic(aws) };
+        let credentials = if explicit { Credentials::Signed(aws) } else { Credentials::Automatic(aws) };
         let client =
             Client::builder().url(&global.url).namespace(global.namespace.clone()).credentials(credentials).build()?;
         Ok(Self { client, identity, owner, voice })

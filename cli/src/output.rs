@@ -32,9 +32,9 @@ pub trait Shown: Serialize {
     /// For people.
     fn table(&self) -> Table;
 
-    /// As variables and outputs; none where it has no such form.
-    fn pairs(&self) -> Option<Pairs> {
-        None
+    /// As variables and outputs; there are none where nothing has a name.
+    fn pairs(&self) -> Pairs {
+        Pairs::default()
     }
 }
 
@@ -55,22 +55,24 @@ impl Voice {
     ///
     /// # Errors
     ///
-    /// [`Failure::Usage`] where it does not have the format that was asked for, and [`Failure::Other`] where standard
-    /// output, or the file that `GITHUB_OUTPUT` names, cannot be written.
+    /// [`Failure::Usage`] where `GITHUB_OUTPUT` is needed and absent, and [`Failure::Other`] where standard output, or
+    /// the file that it names, cannot be written.
     pub fn show(&self, result: &impl Shown) -> Result<(), Failure> {
-        let no_pairs = || {
-            let reason = "this command has no single result to name; use -o table or -o json";
-            Failure::Usage(reason.to_owned())
-        };
         match self.format {
             Format::Table => self.print(&result.table().to_string()),
             Format::Json => {
                 let text = serde_json::to_string_pretty(result).map_err(|reason| Failure::Other(reason.to_string()))?;
                 self.print(&format!("{text}\n"))
             }
-            Format::Env => self.print(&result.pairs().ok_or_else(no_pairs)?.for_shell()),
-            Format::Github => result.pairs().ok_or_else(no_pairs)?.for_github(std::env::var_os("GITHUB_OUTPUT")),
+            Format::Env => self.print(&result.pairs().for_shell()),
+            Format::Github => result.pairs().for_github(std::env::var_os("GITHUB_OUTPUT")),
         }
+    }
+
+    /// Whether it can print a result of several things.
+    #[must_use]
+    pub fn shows_many(&self) -> bool {
+        matches!(self.format, Format::Table | Format::Json)
     }
 
     /// Prints text that has a format of its own.

@@ -225,8 +225,7 @@ impl Unreachable {
         }
         let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
         while let Some(cause) = source {
-            let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-            if cause.is::<rustls::Error>() || inner.is_some_and(|inner| inner.is::<rustls::Error>()) {
+            if is_of_tls(cause) {
                 stage = Stage::Tls;
             }
             let text = cause.to_string();
@@ -240,6 +239,12 @@ impl Unreachable {
         }
         Self { stage, origin: origin.to_owned(), reason: reasons.pop().unwrap_or_default() }
     }
+}
+
+/// Whether an error is one of TLS. An I/O error is not the source of what it wraps, but its face: so it is looked into.
+fn is_of_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    let wrapped = || error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    error.is::<rustls::Error>() || wrapped().is_some_and(|wrapped| is_of_tls(wrapped))
 }
 
 impl fmt::Display for Unreachable {

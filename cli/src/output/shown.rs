@@ -37,14 +37,14 @@ impl Shown for Port {
         ])
     }
 
-    fn pairs(&self) -> Option<Pairs> {
-        Some(Pairs::of([
+    fn pairs(&self) -> Pairs {
+        Pairs::of([
             ("port", Some(self.port.to_string())),
             ("name", Some(self.name.to_string())),
             ("service", Some(self.service.to_string())),
             ("owner", self.owner.as_ref().map(ToString::to_string)),
             ("expires_at", until(self.expires_at)),
-        ]))
+        ])
     }
 }
 
@@ -79,7 +79,7 @@ impl Shown for FoundPort {
         ])
     }
 
-    fn pairs(&self) -> Option<Pairs> {
+    fn pairs(&self) -> Pairs {
         self.port.pairs()
     }
 }
@@ -118,12 +118,12 @@ impl Shown for Map {
         }
     }
 
-    fn pairs(&self) -> Option<Pairs> {
-        Some(Pairs::of([
+    fn pairs(&self) -> Pairs {
+        Pairs::of([
             ("free", Some(self.counts.free.to_string())),
             ("allocated", Some(self.counts.allocated.to_string())),
             ("size", Some(self.size.to_string())),
-        ]))
+        ])
     }
 }
 
@@ -145,12 +145,12 @@ impl Shown for Service {
         ])
     }
 
-    fn pairs(&self) -> Option<Pairs> {
-        Some(Pairs::of([
+    fn pairs(&self) -> Pairs {
+        Pairs::of([
             ("service", Some(self.name.to_string())),
             ("start", Some(self.start.to_string())),
             ("end", Some(self.end.to_string())),
-        ]))
+        ])
     }
 }
 
@@ -178,8 +178,8 @@ impl Shown for Namespace {
         ])
     }
 
-    fn pairs(&self) -> Option<Pairs> {
-        Some(Pairs::of([("namespace", Some(self.name.to_string()))]))
+    fn pairs(&self) -> Pairs {
+        Pairs::of([("namespace", Some(self.name.to_string()))])
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use portmaster_client::Precondition;
-use portmaster_client::domain::{ServiceName, Strategy, Terms};
+use portmaster_client::domain::{ServiceName, Terms};
 use portmaster_client::wire::parse::{Unreadable, parse};
 use portmaster_client::wire::{Kind, LeaseSeconds, NewService, Service, ServiceContent};
 use serde::Serialize;
@@ -102,7 +102,7 @@ fn is(service: &Service, content: &ServiceContent) -> bool {
     let default = Terms::default();
     service.description == content.description.clone().unwrap_or_default()
         && (service.start, service.end) == (content.start, content.end)
-        && service.strategy == content.strategy.unwrap_or(Strategy::default())
+        && service.strategy == content.strategy.unwrap_or_default()
         && service.lease_seconds == lease(content.lease_seconds)
         && service.max_lease_seconds == lease(content.max_lease_seconds)
         && service.cooldown_seconds == hold(content.cooldown_seconds, default.cooldown)
