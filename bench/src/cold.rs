@@ -223,7 +223,16 @@ fn fill(server: &Path, folder: &Path) {
     runtime.block_on(async {
         let service = format!("http://{}/v1/services/{SERVICE}", running.address);
         let range = json!({ "start": 1024, "end": 49_151 });
-        reqwest::Client::new().put(&service).json(&range).send().await.unwrap().error_for_status().unwrap();
+        portmaster_testkit::http(&service)
+            .build()
+            .unwrap()
+            .put(&service)
+            .json(&range)
+            .send()
+            .await
+            .unwrap()
+            .error_for_status()
+            .unwrap();
     });
     drop(running);
     let database = Database::new(folder.join("portmaster.db").to_str().unwrap()).unwrap();

@@ -1,12 +1,15 @@
 //! A caller of the API, which checks every answer against the OpenAPI document.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, StatusCode, Url};
 use serde_json::{Value, json};
 
-use crate::sigv4::Signer;
+use portmaster_client::credentials::Keys;
+use portmaster_client::{Signer, transport};
+
 use crate::world::PATIENCE;
 
 /// A caller of the API at some URL.
@@ -17,6 +20,19 @@ pub struct Caller {
     client: reqwest::Client,
     document: Arc<Value>,
     signer: Option<Signer>,
+}
+
+/// The builder of an HTTP client for this URL, over the transport of Portmaster's own client.
+pub fn http(url: &str) -> reqwest::ClientBuilder {
+    transport::builder(&Url::parse(url).unwrap()).unwrap()
+}
+
+/// The signer of Portmaster's own client, with the keys of the usual variables.
+fn signer() -> Signer {
+    let variable = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is needed to sign requests"));
+    let token = std::env::var("AWS_SESSION_TOKEN").ok();
+    let (id, secret) = (variable("AWS_ACCESS_KEY_ID"), variable("AWS_SECRET_ACCESS_KEY"));
+    Signer::new(Keys::new(id, secret, token, None, "environment"), variable("AWS_REGION"))
 }
 
 /// An answer of the API.
@@ -35,13 +51,13 @@ impl Caller {
     pub fn new(url: String) -> Self {
         let document = serde_json::from_str(portmaster_http::document()).unwrap();
         // A timeout of the client, so that a call that never ends fails its test.
-        let client = reqwest::Client::builder().timeout(2 * PATIENCE).build().unwrap();
+        let client = http(&url).timeout(2 * PATIENCE).build().unwrap();
         Self { url, client, document: Arc::new(document), signer: None }
     }
 
     /// A caller that signs its requests with the credentials of the environment.
     pub fn signing(url: String) -> Self {
-        Self { signer: Some(Signer::from_environment()), ..Self::new(url) }
+        Self { signer: Some(signer()), ..Self::new(url) }
     }
 
     /// Sends a GET request.
@@ -103,7 +119,7 @@ impl Caller {
         }
         let mut request = request.build().unwrap();
         if let Some(signer) = &self.signer {
-            signer.sign(&mut request);
+            signer.sign(&mut request, SystemTime::now()).unwrap();
         }
         let asked = self.path_of(request.url());
         let response = self.client.execute(request).await.unwrap();

@@ -23,12 +23,11 @@ mod faulty;
 mod keys;
 mod lambda;
 mod meter;
-mod sigv4;
 mod stage;
 mod words;
 mod world;
 
-pub use caller::{Answer, Caller};
+pub use caller::{Answer, Caller, http};
 pub use clock::{EPOCH, Standing, clock, clock_since, millis_since};
 pub use connector::Fault;
 pub use crowd::{Answered, Offered, create, crowd, crowd_of, offer, put, put_set};

@@ -25,7 +25,7 @@ impl Stage {
         };
         let reset =
             std::env::var("PORTMASTER_TEST_RESET_URL").expect("PORTMASTER_TEST_RESET_URL empties the deployment");
-        let answer = reqwest::Client::new().post(reset).send().await.unwrap();
+        let answer = crate::http(&reset).build().unwrap().post(reset).send().await.unwrap();
         assert!(answer.status().is_success(), "{answer:?}");
         Self { api: Caller::signing(url), world: None }
     }

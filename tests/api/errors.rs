@@ -140,7 +140,7 @@ async fn a_body_has_at_most_16_kib() {
     // The same without a declared length. (A gateway has declared it.)
     if !api.is_deployed() {
         let chunks = futures::stream::iter((0..40).map(|_| Ok::<_, std::io::Error>(" ".repeat(1024))));
-        let request = reqwest::Client::new().post(format!("{}/v1/services", api.url));
+        let request = portmaster_testkit::http(&api.url).build().unwrap().post(format!("{}/v1/services", api.url));
         let request = request.header("content-type", "application/json").body(reqwest::Body::wrap_stream(chunks));
         let response = request.send().await.unwrap();
         assert_eq!(response.status(), 413);

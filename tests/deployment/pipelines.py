@@ -1,4 +1,4 @@
-"""Runs the pipelines of docs/deploying.md, as they stand there, against a registry on this machine: their shell step by step,
+"""Runs the pipelines of docs/pipelines.md that use curl, as they stand there, against a registry on this machine: their shell step by step,
 with the variables that GitHub and GitLab would set. curl signs as it would for AWS; only the AWS CLI is a stand-in, since there is no STS.
 
 The argument is the local server's binary; the release build by default. Needs curl and jq.
@@ -20,7 +20,7 @@ import yaml
 
 from common import ROOT, Checks
 
-PAGE = (ROOT / "docs" / "deploying.md").read_text()
+PAGE = (ROOT / "docs" / "pipelines.md").read_text()
 AWS = """#!/bin/sh
 test -z "$STS_REFUSES" || { echo 'An error occurred (AccessDenied) when calling the AssumeRoleWithWebIdentity operation' >&2; exit 254; }
 case "$*" in *--query*) printf 'AKIDEXAMPLE\\tsecret/key+1\\ttoken==\\n' ;; *) exit 2 ;; esac

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-use portmaster_testkit::{Caller, TABLE, World, call, service_id};
+use portmaster_testkit::{Caller, TABLE, World, call, http, service_id};
 
 fn portmaster() -> Command {
     alone(Command::new(env!("CARGO_BIN_EXE_portmasterd")))
@@ -133,7 +133,7 @@ async fn kill_9_in_the_middle_of_a_load_loses_nothing() {
                 let url = process.api.url.clone();
                 let (allocated, offered, next) = (Arc::clone(&allocated), Arc::clone(&offered), Arc::clone(&next));
                 tokio::spawn(async move {
-                    let client = reqwest::Client::new();
+                    let client = http(&url).build().unwrap();
                     let offers = format!("{url}/v1/services/django/offers");
                     // Until the server is gone.
                     loop {
@@ -297,7 +297,7 @@ async fn nothing_listens_but_the_api() {
 async fn its_database_answers_no_browser() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let process = Process::start(&["--in-memory", "--database-listen", &free]).await;
-    let client = reqwest::Client::new();
+    let client = http(&format!("http://{free}")).build().unwrap();
     let ask = |operation: &str| {
         let request = client.post(format!("http://{free}/")).header("content-type", "application/x-amz-json-1.0");
         let target = format!("DynamoDB_20120810.{operation}");
@@ -394,7 +394,7 @@ async fn a_log_that_nobody_reads_stops_neither_requests_nor_the_end() {
     let first = lines.next_line().await.unwrap().unwrap();
     let url = first.strip_prefix("Portmaster listens on ").unwrap().to_owned();
     // Some 450 bytes of log each, and a pipe has room for 65,536.
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
+    let client = http(&url).timeout(Duration::from_secs(20)).build().unwrap();
     let asking: Vec<_> = (0..8)
         .map(|_| {
             let (client, path) = (client.clone(), format!("{url}/v1/services"));

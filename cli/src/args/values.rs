@@ -1,0 +1,187 @@
+//! Values on the command line.
+
+use std::time::Duration;
+
+use portmaster_client::PortOrName;
+use portmaster_client::domain::{InstanceName, Labels, Namespace, Owner, Port, ServiceName};
+use portmaster_client::wire::{HoldSeconds, LeaseSeconds, NamePrefix};
+
+/// A label, `KEY=VALUE`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// The key.
+    pub key: String,
+    /// The value.
+    pub value: String,
+}
+
+/// Reads a namespace.
+///
+/// # Errors
+///
+/// What a namespace has to be.
+pub fn namespace(text: &str) -> Result<Namespace, String> {
+    Namespace::try_from(text).map_err(|invalid| invalid.to_string())
+}
+
+/// Reads an owner.
+///
+/// # Errors
+///
+/// What an owner has to be.
+pub fn owner(text: &str) -> Result<Owner, String> {
+    Owner::try_from(text).map_err(|invalid| invalid.to_string())
+}
+
+/// Reads a service's name.
+///
+/// # Errors
+///
+/// What a name has to be.
+pub fn service(text: &str) -> Result<ServiceName, String> {
+    ServiceName::try_from(text).map_err(|invalid| invalid.to_string())
+}
+
+/// Reads an instance's name.
+///
+/// # Errors
+///
+/// What a name has to be.
+pub fn name(text: &str) -> Result<InstanceName, String> {
+    InstanceName::try_from(text).map_err(|invalid| invalid.to_string())
+}
+
+/// Reads a port or a name.
+///
+/// # Errors
+///
+/// What a port or a name has to be.
+pub fn port_or_name(text: &str) -> Result<PortOrName, String> {
+    text.parse().map_err(|invalid: portmaster_client::InvalidTarget| invalid.to_string())
+}
+
+/// Reads the beginning of names.
+///
+/// # Errors
+///
+/// What it has to be.
+pub fn name_prefix(text: &str) -> Result<NamePrefix, String> {
+    NamePrefix::try_from(text.to_owned()).map_err(|invalid| invalid.to_string())
+}
+
+/// Reads a port.
+///
+/// # Errors
+///
+/// What a port has to be.
+pub fn port(text: &str) -> Result<Port, String> {
+    Port::new(text.parse().unwrap_or(0)).map_err(|invalid| invalid.to_string())
+}
+
+/// Reads a label.
+///
+/// # Errors
+///
+/// What a label has to be.
+pub fn label(text: &str) -> Result<Label, String> {
+    let (key, value) = text.split_once('=').ok_or("must be KEY=VALUE")?;
+    if !Labels::is_key(key) {
+        return Err("must have a key of 1 to 32 characters out of a-z 0-9 . _ -".to_owned());
+    }
+    if !Labels::is_value(value) {
+        return Err("must have a value of at most 64 characters, all of them printable ASCII".to_owned());
+    }
+    Ok(Label { key: key.to_owned(), value: value.to_owned() })
+}
+
+/// Reads a duration: `90s`, `15m`, `1h30m`, `7d`, or a number of seconds.
+///
+/// # Errors
+///
+/// What a duration has to be.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let malformed = || "must be a duration, as in 90s, 15m, 1h30m or 7d".to_owned();
+    if let Ok(seconds) = text.parse() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let (mut total, mut number) = (0_u64, String::new());
+    for c in text.chars() {
+        let unit = match c {
+            '0'..='9' => {
+                number.push(c);
+                continue;
+            }
+            's' => 1,
+            'm' => 60,
+            'h' => 3_600,
+            'd' => 86_400,
+            _ => return Err(malformed()),
+        };
+        let count: u64 = std::mem::take(&mut number).parse().map_err(|_| malformed())?;
+        total = count.checked_mul(unit).and_then(|seconds| total.checked_add(seconds)).ok_or_else(malformed)?;
+    }
+    if text.is_empty() || !number.is_empty() { Err(malformed()) } else { Ok(Duration::from_secs(total)) }
+}
+
+fn whole_seconds(text: &str) -> Result<u32, String> {
+    Ok(u32::try_from(duration(text)?.as_secs()).unwrap_or(u32::MAX))
+}
+
+/// Reads the length of a lease.
+///
+/// # Errors
+///
+/// What it has to be.
+pub fn lease(text: &str) -> Result<LeaseSeconds, String> {
+    LeaseSeconds::try_from(whole_seconds(text)?).map_err(|_| "must be from 1s to 30d".to_owned())
+}
+
+/// Reads the length of a cool-down or a quarantine.
+///
+/// # Errors
+///
+/// What it has to be.
+pub fn hold(text: &str) -> Result<HoldSeconds, String> {
+    HoldSeconds::try_from(whole_seconds(text)?).map_err(|_| "must be from 0s to 7d".to_owned())
+}
+
+/// Writes a duration as it can be read: `1h30m`.
+#[must_use]
+pub fn show(duration: Duration) -> String {
+    let mut left = duration.as_secs();
+    let mut text = String::new();
+    for (unit, seconds) in [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)] {
+        if left >= seconds {
+            text.push_str(&format!("{}{unit}", left / seconds));
+            left %= seconds;
+        }
+    }
+    if text.is_empty() { "0s".to_owned() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_and_written() {
+        for (text, seconds) in [("0s", 0), ("90s", 90), ("15m", 900), ("1h30m", 5_400), ("7d", 604_800), ("45", 45)] {
+            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+            assert_eq!(duration(&show(Duration::from_secs(seconds))), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        assert_eq!(show(Duration::from_secs(90)), "1m30s");
+        for bad in ["", "m", "1x", "-1s", "1.5h", "1h30", "99999999999999999999d", "1 h"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+        assert!(lease("0s").is_err() && lease("31d").is_err() && lease("30d").is_ok());
+        assert!(hold("0s").is_ok() && hold("8d").is_err());
+    }
+
+    #[test]
+    fn labels_have_a_key_and_a_value() {
+        assert_eq!(label("run=17=b"), Ok(Label { key: "run".to_owned(), value: "17=b".to_owned() }));
+        for bad in ["run", "=17", "Run=17", "run=ü"] {
+            assert!(label(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! `take`, `renew`, `release`, `show`, `list`, `find` and `map`.
+
+use portmaster_client::wire::{NewPort, Renewal};
+use portmaster_client::{Filter, Holder, Precondition};
+
+use crate::args::{FindArgs, ListArgs, MapArgs, ReleaseArgs, RenewArgs, ShowArgs, TakeArgs};
+use crate::output::Said;
+use crate::{Context, Failure};
+
+pub(super) async fn take(context: &Context<'_>, args: TakeArgs) -> Result<(), Failure> {
+    let name = context.name(args.name.as_ref())?;
+    let labels = context.labels(&args.labels)?;
+    let wanted = NewPort {
+        owner: Some(context.owner.clone()),
+        lease_seconds: args.lease,
+        port: args.port,
+        labels: Some(labels).filter(|labels| !labels.is_empty()),
+    };
+    let port = context.client.put_port(&args.service, &name, &wanted, Precondition::None).await?;
+    if !port.created() {
+        context.voice.note(&format!("{name} had port {} already, and keeps it", port.port));
+    }
+    context.voice.show(&port.value)
+}
+
+pub(super) async fn renew(context: &Context<'_>, args: RenewArgs) -> Result<(), Failure> {
+    let target = context.target(args.port_or_name.as_ref())?;
+    let renewal = Renewal { owner: Some(context.owner.clone()), lease_seconds: args.lease };
+    let port = context.client.renew(&args.service, &target, &renewal).await?;
+    context.voice.show(&port.value)
+}
+
+pub(super) async fn release(context: &Context<'_>, args: ReleaseArgs) -> Result<(), Failure> {
+    let target = context.target(args.port_or_name.as_ref())?;
+    let holder = if args.any_owner { Holder::Anybody } else { Holder::Owner(context.owner.clone()) };
+    context.client.release(&args.service, &target, &holder).await?;
+    context.voice.show(&Said {
+        sentence: format!("{target} of {} is released", context.of(&args.service)),
+        members: serde_json::json!({ "service": args.service, "released": target.to_string() }),
+    })
+}
+
+pub(super) async fn show(context: &Context<'_>, args: ShowArgs) -> Result<(), Failure> {
+    let target = context.target(args.port_or_name.as_ref())?;
+    let port = context.client.get_port(&args.service, &target).await?;
+    context.voice.show(&port.value)
+}
+
+pub(super) async fn list(context: &Context<'_>, args: ListArgs) -> Result<(), Failure> {
+    let labels =
+        args.labels.into_iter().map(|label| (label.key, label.value)).collect::<std::collections::BTreeMap<_, _>>();
+    let filter = Filter {
+        name_prefix: args.name_prefix,
+        owner: args.mine.then(|| context.owner.clone()),
+        labels: labels.try_into().map_err(|invalid| Failure::Usage(format!("--label {invalid}")))?,
+    };
+    let ports = context.client.list_ports(&args.service, &filter).all().await?;
+    context.voice.show(&ports)
+}
+
+pub(super) async fn find(context: &Context<'_>, args: FindArgs) -> Result<(), Failure> {
+    let found = context.client.find_port(args.port).await?;
+    context.voice.show(&found.value)
+}
+
+pub(super) async fn map(context: &Context<'_>, args: MapArgs) -> Result<(), Failure> {
+    let map = context.client.map(&args.service).await?;
+    context.voice.show(&map.value)
+}

@@ -1,0 +1,65 @@
+//! The command line `portmaster`: a port for a command, a job or a pipeline, in one line.
+//!
+//! [`args`] has what can be written on the command line, [`settings`] what variables and files add to it, and
+//! [`identity`] what the environment says about the job that runs. From the three a [`Context`] is made, with which a
+//! command runs (`commands/`, one file each); [`output`] prints what it returns. Standard output is for results, and
+//! standard error for everything else.
+
+pub mod args;
+mod commands;
+mod context;
+mod failure;
+pub mod identity;
+mod log;
+pub mod output;
+pub mod run;
+pub mod settings;
+
+use std::process::ExitCode;
+
+use clap::FromArgMatches as _;
+
+pub use self::args::Args;
+pub use self::context::Context;
+pub use self::failure::Failure;
+use self::output::Voice;
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let variable = |name: &str| std::env::var(name).ok();
+    let (settings, warnings) = match settings::Settings::load(variable) {
+        Ok(loaded) => loaded,
+        Err(invalid) => return Voice::plain().failure(&Failure::Usage(invalid.to_string())),
+    };
+    let command = match settings.apply(args::command(variable)) {
+        Ok(command) => command,
+        Err(invalid) => return Voice::plain().failure(&Failure::Usage(invalid.to_string())),
+    };
+    // Mistakes in the command line, help and the version end here; clap's exit codes are 2 and 0.
+    let matches = command.get_matches();
+    let args = match Args::from_arg_matches(&matches) {
+        Ok(args) => args,
+        Err(mistake) => mistake.exit(),
+    };
+    let voice = Voice::new(&args.global);
+    for warning in warnings {
+        voice.warn(&warning);
+    }
+    log::start(&args.global);
+    // One thread is enough for one call after another, and is there sooner.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let outcome = match runtime {
+        Ok(runtime) => {
+            let outcome = runtime.block_on(commands::run(args, &voice));
+            // A host name that the system is still looking up must not keep a pipeline waiting.
+            runtime.shutdown_background();
+            outcome
+        }
+        Err(reason) => Err(Failure::Other(format!("no runtime: {reason}"))),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(failure) => voice.failure(&failure),
+    }
+}

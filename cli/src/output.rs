@@ -1,0 +1,141 @@
+//! What is printed, and how.
+
+mod env;
+mod failure;
+mod shown;
+mod table;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::ColorChoice;
+use serde::Serialize;
+
+use crate::Failure;
+use crate::args::{Format, Global};
+
+pub use self::env::Pairs;
+pub(crate) use self::failure::{fault, help};
+pub use self::shown::Said;
+pub use self::table::Table;
+
+/// Prints results on standard output, and everything else on standard error.
+#[derive(Clone, Debug)]
+pub struct Voice {
+    format: Format,
+    quiet: bool,
+    color: ColorChoice,
+}
+
+/// What a command returns.
+pub trait Shown: Serialize {
+    /// For people.
+    fn table(&self) -> Table;
+
+    /// As variables and outputs; there are none where nothing has a name.
+    fn pairs(&self) -> Pairs {
+        Pairs::default()
+    }
+}
+
+impl Voice {
+    /// The voice of these options.
+    #[must_use]
+    pub fn new(global: &Global) -> Self {
+        Self { format: global.output, quiet: global.quiet, color: global.color }
+    }
+
+    /// The voice of a program that does not know its options yet.
+    #[must_use]
+    pub fn plain() -> Self {
+        Self { format: Format::Table, quiet: false, color: ColorChoice::Auto }
+    }
+
+    /// Prints a result.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Usage`] where `GITHUB_OUTPUT` is needed and absent, and [`Failure::Other`] where standard output, or
+    /// the file that it names, cannot be written.
+    pub fn show(&self, result: &impl Shown) -> Result<(), Failure> {
+        match self.format {
+            Format::Table => self.print(&result.table().to_string()),
+            Format::Json => {
+                let text = serde_json::to_string_pretty(result).map_err(|reason| Failure::Other(reason.to_string()))?;
+                self.print(&format!("{text}\n"))
+            }
+            Format::Env => self.print(&result.pairs().for_shell()),
+            Format::Github => result.pairs().for_github(std::env::var_os("GITHUB_OUTPUT")),
+        }
+    }
+
+    /// Whether it can print a result of several things.
+    #[must_use]
+    pub fn shows_many(&self) -> bool {
+        matches!(self.format, Format::Table | Format::Json)
+    }
+
+    /// Prints text that has a format of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Other`] where standard output cannot be written.
+    pub fn print(&self, text: &str) -> Result<(), Failure> {
+        let mut output = std::io::stdout().lock();
+        match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+            // Whoever reads has read enough, as `head` does.
+            Err(reason) if reason.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+            outcome => outcome.map_err(|reason| Failure::Other(format!("standard output: {reason}"))),
+        }
+    }
+
+    /// Says what is good to know, unless `--quiet` was given.
+    pub fn note(&self, text: &str) {
+        if !self.quiet {
+            self.say(&format!("portmaster: {text}\n"));
+        }
+    }
+
+    /// Says what the user has to know, between the lines of another program, from which it has to be told.
+    pub fn between(&self, text: &str) {
+        self.say(&format!("portmaster: {text}\n"));
+    }
+
+    /// Says what the user has to know.
+    pub fn warn(&self, text: &str) {
+        self.say(&format!("{}: {text}\n", self.styled("warning", anstyle::AnsiColor::Yellow)));
+    }
+
+    /// Reports a failure, with what to do next. Returns the exit code.
+    #[must_use]
+    pub fn failure(&self, failure: &Failure) -> ExitCode {
+        match failure {
+            Failure::Reported => {}
+            failure if self.format == Format::Json => self.say(&format!("{}\n", failure::document(failure))),
+            failure => {
+                let error = self.styled("error", anstyle::AnsiColor::Red);
+                let next = failure::next(failure)
+                    .into_iter()
+                    .map(|(label, text)| format!("  {}: {text}\n", self.styled(label, anstyle::AnsiColor::Cyan)));
+                self.say(&format!("{error}: {failure}\n{}", next.collect::<String>()));
+            }
+        }
+        ExitCode::from(failure.code())
+    }
+
+    fn say(&self, text: &str) {
+        let choice = match self.color {
+            ColorChoice::Auto => anstream::AutoStream::choice(&std::io::stderr()),
+            ColorChoice::Always => anstream::ColorChoice::Always,
+            ColorChoice::Never => anstream::ColorChoice::Never,
+        };
+        // Standard error may be gone; there is nobody to tell then.
+        let _ = anstream::AutoStream::new(std::io::stderr(), choice).write_all(text.as_bytes());
+    }
+
+    /// A styled word. The stream takes the style off again where there are to be no colours.
+    fn styled(&self, word: &str, color: anstyle::AnsiColor) -> String {
+        let style = anstyle::Style::new().bold().fg_color(Some(color.into()));
+        format!("{style}{word}{style:#}")
+    }
+}

@@ -1,0 +1,89 @@
+//! Failures, with what to do next.
+
+use portmaster_client::wire::{At, Fault, Kind};
+use portmaster_client::{Error, Stage};
+use serde_json::{Value, json};
+
+use crate::Failure;
+
+/// What to do next, and what may help to do it: a word for each line, and the line.
+pub(super) fn next(failure: &Failure) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
+    let Failure::Call(error) = failure else { return lines };
+    if let Error::Problem(problem) = error {
+        lines.extend(problem.errors.iter().map(|mistake| ("mistake", fault("", mistake))));
+    }
+    if let Some(help) = help(error) {
+        lines.push(("help", help));
+    }
+    if let Some(wait) = error.retry_after() {
+        lines.push(("retry", format!("in {}", crate::args::values::show(wait))));
+    }
+    if let Some(id) = error.problem().and_then(|problem| problem.instance.as_ref()) {
+        lines.push(("request", id.clone()));
+    }
+    lines
+}
+
+/// A mistake and its place: within something, if it has a name.
+pub(crate) fn fault(within: &str, fault: &Fault) -> String {
+    let at = match &fault.at {
+        At::Pointer(pointer) => pointer.trim_start_matches(['#', '/']).replace('/', "."),
+        At::Parameter(name) | At::Header(name) => name.to_string(),
+    };
+    let place = [within, at.as_str()].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ");
+    format!("{place} {}", fault.detail)
+}
+
+/// What to do next on the command line. A problem's `detail` says it for the API.
+pub(crate) fn help(error: &Error) -> Option<String> {
+    let text = match error {
+        Error::Problem(problem) => match problem.kind? {
+            Kind::ServiceNotFound => "`portmaster service list` shows the services; `portmaster service put` makes one",
+            Kind::NamespaceNotFound => "`portmaster namespace list` shows them; `portmaster namespace put` makes one",
+            Kind::NotTheOwner => "give the owner with --owner, or release it with --any-owner, whoever holds it",
+            Kind::NameTaken => "if it is yours, give its --owner; otherwise choose another NAME",
+            Kind::RangeExhausted => {
+                "`portmaster map` shows what has the ports; `portmaster run --wait 5m` waits for one"
+            }
+            Kind::LeaseExpired => {
+                "`portmaster take` asks for it again; the same owner gets it back, if nobody else has it"
+            }
+            Kind::PortTaken => "`portmaster find` shows what has it; without --port any port will do",
+            Kind::ServiceInUse => "`portmaster list` shows its ports",
+            Kind::MisdirectedRequest => "use the address that the registry listens on, or start it with --allow-host",
+            _ => return None,
+        },
+        Error::Denied(_) => {
+            "`portmaster doctor` shows who you are to AWS; a policy must allow this identity to invoke this path. Without \
+             --role-arn, --profile or --region, requests to a domain of your own are not signed"
+        }
+        Error::Unreachable(unreachable) => match unreachable.stage {
+            Stage::Name | Stage::Connect => "is --url (PORTMASTER_URL) right, and the registry running?",
+            Stage::Tls => "SSL_CERT_FILE names the certificate authorities to trust",
+            Stage::Timeout | Stage::Lost => "`portmaster doctor` shows how far a request comes",
+        },
+        Error::Unexpected(_) => "is --url (PORTMASTER_URL) right? A proxy may have answered; NO_PROXY leaves it out",
+        Error::Credentials(_) => "`portmaster doctor` shows which identity is found",
+        Error::Invalid(_) => return None,
+    };
+    Some(text.to_owned())
+}
+
+/// A failure as a problem document. One of the registry's is as it came.
+pub(super) fn document(failure: &Failure) -> Value {
+    match failure {
+        Failure::Call(Error::Problem(problem)) => problem.document.clone(),
+        failure => {
+            let title = match failure {
+                Failure::Usage(_) | Failure::Call(Error::Invalid(_)) => "The command line is wrong",
+                Failure::Call(Error::Denied(_)) => "The gateway refused the call",
+                Failure::Call(Error::Unreachable(_)) => "The registry was not reached",
+                Failure::Call(Error::Unexpected(_)) => "Something else than the registry answered",
+                Failure::Call(Error::Credentials(_)) => "There are no credentials",
+                _ => "It cannot be done",
+            };
+            json!({ "type": "about:blank", "title": title, "detail": failure.to_string() })
+        }
+    }
+}

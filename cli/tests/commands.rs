@@ -1,0 +1,289 @@
+//! The command line as a program: what it prints, where, and what it ends with.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+use std::process::{Output, Stdio};
+
+use portmaster_testkit::World;
+use serde_json::Value;
+
+/// A place to run it: a folder of its own as home and working directory, and no variables but those that are given.
+struct Place {
+    folder: tempfile::TempDir,
+    variables: Vec<(String, String)>,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), variables: vec![("USER".to_owned(), "ada".to_owned())] }
+    }
+
+    fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.variables.push((name.to_owned(), value.into()));
+        self
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    async fn run(&self, line: &[&str]) -> Output {
+        tokio::process::Command::new(env!("CARGO_BIN_EXE_portmaster"))
+            .args(line)
+            .env_clear()
+            .env("HOME", self.path())
+            .envs(self.variables.iter().cloned())
+            .current_dir(self.path())
+            .stdin(Stdio::null())
+            .output()
+            .await
+            .unwrap()
+    }
+
+    /// Runs it; returns the exit code, standard output and standard error.
+    async fn says(&self, line: &[&str]) -> (i32, String, String) {
+        let Output { status, stdout, stderr } = self.run(line).await;
+        (status.code().unwrap(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+    }
+
+    /// Runs it, and expects it to do what it was told.
+    async fn done(&self, line: &[&str]) -> String {
+        let (code, stdout, stderr) = self.says(line).await;
+        assert_eq!(code, 0, "{line:?}: {stdout}{stderr}");
+        stdout
+    }
+}
+
+async fn world() -> (World, Place) {
+    let world = World::new().await;
+    let place = Place::new().with("PORTMASTER_URL", &world.api.url);
+    world.api.service("web", 5000, 5009).await;
+    (world, place)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn help_is_as_it_was() {
+    let place = Place::new();
+    let commands: [&[&str]; 20] = [
+        &["--help"],
+        &["run", "--help"],
+        &["take", "-h"],
+        &["renew", "-h"],
+        &["release", "-h"],
+        &["show", "-h"],
+        &["list", "-h"],
+        &["find", "-h"],
+        &["map", "-h"],
+        &["service", "-h"],
+        &["service", "apply", "-h"],
+        &["service", "put", "-h"],
+        &["service", "list", "-h"],
+        &["service", "show", "-h"],
+        &["service", "delete", "-h"],
+        &["namespace", "-h"],
+        &["namespace", "put", "-h"],
+        &["import", "-h"],
+        &["doctor", "-h"],
+        &["completions", "-h"],
+    ];
+    for line in commands {
+        let name = line.iter().filter(|word| !word.starts_with('-')).copied().collect::<Vec<_>>().join("-");
+        let name = if name.is_empty() { "portmaster".to_owned() } else { name };
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/snapshots/help/{name}.txt"));
+        let shown = place.done(line).await;
+        snapbox::assert_data_eq!(shown, snapbox::Data::read_from(&file, None).raw());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mistakes_in_the_command_line_are_2() {
+    let (_world, place) = world().await;
+    let lines: [&[&str]; 9] = [
+        &["take", "-web", "job"],
+        &["take", "web", "123"],
+        &["take", "web"],
+        &["take", "web", "job", "--lease", "31d"],
+        &["take", "web", "job", "--label", "Team=shop"],
+        &["find", "80"],
+        &["--url", "127.0.0.1:8080", "find", "5000"],
+        &["list", "web", "-o", "env"],
+        &["service", "put", "x", "--start", "5000", "--end", "5009", "--reserved", "5005-5001"],
+    ];
+    let mut all = String::new();
+    for line in lines {
+        let (code, stdout, stderr) = place.says(line).await;
+        assert_eq!((code, stdout.as_str()), (2, ""), "{line:?}: {stderr}");
+        all.push_str(&format!("$ portmaster {}\n{stderr}\n", line.join(" ")));
+    }
+    snapbox::assert_data_eq!(all, snapbox::file!["snapshots/mistakes.txt"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_registrys_words_reach_the_user() {
+    let (_world, place) = world().await;
+    place.done(&["take", "web", "job", "--owner", "run-1", "--lease", "15m"]).await;
+    let (code, stdout, stderr) = place.says(&["take", "web", "job", "--owner", "run-2"]).await;
+    assert_eq!((code, stdout.as_str()), (1, ""));
+    assert!(stderr.starts_with("error: The name has a port already: job has port 5000"), "{stderr}");
+    assert!(stderr.contains("help: if it is yours, give its --owner") && stderr.contains("request: "), "{stderr}");
+    assert!(!stderr.contains('\u{1b}'), "no colours where nobody sees them");
+
+    let (code, _, stderr) = place.says(&["-o", "json", "take", "web", "job", "--owner", "run-2"]).await;
+    let problem: Value = serde_json::from_str(&stderr).unwrap();
+    assert_eq!((code, &problem["type"], &problem["owner"]), (1, &"/problems/name-taken".into(), &"run-1".into()));
+
+    let (_, _, colourful) = place.says(&["--color", "always", "find", "5009"]).await;
+    assert!(colourful.contains('\u{1b}'));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_unreachable_is_named() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let place = Place::new().with("PORTMASTER_URL", format!("http://{free}"));
+    let (code, _, stderr) = place.says(&["find", "5000"]).await;
+    assert_eq!(code, 1);
+    assert!(stderr.starts_with(&format!("error: cannot connect to http://{free}")), "{stderr}");
+    assert!(stderr.contains("PORTMASTER_URL"), "{stderr}");
+    let (code, stdout, _) = place.says(&["doctor", "-o", "json"]).await;
+    let checks: Value = serde_json::from_str(&stdout).unwrap();
+    let outcome = |check: &str| {
+        let found = checks.as_array().unwrap().iter().find(|one| one["check"] == check);
+        found.unwrap_or_else(|| panic!("{check}: {checks}"))["outcome"].as_str().unwrap().to_owned()
+    };
+    assert_eq!((code, outcome("url").as_str(), outcome("connection").as_str()), (1, "ok", "failed"));
+    assert_eq!((outcome("rights").as_str(), outcome("table").as_str()), ("skipped", "skipped"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_have_an_order() {
+    let (world, place) = world().await;
+    let (line, variable, here, user) = ("on-the-line", "a-variable", "here", "the-users");
+    let config = place.path().join(".config/portmaster");
+    std::fs::create_dir_all(&config).unwrap();
+    let owner = async |place: &Place, name: &str, more: &[&str]| {
+        let taken = place.done(&[&["take", "web", name, "-o", "json"], more].concat()).await;
+        serde_json::from_str::<Value>(&taken).unwrap()["owner"].as_str().unwrap().to_owned()
+    };
+    std::fs::write(config.join("portmaster.toml"), format!("owner = '{user}'")).unwrap();
+    assert_eq!(owner(&place, "a", &[]).await, user);
+    std::fs::write(place.path().join("portmaster.toml"), format!("owner = '{here}'")).unwrap();
+    assert_eq!(owner(&place, "b", &[]).await, here);
+    let place = place.with("PORTMASTER_OWNER", variable);
+    assert_eq!(owner(&place, "c", &[]).await, variable);
+    assert_eq!(owner(&place, "d", &["--owner", line]).await, line);
+    let place = place.with("PORTMASTER_OWNER", "");
+    assert_eq!(owner(&place, "e", &[]).await, here, "an empty variable counts as absent");
+
+    // Where the files are wrong, nothing is sent.
+    std::fs::write(place.path().join("portmaster.toml"), "[take]\nspeed = 1").unwrap();
+    let (code, _, stderr) = place.says(&["take", "web", "f"]).await;
+    assert_eq!(code, 2);
+    assert!(stderr.contains("portmaster.toml: take.speed is no option here"), "{stderr}");
+    assert_eq!(world.api.get("/v1/services/web/ports/f").await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_ci_a_pull_request_cannot_redirect_requests() {
+    let (world, place) = world().await;
+    let redirected = "url = 'http://evil.invalid'\nrole-arn = 'arn:aws:iam::123456789012:role/evil'\nquiet = true";
+    std::fs::write(place.path().join("portmaster.toml"), redirected).unwrap();
+    // The variable would come first anyway, so this place has none; the user's file says where to go.
+    let place = Place { variables: vec![("CI".to_owned(), "true".to_owned())], ..place };
+    let config = place.path().join(".config/portmaster");
+    std::fs::create_dir_all(&config).unwrap();
+    std::fs::write(config.join("portmaster.toml"), format!("url = '{}'", world.api.url)).unwrap();
+    let (code, _, stderr) = place.says(&["take", "web", "job", "--owner", "run-1"]).await;
+    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(stderr.matches("warning: ").count(), 2, "{stderr}");
+    assert!(stderr.contains("role-arn in ./portmaster.toml is ignored in CI"), "{stderr}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_has_a_name_and_an_owner() {
+    let (_world, place) = world().await;
+    let place = [
+        ("CI", "true"),
+        ("GITHUB_ACTIONS", "true"),
+        ("GITHUB_REPOSITORY", "our-org/shop"),
+        ("GITHUB_RUN_ID", "1234567"),
+        ("GITHUB_JOB", "deploy"),
+        ("GITHUB_RUN_ATTEMPT", "1"),
+        ("PORTMASTER_JOB_INDEX", "0"),
+    ]
+    .into_iter()
+    .fold(place, |place, (name, value)| place.with(name, value));
+    let output = place.path().join("output");
+    let place = place.with("GITHUB_OUTPUT", output.display().to_string());
+    let taken: Value =
+        serde_json::from_str(&place.done(&["take", "web", "-o", "json", "--label", "attempt=own"]).await).unwrap();
+    assert_eq!(
+        (&taken["owner"], &taken["name"]),
+        (&"gh/our-org/shop/1234567/deploy/0".into(), &"our-org-shop-1234567-deploy-0".into())
+    );
+    assert_eq!((&taken["labels"]["run"], &taken["labels"]["attempt"]), (&"1234567".into(), &"own".into()));
+    // Another attempt is the same job.
+    let place = place.with("GITHUB_RUN_ATTEMPT", "2");
+    place.done(&["take", "web", "-o", "github", "-q"]).await;
+    let outputs = std::fs::read_to_string(output).unwrap();
+    assert!(
+        outputs.contains("port=5000\n") && outputs.contains("owner=gh/our-org/shop/1234567/deploy/0\n"),
+        "{outputs}"
+    );
+    place.done(&["release", "web"]).await;
+    assert_eq!(place.done(&["list", "web"]).await, "none\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_of_many_takes_several_calls() {
+    let (world, place) = world().await;
+    world.api.service("many", 10_000, 10_999).await;
+    let rows = (10_000..10_450).map(|port| format!("old-{port},{port}\n")).collect::<String>();
+    std::fs::write(place.path().join("many.csv"), format!("name,port\n{rows}")).unwrap();
+    let dry = place.done(&["import", "many", "many.csv", "--dry-run"]).await;
+    assert_eq!(dry, "450 can be imported, 0 are there already, 0 cannot\n");
+    assert_eq!(place.done(&["import", "many", "many.csv"]).await, "450 imported, 0 not\n");
+    // It can be repeated, and says what it could not have.
+    std::fs::write(
+        place.path().join("more.jsonl"),
+        "{\"name\": \"other\", \"port\": 10000}\n{\"name\": \"new\", \"port\": 10999}\n",
+    )
+    .unwrap();
+    let (code, stdout, _) = place.says(&["import", "many", "more.jsonl", "-o", "json"]).await;
+    let outcome: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((code, outcome["imported"].as_array().unwrap().len()), (1, 1));
+    assert_eq!(outcome["conflicts"][0]["type"], "/problems/port-taken");
+    let (code, _, stderr) = place.says(&["import", "many", "missing.csv"]).await;
+    assert!(code == 2 && stderr.contains("missing.csv"), "{stderr}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn apply_refuses_a_file_with_mistakes_whole() {
+    let (world, place) = world().await;
+    let wrong = "- {name: a, start: 6000, end: 6009}\n- {name: b, start: 80, end: 90, colour: red}\n- {name: a, start: 1, end: 2}\n";
+    std::fs::write(place.path().join("services.yaml"), wrong).unwrap();
+    let (code, _, stderr) = place.says(&["service", "apply", "-f", "services.yaml"]).await;
+    assert_eq!(code, 2);
+    assert!(stderr.contains("b: colour is unknown here") && stderr.contains("b: start a port is"), "{stderr}");
+    assert_eq!(world.api.get("/v1/services/a").await.status, 404);
+    let toml =
+        "[[services]]\nname = 'web'\nstart = 5000\nend = 5009\n\n[[services]]\nname = 'a'\nstart = 6000\nend = 6009\n";
+    std::fs::write(place.path().join("services.toml"), toml).unwrap();
+    let applied = place.done(&["service", "apply", "-f", "services.toml", "-o", "json"]).await;
+    let applied: Value = serde_json::from_str(&applied).unwrap();
+    assert_eq!((&applied[0]["outcome"], &applied[1]["outcome"]), (&"unchanged".into(), &"created".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn completions_and_pages_are_printed_without_a_registry() {
+    let place = Place::new();
+    for (shell, expected) in
+        [("bash", "complete -F"), ("zsh", "#compdef portmaster"), ("fish", "complete -c portmaster")]
+    {
+        assert!(place.done(&["completions", shell]).await.contains(expected), "{shell}");
+    }
+    assert!(place.done(&["man"]).await.starts_with(".ie"));
+    assert!(place.done(&["man", "service", "put"]).await.contains("portmaster service put"));
+    let (code, _, stderr) = place.says(&["man", "walk"]).await;
+    assert!(code == 2 && stderr.contains("portmaster has no command walk"), "{stderr}");
+}

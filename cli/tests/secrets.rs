@@ -1,0 +1,81 @@
+//! No secret or token is in anything that is printed, however often `--verbose` is given.
+
+#![allow(clippy::unwrap_used)]
+
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::Router;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::IntoResponse;
+use axum::routing::{any, get, post};
+
+const ROLE: &str = "arn:aws:iam::123456789012:role/pipeline";
+
+const SECRETS: [&str; 5] =
+    ["hidden-request-token", "hidden-identity-token", "hidden-key", "hidden-session", "Signature="];
+
+const ASSUMED: &str = "<AssumeRoleWithWebIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\
+    <AssumeRoleWithWebIdentityResult><Credentials><AccessKeyId>ASIAEXAMPLE</AccessKeyId>\
+    <SecretAccessKey>hidden-key</SecretAccessKey><SessionToken>hidden-session</SessionToken>\
+    <Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleWithWebIdentityResult>\
+    </AssumeRoleWithWebIdentityResponse>";
+
+/// A registry behind a gateway that refuses signatures, in AWS's own words: with all that it was sent.
+async fn refuse(headers: HeaderMap) -> impl IntoResponse {
+    let sent = headers.iter().map(|(name, value)| format!("{name}:{}", value.to_str().unwrap_or_default()));
+    let sent = sent.collect::<Vec<_>>().join("\\n").replace('"', "");
+    let message = format!(
+        "The request signature we calculated does not match.\\n\\nThe Canonical String for this request should have been\\n{sent}"
+    );
+    (StatusCode::FORBIDDEN, [("apigw-requestid", "x")], format!("{{\"message\": \"{message}\"}}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_secret_is_printed() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let assumed = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&assumed);
+    let router = Router::new()
+        .route("/token", get(|| async { r#"{"value": "hidden-identity-token"}"# }))
+        .route(
+            "/",
+            post(move || async move {
+                count.fetch_add(1, Ordering::Relaxed);
+                ASSUMED
+            }),
+        )
+        .route("/v1/{*rest}", any(refuse))
+        .route("/health", any(refuse));
+    tokio::spawn(axum::serve(listener, router).into_future());
+    let folder = tempfile::tempdir().unwrap();
+    let lines: [&[&str]; 3] =
+        [&["-vvvv", "find", "5000"], &["-vvvv", "-o", "json", "take", "web", "job"], &["-vvvv", "doctor"]];
+    for line in lines {
+        let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_portmaster"))
+            .args(line)
+            .env_clear()
+            .env("HOME", folder.path())
+            .env("PORTMASTER_URL", &url)
+            .env("PORTMASTER_ROLE_ARN", ROLE)
+            .env("PORTMASTER_REGION", "eu-west-1")
+            .env("AWS_ENDPOINT_URL_STS", &url)
+            .env("ACTIONS_ID_TOKEN_REQUEST_URL", format!("{url}/token?api-version=2.0"))
+            .env("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "hidden-request-token")
+            // Libraries must not be made to talk by the variable of all loggers either.
+            .env("RUST_LOG", "trace")
+            .stdin(Stdio::null())
+            .output()
+            .await
+            .unwrap();
+        let printed = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(1), "{printed}");
+        assert!(printed.contains("does not match"), "it was signed, and refused: {printed}");
+        for secret in SECRETS {
+            assert!(!printed.contains(secret), "{secret} is in {printed}");
+        }
+    }
+    assert_eq!(assumed.load(Ordering::Relaxed), 3);
+}
