@@ -52,6 +52,10 @@ template:
 deployment:
     .ci/functions && .ci/deployment
 
+# Compare the client's signatures with botocore's, and assume roles at an emulated STS; `just test` builds what it needs.
+client:
+    .ci/client
+
 # Run the system tests over MiniStack's DynamoDB; arguments go to the test harness.
 ministack *ARGUMENTS:
     .ci/ministack-tests {{ ARGUMENTS }}

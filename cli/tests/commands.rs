@@ -287,3 +287,45 @@ async fn completions_and_pages_are_printed_without_a_registry() {
     let (code, _, stderr) = place.says(&["man", "walk"]).await;
     assert!(code == 2 && stderr.contains("portmaster has no command walk"), "{stderr}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_names_the_calls_that_a_policy_refuses() {
+    // A gateway that lets through what a job needs, or only what a reader needs.
+    async fn gateway(only: &'static [&'static str]) -> String {
+        use axum::http::{Method, StatusCode};
+        use axum::response::IntoResponse as _;
+        let answer = move |method: Method, uri: axum::http::Uri| async move {
+            if uri.path() != "/health" && !only.contains(&method.as_str()) {
+                let message = r#"{"message": "User: arn:aws:sts::1:assumed-role/r/s is not authorized"}"#;
+                return (StatusCode::FORBIDDEN, [("apigw-requestid", "x")], message).into_response();
+            }
+            if uri.path() == "/v1/openapi.json" {
+                return (StatusCode::OK, r#"{"info": {"version": "9.9.9"}}"#).into_response();
+            }
+            let problem =
+                r#"{"type": "/problems/service-not-found", "title": "There is no such service", "status": 404}"#;
+            (StatusCode::NOT_FOUND, [("content-type", "application/problem+json")], problem).into_response()
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(axum::serve(listener, axum::Router::new().fallback(answer)).into_future());
+        url
+    }
+    let rights = async |only| {
+        let place = Place::new().with("PORTMASTER_URL", gateway(only).await);
+        let (code, stdout, _) = place.says(&["doctor", "-o", "json"]).await;
+        let checks: Value = serde_json::from_str(&stdout).unwrap();
+        let rights = checks.as_array().unwrap().iter().find(|check| check["check"] == "rights").unwrap().clone();
+        (code, rights["outcome"].as_str().unwrap().to_owned(), rights["detail"].as_str().unwrap().to_owned())
+    };
+    let (_, outcome, detail) = rights(&["PUT", "POST", "DELETE"]).await;
+    assert_eq!(outcome, "warning");
+    assert!(
+        detail.starts_with("refused: show, list, service list, namespace show; the others are allowed"),
+        "{detail}"
+    );
+    let (code, outcome, detail) = rights(&["GET"]).await;
+    assert_eq!((code, outcome.as_str()), (1, "failed"));
+    assert!(detail.starts_with("refused: take, renew, release; the others are allowed"), "{detail}");
+    assert!(detail.contains("is not authorized"), "{detail}");
+}

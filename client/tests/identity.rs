@@ -83,7 +83,7 @@ async fn registry(State(seen): State<Shared>, headers: HeaderMap) -> impl IntoRe
     let mut seen = seen.lock().unwrap();
     let signed_at = headers.get("x-amz-date").and_then(|date| date.to_str().ok()).unwrap_or_default().to_owned();
     seen.calls.push(headers);
-    let mut refuse = |message: &str| {
+    let refuse = |message: &str| {
         let message = format!(r#"{{"message": "{message}"}}"#);
         let head = [("apigw-requestid", "x"), ("date", seen.hour.unwrap_or("Mon, 30 Nov 2026 10:00:00 GMT"))];
         (StatusCode::FORBIDDEN, head.map(|(name, value)| (name, value.to_owned())), message).into_response()
