@@ -51,7 +51,7 @@ pub(crate) async fn run(args: Args, voice: &Voice) -> Result<ExitCode, Failure> 
 fn has_many_results(command: &Command) -> bool {
     match command {
         Command::List(_) | Command::Import(_) | Command::Doctor => true,
-        Command::Service(args) => matches!(args.command, ServiceCommand::Apply { .. } | ServiceCommand::List),
+        Command::Service(args) => matches!(args.command, ServiceCommand::Apply { .. } | ServiceCommand::List { .. }),
         Command::Namespace(args) => matches!(args.command, NamespaceCommand::List),
         _ => false,
     }

@@ -329,3 +329,31 @@ async fn the_doctor_names_the_calls_that_a_policy_refuses() {
     assert!(detail.starts_with("refused: take, renew, release; the others are allowed"), "{detail}");
     assert!(detail.contains("is not authorized"), "{detail}");
 }
+
+/// How full services are: nothing before the reconciler has come by, then the fullest first.
+#[tokio::test(flavor = "multi_thread")]
+async fn usage_is_shown_to_those_who_ask() {
+    let (world, place) = world().await;
+    for (name, start) in [("db", "6000"), ("web", "5000")] {
+        let end = (start.parse::<u16>().unwrap() + 9).to_string();
+        place.done(&["service", "put", name, "--start", start, "--end", &end, "-q"]).await;
+    }
+    place.done(&["take", "web", "api", "-q"]).await;
+    let (code, stdout, stderr) = place.says(&["service", "show", "web", "--usage"]).await;
+    assert!(code == 0 && !stdout.contains("used") && stderr.contains("portmaster map"), "{stdout}{stderr}");
+    assert!(!place.done(&["service", "list", "--usage"]).await.contains("USED"));
+
+    world.registry.reconcile(&portmaster_testkit::call()).await.unwrap();
+    let shown = place.done(&["service", "show", "web", "--usage"]).await;
+    assert!(
+        shown.contains("used        10 %, as of 2") && shown.contains("free        9, at most 9 in a row"),
+        "{shown}"
+    );
+    let list = place.done(&["service", "list", "--usage"]).await;
+    let rows: Vec<Vec<_>> = list.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!((rows[1][0], rows[2][0]), ("web", "db"), "{list}");
+    assert!(rows[0].contains(&"USED") && rows[1].contains(&"10"), "{list}");
+    let json: Value = serde_json::from_str(&place.done(&["service", "list", "--usage", "-o", "json"]).await).unwrap();
+    assert_eq!((&json[0]["name"], &json[0]["usage"]["used_percent"]), (&Value::from("web"), &Value::from(10.0)));
+    assert!(!place.done(&["service", "show", "web"]).await.contains("used"));
+}

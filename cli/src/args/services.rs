@@ -31,12 +31,19 @@ pub enum ServiceCommand {
     /// Create a service, or change an existing one into this
     Put(ServiceContentArgs),
     /// List the services
-    List,
+    List {
+        /// Show how full each was when the reconciler last came by, the fullest first
+        #[arg(long)]
+        usage: bool,
+    },
     /// Show a service
     Show {
         /// The service
         #[arg(value_parser = values::service)]
         service: ServiceName,
+        /// Show also how full it was when the reconciler last came by, and in how many days it may be full
+        #[arg(long)]
+        usage: bool,
     },
     /// Delete a service that has no ports
     Delete {

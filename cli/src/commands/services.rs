@@ -4,7 +4,7 @@ mod apply;
 
 use portmaster_client::Precondition;
 use portmaster_client::domain::{Description, Port, PortRange, Reserved};
-use portmaster_client::wire::ServiceContent;
+use portmaster_client::wire::{Service, ServiceContent};
 
 use crate::args::{ServiceCommand, ServiceContentArgs, values};
 use crate::output::Said;
@@ -18,8 +18,22 @@ pub(super) async fn run(context: &Context<'_>, command: ServiceCommand) -> Resul
             let (service, content) = (args.service.clone(), content(args)?);
             voice.show(&client.put_service(&service, &content, Precondition::None).await?.value)
         }
-        ServiceCommand::List => voice.show(&client.list_services().all().await?),
-        ServiceCommand::Show { service } => voice.show(&client.get_service(&service).await?.value),
+        ServiceCommand::List { usage: false } => voice.show(&client.list_services().all().await?),
+        ServiceCommand::List { usage: true } => {
+            let mut services = client.list_services_and_usage().all().await?;
+            // One that nobody has counted yet comes last.
+            let used = |service: &Service| service.usage.as_ref().map_or(-1.0, |usage| usage.used_percent);
+            services.sort_by(|a, b| used(b).total_cmp(&used(a)));
+            voice.show(&services)
+        }
+        ServiceCommand::Show { service, usage: false } => voice.show(&client.get_service(&service).await?.value),
+        ServiceCommand::Show { service, usage: true } => {
+            let found = client.get_service_and_usage(&service).await?.value;
+            if found.usage.is_none() {
+                voice.note("nobody has counted yet how full it is; `portmaster map` shows what it is now");
+            }
+            voice.show(&found)
+        }
         ServiceCommand::Delete { service } => {
             client.delete_service(&service, Precondition::None).await?;
             let sentence = format!("the service {} is deleted", context.of(&service));

@@ -131,6 +131,8 @@ impl Shown for Service {
     fn table(&self) -> Table {
         let reserved = serde_json::to_string(&self.reserved).ok().filter(|_| !self.reserved.is_empty());
         let some = |seconds_of: u32| (seconds_of > 0).then(|| seconds(seconds_of));
+        let usage = self.usage.as_ref();
+        let in_days = usage.and_then(|usage| usage.days_until_full);
         Table::of_one([
             ("service", Some(self.name.to_string())),
             ("range", Some(format!("{}-{}", self.start, self.end))),
@@ -142,6 +144,9 @@ impl Shown for Service {
             ("quarantine", Some(seconds(self.quarantine_seconds))),
             ("reserved", reserved),
             ("since", Some(self.created.to_rfc3339())),
+            ("used", usage.map(|usage| format!("{} %, as of {}", usage.used_percent, usage.as_of.to_rfc3339()))),
+            ("free", usage.map(|usage| format!("{}, at most {} in a row", usage.counts.free, usage.largest_free_run))),
+            ("full in", in_days.map(|days| format!("{days} days, if it goes on as in the last week"))),
         ])
     }
 
@@ -165,7 +170,22 @@ impl Shown for Vec<Service> {
                 service.description.as_str().to_owned(),
             ]
         };
-        Table::of_many(&["service", "range", "strategy", "lease", "description"], self.iter().map(row).collect())
+        let heads = ["service", "range", "strategy", "lease", "description"];
+        if self.iter().all(|service| service.usage.is_none()) {
+            return Table::of_many(&heads, self.iter().map(row).collect());
+        }
+        let row = |service: &Service| {
+            let usage = service.usage.as_ref();
+            let days = usage.and_then(|usage| usage.days_until_full).map(|days| format!("{days} days"));
+            let used = vec![
+                usage.map(|usage| format!("{} %", usage.used_percent)).unwrap_or_default(),
+                usage.map(|usage| usage.counts.free.to_string()).unwrap_or_default(),
+                days.unwrap_or_default(),
+            ];
+            [row(service), used].concat()
+        };
+        let heads = [&heads[..], &["used", "free", "full in"]].concat();
+        Table::of_many(&heads, self.iter().map(row).collect())
     }
 }
 

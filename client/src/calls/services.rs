@@ -51,10 +51,27 @@ impl Client {
         self.fetch(&Request::new(self, "read a service", Method::GET, &path)).await
     }
 
+    /// Reads a service, and how full it was when the reconciler last came by, if it has.
+    ///
+    /// # Errors
+    ///
+    /// Among the problems: `service-not-found`.
+    pub async fn get_service_and_usage(&self, service: &ServiceName) -> Result<Answer<Service>, Error> {
+        let path = path::service(&self.service_id(service));
+        let request = Request::new(self, "read a service", Method::GET, &path);
+        self.fetch(&request.query([("usage", "true".to_owned())])).await
+    }
+
     /// Lists the services, by name.
     pub fn list_services(&self) -> Pages<Service> {
         let request = Request::new(self, "list services", Method::GET, &path::services(&self.namespace));
         Pages::new(self, request.query([("limit", "1000".to_owned())]))
+    }
+
+    /// Lists the services, by name, with how full each was when the reconciler last came by, if it has.
+    pub fn list_services_and_usage(&self) -> Pages<Service> {
+        let request = Request::new(self, "list services", Method::GET, &path::services(&self.namespace));
+        Pages::new(self, request.query([("limit", "1000".to_owned()), ("usage", "true".to_owned())]))
     }
 
     /// Deletes a service that has no ports.
