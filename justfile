@@ -59,3 +59,11 @@ client:
 # Run the system tests over MiniStack's DynamoDB; arguments go to the test harness.
 ministack *ARGUMENTS:
     .ci/ministack-tests {{ ARGUMENTS }}
+
+# Check the workflows and the YAML of docs/pipelines.md.
+workflows:
+    .ci/workflows
+
+# Build the release archives of the command line into dist/; arguments are targets, by default both.
+release *TARGETS:
+    .ci/release {{ TARGETS }}

@@ -1,10 +1,10 @@
 //! The benchmarks of Portmaster, each one command: `cargo run --release -p portmaster-bench -- cost` (or `crowd`,
-//! `compared`, `reconcile`, `allocator`, `cold`, `throughput`, `all`). Each writes its own part of `docs/performance.md`
-//! and its plots beside it.
+//! `compared`, `reconcile`, `allocator`, `cold`, `throughput`, `start`, `all`). Each writes its own part of
+//! `docs/performance.md` and its plots beside it.
 //!
 //! `cost`, `crowd` and `compared` run in simulated time and count requests, so their results are the same on every
-//! machine. `allocator`, `cold` and `throughput` measure time on this one: compare them only with another run on the
-//! same machine.
+//! machine. `allocator`, `cold`, `throughput` and `start` measure time on this one: compare them only with another run
+//! on the same machine.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that cannot go on stops")]
 #![allow(missing_docs, unreachable_pub, reason = "a program")]
@@ -18,6 +18,7 @@ mod load;
 mod naive;
 mod reconcile;
 mod report;
+mod start;
 mod throughput;
 mod world;
 
@@ -41,6 +42,8 @@ enum What {
     Throughput,
     /// The first offers of a cold function under Lambda's share of a processor. It needs to be root.
     Cold,
+    /// Milliseconds from the start of the command line to its first request.
+    Start,
     /// All of them.
     All,
 }
@@ -64,10 +67,13 @@ struct Options {
     /// For `cold` and `throughput`: a local server that is already built. Without it, one is built.
     #[arg(long)]
     server: Option<PathBuf>,
+    /// For `start`: a `portmaster` that is already built, for example by .ci/release. Without it, one is built.
+    #[arg(long)]
+    portmaster: Option<PathBuf>,
 }
 
 fn main() {
-    let Options { what, quick, seeds, function, server, against } = Options::parse();
+    let Options { what, quick, seeds, function, server, against, portmaster } = Options::parse();
     let wanted = |this| what == this || what == What::All;
     let seeds = if quick { 1 } else { seeds };
     if wanted(What::Cost) {
@@ -87,6 +93,9 @@ fn main() {
     }
     if wanted(What::Cold) {
         report::write("cold", cold::run(quick, function, server.clone()), quick);
+    }
+    if wanted(What::Start) {
+        report::write("start", start::run(quick, portmaster), quick);
     }
     if let Some(other) = against {
         report::write("throughput", throughput::compare(&other, quick, server), true);
