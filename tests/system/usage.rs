@@ -128,7 +128,7 @@ async fn an_old_or_a_damaged_usage_is_not_shown() {
     world.registry.reconcile(&call()).await.unwrap();
     assert_eq!(usage(&world, "/v1/services/web").await["size"], 5);
 
-    let damage = world.dynamodb().await.put_item().table_name(TABLE).item("pk", text("N#default#USAGE"));
+    let damage = world.dynamodb().await.put_item().table_name(TABLE).item("pk", text("N#default#HINT#*"));
     damage.item("sk", text("web")).item("counts", text("many")).send().await.unwrap();
     assert_eq!(usage(&world, "/v1/services/web").await, Value::Null);
     let found = world.registry.reconcile(&call()).await.unwrap();

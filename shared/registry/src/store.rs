@@ -9,7 +9,7 @@
 //! | Instance | `N#<ns>#INSTANCE#<service>` | `<name>` | `instances` |
 //! | Request | `N#<ns>#REQUEST#<service>` | `<hash of the Idempotency-Key>` | `requests` |
 //! | Hint | `N#<ns>#HINT#<service>` | `TAKEN` | `hint` |
-//! | Usage | `N#<ns>#USAGE` | `<service>` | `usage` |
+//! | Usage | `N#<ns>#HINT#*` | `<service>` | `usage` |
 //! | Health (on a disk) | `HEALTH` | `HEALTH` | `schema` |
 //! | Checkpoint | `RECONCILER` | `CHECKPOINT` | `sweep` |
 //!

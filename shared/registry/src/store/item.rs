@@ -96,9 +96,10 @@ pub(crate) fn port_partition(namespace: &Namespace) -> String {
     format!("N#{namespace}#PORT")
 }
 
-/// The partition of the usage of a namespace's services.
+/// The partition of the usage of a namespace's services. It looks like that of hints of a service with a name that no
+/// service has, since an older reconciler lets hints be, and reports a kind of item that it does not know.
 pub(crate) fn usage_partition(namespace: &Namespace) -> String {
-    format!("N#{namespace}#USAGE")
+    format!("N#{namespace}#HINT#*")
 }
 
 /// Five digits, so that the order of the text is the numeric order.

@@ -132,7 +132,7 @@ fn classify(item: Item) -> Found {
             }
         }
         (Some("REQUEST"), Some(_), None) => replay(item).map(|replay| Found::Request(key.clone(), replay)),
-        (Some("HINT"), Some(_), None) | (Some("USAGE"), None, None) => Ok(Found::Hint),
+        (Some("HINT"), Some(_), None) => Ok(Found::Hint),
         (None, None, None) if key.sk == "RANGES" => Ok(Found::Ranges(namespace)),
         (None, None, None) if key.sk.starts_with(SERVICE_PREFIX) => service(item).map(|_| Found::Service(namespace)),
         _ => return unknown(),
