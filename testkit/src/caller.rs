@@ -3,9 +3,13 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use axum::Router;
+use portmaster_http::{Api, TIMEOUT};
+use portmaster_registry::Registry;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, StatusCode, Url};
 use serde_json::{Value, json};
+use tower::ServiceExt as _;
 
 use portmaster_client::credentials::Keys;
 use portmaster_client::{Signer, transport};
@@ -18,6 +22,8 @@ pub struct Caller {
     /// The API's base URL, without a slash at its end.
     pub url: String,
     client: reqwest::Client,
+    /// The API in this process, if it is called without a connection.
+    router: Option<Router>,
     document: Arc<Value>,
     signer: Option<Signer>,
 }
@@ -52,7 +58,14 @@ impl Caller {
         let document = serde_json::from_str(portmaster_http::document()).unwrap();
         // A timeout of the client, so that a call that never ends fails its test.
         let client = http(&url).timeout(2 * PATIENCE).build().unwrap();
-        Self { url, client, document: Arc::new(document), signer: None }
+        Self { url, client, router: None, document: Arc::new(document), signer: None }
+    }
+
+    /// A caller of a registry in this process, without a connection: for simulated time, which does not pass while a
+    /// socket is waited for.
+    pub fn within(registry: Registry) -> Self {
+        let router = portmaster_http::api(Api { registry, timeout: TIMEOUT });
+        Self { router: Some(router), ..Self::new("http://127.0.0.1".to_owned()) }
     }
 
     /// A caller that signs its requests with the credentials of the environment.
@@ -122,9 +135,7 @@ impl Caller {
             signer.sign(&mut request, SystemTime::now()).unwrap();
         }
         let asked = self.path_of(request.url());
-        let response = self.client.execute(request).await.unwrap();
-        let (status, headers) = (response.status(), response.headers().clone());
-        let text = response.text().await.unwrap();
+        let (status, headers, text) = self.execute(request).await;
         let body = match text.as_str() {
             "" => Value::Null,
             text => serde_json::from_str(text).unwrap_or_else(|_| json!(text)),
@@ -132,6 +143,24 @@ impl Caller {
         let answer = Answer { status, headers, body };
         self.hold_against_document(&method, &asked, &answer);
         answer
+    }
+
+    /// Sends a request on its way, and returns what comes back.
+    async fn execute(&self, request: reqwest::Request) -> (StatusCode, HeaderMap, String) {
+        let Some(router) = &self.router else {
+            let response = self.client.execute(request).await.unwrap();
+            let (status, headers) = (response.status(), response.headers().clone());
+            return (status, headers, response.text().await.unwrap());
+        };
+        let body = request.body().and_then(reqwest::Body::as_bytes).map(<[u8]>::to_vec).unwrap_or_default();
+        let url = request.url();
+        let target = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
+        let mut inside = axum::extract::Request::new(axum::body::Body::from(body));
+        (*inside.method_mut(), *inside.uri_mut()) = (request.method().clone(), target.parse().unwrap());
+        *inside.headers_mut() = request.headers().clone();
+        let (parts, body) = router.clone().oneshot(inside).await.unwrap().into_parts();
+        let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+        (parts.status, parts.headers, String::from_utf8(body.to_vec()).unwrap())
     }
 
     /// Returns the path that a URL requests. It is not always the path that the URL was made of: `.` and `..` are

@@ -1,7 +1,10 @@
 //! Callers of a registry at a distance: one, and crowds that share no memory.
 
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use aws_sdk_dynamodb::Client;
 use futures::future::join_all;
 use portmaster_domain::{Description, InstanceName, Port, PortRange, ServiceId, ServiceName, Strategy};
 use portmaster_http::TIMEOUT;
@@ -34,12 +37,16 @@ pub struct Answered<T> {
     pub took: Duration,
 }
 
-/// Creates a service; its traffic is not counted.
+/// Creates a service, and the namespace that it is in; the traffic is not counted.
 pub async fn create(distant: &Distant, service: &str, start: u16, end: u16, strategy: Strategy) {
     let range = PortRange::of_service(Port::new(start).unwrap(), Port::new(end).unwrap()).unwrap();
     let content = Content::new(Description::default(), range, strategy);
     let new = NewService { id: id(service), content };
     let registry = distant.process(&distant.client().await);
+    if !new.id.namespace.is_default() {
+        let namespace = &new.id.namespace;
+        registry.put_namespace(&Call::within(TIMEOUT), namespace, Description::default()).await.unwrap();
+    }
     registry.create_service(&Call::within(TIMEOUT), new).await.unwrap();
     distant.take_traffic();
 }
@@ -103,6 +110,50 @@ pub async fn crowd_of<T>(
     .await
 }
 
+/// Processes as Lambda has them: each serves one call at a time, the one that was idle last serves the next call, and
+/// another one is started only if none is idle.
+#[derive(Debug)]
+pub struct Processes {
+    distant: Distant,
+    client: Client,
+    idle: Mutex<Vec<Registry>>,
+    started: AtomicUsize,
+    at_most: usize,
+}
+
+impl Processes {
+    /// No process yet, and at most so many at a time.
+    pub async fn new(distant: &Distant, at_most: usize) -> Self {
+        let (distant, client) = (distant.clone(), distant.client().await);
+        Self { distant, client, idle: Mutex::default(), started: AtomicUsize::new(0), at_most }
+    }
+
+    /// Has one of them make a call. Returns none if all are busy.
+    pub async fn serve<T>(&self, make: impl AsyncFnOnce(&Registry) -> T) -> Option<T> {
+        let idle = self.idle.lock().unwrap().pop();
+        let registry = match idle {
+            Some(registry) => registry,
+            None if self.started() >= self.at_most => return None,
+            None => {
+                self.started.fetch_add(1, Ordering::Relaxed);
+                self.distant.process(&self.client)
+            }
+        };
+        let answer = make(&registry).await;
+        self.idle.lock().unwrap().push(registry);
+        Some(answer)
+    }
+
+    /// How many were started.
+    pub fn started(&self) -> usize {
+        self.started.load(Ordering::Relaxed)
+    }
+}
+
+/// The service with this name, or of another namespace as in `team-a/django`.
 fn id(service: &str) -> ServiceId {
-    ServiceName::try_from(service).unwrap().into()
+    match service.split_once('/') {
+        Some((namespace, name)) => ServiceId::new(namespace.try_into().unwrap(), name.try_into().unwrap()),
+        None => ServiceName::try_from(service).unwrap().into(),
+    }
 }

@@ -5,25 +5,28 @@
 //! is as crowded on a slow machine as on a fast one. The SDK's own path is real, down to the bytes of each request.
 //! Conflicts, which real DynamoDB has and the embedded one cannot have, are added here: a write that arrives while a
 //! transaction on the same item is in progress is refused with a conflict, and so is a random share of all other
-//! transactions.
+//! transactions. Partitions have the limits of DynamoDB if a test or a benchmark [wants them](Distant::limit): what is
+//! beyond them is throttled.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::http::HttpResponse;
 use dynoxide::{AttributeValue, Database};
 use portmaster_local::{Request, perform, response, without_tokens};
 use portmaster_registry::{Call, Registry, Table, in_process};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
-use serde_json::json;
-use tokio::time::sleep;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
 
 use crate::clock::clock;
 use crate::connector::{Answer, Profile, client};
-use crate::words::conflict_on;
-use crate::{Fault, TABLE, keys};
+use crate::limits::{Limiter, Need, Units, beyond, need, size};
+use crate::words::{conflict_on, throttled_on};
+use crate::{Fault, Limits, TABLE, keys};
 
 /// How far away DynamoDB is.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +61,10 @@ pub struct Traffic {
     pub transactions: u64,
     /// Of these, how many met a conflict.
     pub conflicts: u64,
+    /// Requests that were throttled.
+    pub throttled: u64,
+    /// Write units that a limited table took, whether or not the writes' conditions held.
+    pub write_units: f64,
     /// Bytes of answers.
     pub bytes: u64,
 }
@@ -91,6 +98,8 @@ struct State {
     /// How many transactions are in progress on an item.
     under_way: HashMap<(String, String), u32>,
     traffic: Traffic,
+    /// None: a partition takes everything.
+    limiter: Option<Limiter>,
 }
 
 impl std::fmt::Debug for Distant {
@@ -102,14 +111,23 @@ impl std::fmt::Debug for Distant {
 impl Distant {
     /// Creates an empty table at this distance. The seed determines what happens on the way, not what callers draw.
     pub async fn new(network: Network, seed: u64) -> Self {
-        let state =
-            State { random: SmallRng::seed_from_u64(seed), under_way: HashMap::new(), traffic: Traffic::default() };
+        let state = State {
+            random: SmallRng::seed_from_u64(seed),
+            under_way: HashMap::new(),
+            traffic: Traffic::default(),
+            limiter: None,
+        };
         let database = Database::memory().unwrap();
         let distant = Self { database, network, state: Arc::new(Mutex::new(state)) };
         let table = Table::new(distant.client().await, TABLE);
         table.create(&Call::within(Duration::from_secs(60))).await.unwrap();
         distant.take_traffic();
         distant
+    }
+
+    /// From now on it takes no more than this; or everything, if none.
+    pub fn limit(&self, limits: Option<Limits>) {
+        self.state.lock().unwrap().limiter = limits.map(Limiter::new);
     }
 
     /// Returns a client of it.
@@ -206,6 +224,45 @@ impl Distant {
         Ok(())
     }
 
+    /// Takes from its partitions what a request is known to need. The error says of what they have too little left, and
+    /// for which of its items.
+    fn admit(&self, operation: &str, body: &[u8]) -> Result<Option<Need>, (Units, Vec<bool>)> {
+        if self.state.lock().unwrap().limiter.is_none() {
+            return Ok(None);
+        }
+        let Some(need) = need(operation, body, |key| self.stored(key)) else { return Ok(None) };
+        let mut state = self.state.lock().unwrap();
+        match state.limiter.as_mut().map(|limiter| limiter.admit(&need, Instant::now())) {
+            None | Some(Ok(())) => {
+                if need.units == Units::Write {
+                    state.traffic.write_units += need.items.iter().map(|(_, units)| units).sum::<f64>();
+                }
+                Ok(Some(need))
+            }
+            Some(Err(is_short)) => {
+                state.traffic.throttled += 1;
+                Err((need.units, is_short))
+            }
+        }
+    }
+
+    /// Takes what a read took beyond that.
+    fn charge(&self, admitted: Option<&Need>, answer: &HttpResponse) {
+        let Some(admitted) = admitted.filter(|need| need.units == Units::Read) else { return };
+        let beyond = answer.body().bytes().and_then(|answer| beyond(admitted, answer));
+        if let (Some(beyond), Some(limiter)) = (beyond, &mut self.state.lock().unwrap().limiter) {
+            limiter.charge(&beyond, Instant::now());
+        }
+    }
+
+    /// The size of an item that is in the table.
+    fn stored(&self, (pk, sk): &(String, String)) -> Option<usize> {
+        let body = json!({ "TableName": TABLE, "Key": { "pk": { "S": pk }, "sk": { "S": sk } } }).to_string();
+        let answer = perform(&self.database, "GetItem", body.as_bytes()).ok()?;
+        let answer: Value = serde_json::from_str(&answer).ok()?;
+        answer.get("Item").map(size)
+    }
+
     fn end(&self, items: &[(String, String)]) {
         let mut state = self.state.lock().unwrap();
         for item in items {
@@ -246,6 +303,10 @@ impl Profile for Distant {
 
     async fn done(&self, request: Request, third: &Duration) -> Answer {
         let (operation, body) = (request.operation(), request.body());
+        let admitted = match self.admit(operation, body) {
+            Ok(admitted) => admitted,
+            Err((units, is_short)) => return Ok(throttled_on(operation, units, &is_short)),
+        };
         let written = written(operation, body);
         let answer = match self.begin(&written, is_transaction(&request)) {
             Err(in_conflict) => {
@@ -264,6 +325,7 @@ impl Profile for Distant {
                 response(perform(&self.database, operation, body))
             }
         }?;
+        self.charge(admitted.as_ref(), &answer);
         let bytes = answer.body().bytes().map_or(0, <[u8]>::len) as u64;
         self.count(|traffic| traffic.bytes += bytes);
         Ok(answer)

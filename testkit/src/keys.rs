@@ -9,14 +9,16 @@ use serde_json::Value;
 /// If the request is not JSON.
 pub fn keys(body: &[u8]) -> Vec<(String, String)> {
     let body: Value = serde_json::from_slice(body).unwrap();
-    let key = |of: &Value| {
-        let place = if of["Key"].is_object() { &of["Key"] } else { &of["Item"] };
-        Some((place["pk"]["S"].as_str()?.to_owned(), place["sk"]["S"].as_str()?.to_owned()))
-    };
     match body["TransactItems"].as_array() {
-        Some(items) => items.iter().filter_map(|item| key(item.as_object()?.values().next()?)).collect(),
-        None => key(&body).into_iter().collect(),
+        Some(items) => items.iter().filter_map(|item| key_of(item.as_object()?.values().next()?)).collect(),
+        None => key_of(&body).into_iter().collect(),
     }
+}
+
+/// The key of the item that a request, or a part of a transaction, is about.
+pub(crate) fn key_of(part: &Value) -> Option<(String, String)> {
+    let place = if part["Key"].is_object() { &part["Key"] } else { &part["Item"] };
+    Some((place["pk"]["S"].as_str()?.to_owned(), place["sk"]["S"].as_str()?.to_owned()))
 }
 
 /// Whether a request's body contains these words.

@@ -4,7 +4,7 @@
 //! | | time | the way to the table |
 //! |---|---|---|
 //! | [`World`] | real; its clock can be moved | over the real wire protocol, with the faults of a [`Plan`] where a test wants them |
-//! | [`Distant`] | simulated | takes time, and concurrent transactions on an item conflict |
+//! | [`Distant`] | simulated | takes time, concurrent transactions on an item conflict, and a partition may have [`Limits`] |
 //! | [`Faulty`] | simulated, and reproducible by a seed | anything may happen |
 
 #![allow(
@@ -22,6 +22,7 @@ mod faults;
 mod faulty;
 mod keys;
 mod lambda;
+mod limits;
 mod meter;
 mod stage;
 mod words;
@@ -30,12 +31,13 @@ mod world;
 pub use caller::{Answer, Caller, http};
 pub use clock::{EPOCH, Standing, clock, clock_since, millis_since};
 pub use connector::Fault;
-pub use crowd::{Answered, Offered, create, crowd, crowd_of, offer, put, put_set};
+pub use crowd::{Answered, Offered, Processes, create, crowd, crowd_of, offer, put, put_set};
 pub use distant::{Distant, Network, Traffic, filler};
 pub use faults::Plan;
 pub use faulty::{Faulty, TRIP, Trip};
 pub use keys::{keys, text};
 pub use lambda::{Function, INVOCATION, Lines, TRACE};
+pub use limits::{Limits, Rate};
 pub use meter::{Counts, Meter};
 pub use stage::Stage;
 pub use world::{

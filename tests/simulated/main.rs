@@ -7,6 +7,7 @@
 mod almost_full;
 mod crowds;
 mod sweeps;
+mod throttled;
 
 /// Reads of tens of thousands of items consist of small allocations: with the system's allocator, they took a quarter
 /// of the time.
