@@ -315,7 +315,7 @@ conditions! {
     /// Ranges is rebuilt only with the version that was read.
     RebuildVersion @ "store/rules.rs: REBUILD_VERSION, REBUILD_ABSENT" => In("ranges");
     /// Ranges is read before the services that it is compared with.
-    RebuildOrder @ "operations/reconcile.rs: compare" => Spare("the second comparison has the same version of Ranges before the services are read, in either order (*RebuildTwice*). Kept: it costs nothing.");
+    RebuildOrder @ "operations/reconcile/services.rs: compare" => Spare("the second comparison has the same version of Ranges before the services are read, in either order (*RebuildTwice*). Kept: it costs nothing.");
     /// Ranges is rebuilt only after two comparisons, the second when a transaction that was partly visible has become visible as a whole.
-    RebuildTwice @ "operations/reconcile.rs: ranges" => In("halves and ranges");
+    RebuildTwice @ "operations/reconcile/services.rs: ranges" => In("halves and ranges");
 }
