@@ -1,9 +1,9 @@
 //! The benchmarks of Portmaster, each one command: `cargo run --release -p portmaster-bench -- cost` (or `crowd`,
-//! `compared`, `reconcile`, `allocator`, `cold`, `throughput`, `start`, `all`). Each writes its own part of
-//! `docs/performance.md` and its plots beside it.
+//! `partitions`, `compared`, `reconcile`, `allocator`, `cold`, `throughput`, `start`, `all`). Each writes its own part
+//! of `docs/performance.md` and its plots beside it.
 //!
-//! `cost`, `crowd` and `compared` run in simulated time and count requests, so their results are the same on every
-//! machine. `allocator`, `cold`, `throughput` and `start` measure time on this one: compare them only with another run
+//! `cost`, `crowd`, `partitions` and `compared` run in simulated time and count requests, so their results are the same
+//! on every machine. `allocator`, `cold`, `throughput` and `start` measure time on this one: compare them only with another run
 //! on the same machine.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that cannot go on stops")]
@@ -16,6 +16,7 @@ mod cost;
 mod crowd;
 mod load;
 mod naive;
+mod partitions;
 mod reconcile;
 mod report;
 mod start;
@@ -32,6 +33,8 @@ enum What {
     Cost,
     /// Tries, latency and success of crowds that share no memory.
     Crowd,
+    /// A steady load beyond what DynamoDB's partitions take.
+    Partitions,
     /// The same crowds on designs that one might write instead.
     Compared,
     /// The cost of the reconciler on a large table.
@@ -81,6 +84,9 @@ fn main() {
     }
     if wanted(What::Crowd) {
         report::write("crowd", crowd::run(quick, seeds), quick);
+    }
+    if wanted(What::Partitions) {
+        report::write("partitions", partitions::run(quick), quick);
     }
     if wanted(What::Compared) {
         report::write("compared", compared::run(quick, seeds), quick);

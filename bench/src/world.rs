@@ -55,9 +55,10 @@ pub async fn crowd(distant: &Distant, callers: usize, services: usize, over: Dur
     offers.into_iter().map(Done::from).collect()
 }
 
-/// Mean, 99th percentile and worst.
+/// Mean, median, 99th percentile and worst.
 pub struct Figures {
     pub mean: f64,
+    pub median: f64,
     pub p99: f64,
     pub worst: f64,
 }
@@ -69,5 +70,10 @@ pub fn figures(values: impl Iterator<Item = f64>) -> Figures {
         histogram.record((value * 1000.0).round() as u64).unwrap();
     }
     let at = |value: u64| value as f64 / 1000.0;
-    Figures { mean: histogram.mean() / 1000.0, p99: at(histogram.value_at_quantile(0.99)), worst: at(histogram.max()) }
+    Figures {
+        mean: histogram.mean() / 1000.0,
+        median: at(histogram.value_at_quantile(0.5)),
+        p99: at(histogram.value_at_quantile(0.99)),
+        worst: at(histogram.max()),
+    }
 }
