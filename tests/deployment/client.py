@@ -5,42 +5,18 @@ STS, which enforces the role's trust policy, for the right subject and for wrong
 Needs the binaries of `cargo test --workspace`: `portmaster`, `portmasterd`, and the client's example `sign`.
 """
 
-import base64
-import contextlib
 import hashlib
 import json
-import os
 import re
 import subprocess
 import tempfile
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import boto3
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 
-from common import ACCOUNT, REGION, ROOT, ROOT_KEY, Checks, ministack, wait_for
+from common import ACCOUNT, REGION, ROOT_KEY, Checks, ministack
+from standins import KEY, SECRET, SUBJECT, TARGET, TIME, by_botocore, registry, server, token
 
-TARGET = ROOT / "target" / "debug"
-KEY, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 HOST = "https://abc123.execute-api.eu-west-1.amazonaws.com"
-TIME = 1_796_000_000
-SUBJECT = "repo:our-org@123/shop@456:ref:refs/heads/main"
-
-
-def by_botocore(method, url, headers, body, token=None, key=KEY, secret=SECRET):
-    """Returns the Authorization that botocore computes for a request that was sent with these headers, of which it takes those
-    that were signed."""
-    signed = re.search(r"SignedHeaders=([^,]+)", headers["authorization"])[1].split(";")
-    request = AWSRequest(method, url, data=body, headers={name: headers[name] for name in signed if name != "host"})
-    request.context["timestamp"] = headers["x-amz-date"]
-    auth = SigV4Auth(Credentials(key, secret, token), "execute-api", REGION)
-    canonical = auth.canonical_request(request)
-    scope, names = auth.credential_scope(request), auth.signed_headers(auth.headers_to_sign(request))
-    signature = auth.signature(auth.string_to_sign(request, canonical), request)
-    return f"AWS4-HMAC-SHA256 Credential={key}/{scope}, SignedHeaders={names}, Signature={signature}"
 
 
 def signatures(checks):
@@ -73,32 +49,6 @@ def signatures(checks):
         checks.check(f"{what}: the body is signed", sent["headers"]["x-amz-content-sha256"] == digest, line)
 
 
-@contextlib.contextmanager
-def server(answer):
-    """Runs a server whose answers a function gives, as status and body; yields its URL."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do(self):
-            body = self.rfile.read(int(self.headers.get("content-length", 0)))
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            status, text = answer(self.command, self.path, headers, body)
-            self.send_response(status)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text.encode())
-
-        do_GET = do_PUT = do_POST = do_DELETE = do
-
-        def log_message(self, *_):
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_port}"
-        running.shutdown()
-
-
 def portmaster(*line, **variables):
     """Runs the command line with nothing but these variables; returns what subprocess does."""
     with tempfile.TemporaryDirectory() as home:
@@ -125,25 +75,6 @@ def sent(checks):
             expected = by_botocore(method, url + path, headers, body, "token=/+=")
             checks.check(f"{method} {path}: botocore signs it in the same way", headers.get("authorization") == expected, (host, headers, expected))
         checks.check("all were signed", len(seen) == 15, len(seen))
-
-
-@contextlib.contextmanager
-def registry():
-    """Runs the local server; yields its URL."""
-    with tempfile.TemporaryFile("w+") as log, tempfile.NamedTemporaryFile("w+") as greeting:
-        running = subprocess.Popen([TARGET / "portmasterd", "--listen", "127.0.0.1:0", "--in-memory"], stdout=greeting, stderr=log)
-        try:
-            yield wait_for("the registry", 20, lambda: re.search(r"^Portmaster listens on (\S+)", open(greeting.name).read(), re.M))[1]
-        finally:
-            running.terminate()
-            running.wait(20)
-
-
-def token(subject, audience):
-    """A token as an issuer makes it. Its signature is not one: MiniStack reads the claims and does not check it."""
-    encode = lambda part: base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode()
-    claims = {"iss": "https://token.actions.githubusercontent.com", "sub": subject, "aud": audience, "iat": TIME, "exp": 4_000_000_000}
-    return f"{encode({'alg': 'RS256', 'typ': 'JWT'})}.{encode(claims)}.c2lnbmF0dXJl"
 
 
 def roles(checks):
