@@ -13,8 +13,8 @@ import tempfile
 
 import boto3
 
-from common import ACCOUNT, REGION, ROOT_KEY, Checks, ministack
-from standins import KEY, SECRET, SUBJECT, TARGET, TIME, by_botocore, registry, server, token
+from common import REGION, ROOT_KEY, Checks, ministack
+from standins import KEY, SECRET, SUBJECT, TARGET, TIME, by_botocore, pipeline_role, registry, server, token
 
 HOST = "https://abc123.execute-api.eu-west-1.amazonaws.com"
 
@@ -81,20 +81,7 @@ def roles(checks):
     """Assumes a role with a job's token, at an STS that enforces the role's trust policy."""
     with ministack("iam,sts", auth=True) as aws, registry() as url:
         iam = boto3.client("iam", endpoint_url=aws, **ROOT_KEY)
-        provider = f"arn:aws:iam::{ACCOUNT}:oidc-provider/token.actions.githubusercontent.com"
-        trust = {
-            "Version": "2012-10-17",
-            "Statement": [{
-                "Effect": "Allow",
-                "Principal": {"Federated": provider},
-                "Action": "sts:AssumeRoleWithWebIdentity",
-                "Condition": {"StringEquals": {
-                    "token.actions.githubusercontent.com:aud": "sts.amazonaws.com",
-                    "token.actions.githubusercontent.com:sub": SUBJECT,
-                }},
-            }],
-        }  # fmt: skip
-        role = iam.create_role(RoleName="pipeline", AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+        role = pipeline_role(iam)
         asked = []
 
         def issuer(subject):

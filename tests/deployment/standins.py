@@ -14,7 +14,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from common import REGION, ROOT, wait_for
+from common import ACCOUNT, REGION, ROOT, wait_for
 
 TARGET = ROOT / "target" / "debug"
 KEY, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
@@ -77,8 +77,26 @@ def registry(*options):
             running.wait(20)
 
 
-def token(subject, audience):
+def token(subject, audience, **more):
     """A token as an issuer makes it. Its signature is not one: MiniStack reads the claims and does not check it."""
     encode = lambda part: base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode()
-    claims = {"iss": "https://token.actions.githubusercontent.com", "sub": subject, "aud": audience, "iat": TIME, "exp": 4_000_000_000}
+    claims = {"iss": "https://token.actions.githubusercontent.com", "sub": subject, "aud": audience, "iat": TIME, "exp": 4_000_000_000, **more}
     return f"{encode({'alg': 'RS256', 'typ': 'JWT'})}.{encode(claims)}.c2lnbmF0dXJl"
+
+
+def pipeline_role(iam):
+    """Makes a role that the jobs of SUBJECT may assume with their token; returns its ARN."""
+    provider = f"arn:aws:iam::{ACCOUNT}:oidc-provider/token.actions.githubusercontent.com"
+    trust = {
+        "Version": "2012-10-17",
+        "Statement": [{
+            "Effect": "Allow",
+            "Principal": {"Federated": provider},
+            "Action": "sts:AssumeRoleWithWebIdentity",
+            "Condition": {"StringEquals": {
+                "token.actions.githubusercontent.com:aud": "sts.amazonaws.com",
+                "token.actions.githubusercontent.com:sub": SUBJECT,
+            }},
+        }],
+    }  # fmt: skip
+    return iam.create_role(RoleName="pipeline", AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]

@@ -8,14 +8,11 @@ Needs act and Node on PATH, and the debug build of `portmasterd`.
 import json
 import re
 import signal
-import sys
 import threading
 import time
-import traceback
-from concurrent.futures import ThreadPoolExecutor
 
-from ground import MARGIN, PATIENCE, Checks, Gate, Run, Service, call, run, take, until, wait_for, workflow
-from standins import registry, server
+from ground import PATIENCE, Gate, Run, Service, call, play, run, take, until, wait_for, workflow
+from standins import server
 
 URL = "${{ vars.URL }}"
 
@@ -288,19 +285,4 @@ def cancelled(checks, url):
 TESTS = [succeeds, fails, matrix, twins, again, renewed, lost, away, refused, waits, troubled, hostile, cancelled]
 
 
-def main():
-    checks = Checks("github")
-    wanted = set(sys.argv[1:])
-    with registry("--margin", str(MARGIN)) as url, ThreadPoolExecutor(4) as pool:
-
-        def attempt(test):
-            try:
-                test(checks, url)
-            except BaseException:
-                checks.check(f"{test.__name__} runs to its end", False, traceback.format_exc())
-
-        list(pool.map(attempt, [test for test in TESTS if not wanted or test.__name__ in wanted]))
-    checks.finish()
-
-
-main()
+play("github", TESTS)

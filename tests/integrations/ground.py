@@ -17,10 +17,12 @@ import subprocess
 import sys
 import tempfile
 import threading
+import traceback
 import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -28,6 +30,7 @@ sys.path.insert(0, str(ROOT / "tests" / "deployment"))
 
 import common  # noqa: E402
 from common import wait_for  # noqa: E402
+from standins import registry  # noqa: E402
 
 # By how many seconds strangers wait longer than the holder of a lease was told, here.
 MARGIN = 1
@@ -283,3 +286,19 @@ def run(script):
 def until(condition):
     """Returns a line of shell that waits until something holds."""
     return f"until {condition}; do sleep 0.3; done"
+
+
+def play(name, tests):
+    """Runs the tests of a suite, or those that the arguments name, some at a time: most of them wait most of the time."""
+    checks, wanted = Checks(name), set(sys.argv[1:])
+    with registry("--margin", str(MARGIN)) as url, ThreadPoolExecutor(4) as pool:
+
+        def attempt(test):
+            try:
+                test(checks, url)
+            # What waits in vain exits.
+            except BaseException:
+                checks.check(f"{test.__name__} runs to its end", False, traceback.format_exc())
+
+        list(pool.map(attempt, [test for test in tests if not wanted or test.__name__ in wanted]))
+    checks.finish()

@@ -124,11 +124,14 @@ export class Registry {
     async #attempt(method, path, content, time, signal) {
         const url = new URL(this.path + path, this.url);
         const body = content === undefined ? '' : JSON.stringify(content);
-        const headers = { 'user-agent': 'portmaster-action', ...(body && { 'content-type': 'application/json' }) };
+        /** @type {Record<string, string>} */
+        const headers = body ? { 'content-type': 'application/json' } : {};
         const timeout = Math.min(time, ATTEMPT);
         for (let corrected = false; ; corrected = true) {
             const signed = await this.#signed({ method, url, headers, body }, timeout, signal);
-            const answer = await exchange({ method, url, headers: signed, body, timeout, signal });
+            // Not signed: proxies may change it.
+            const sent = { ...signed, 'user-agent': 'portmaster-action' };
+            const answer = await exchange({ method, url, headers: sent, body, timeout, signal });
             const date = Date.parse(answer.headers.date ?? '') || Date.now();
             if (!corrected && answer.status === 403 && this.#correct(answer.body, date)) {
                 continue;
