@@ -40,7 +40,7 @@ REPOSITORY = pathlib.Path(tempfile.mkdtemp(prefix="integrations-action-"))
 shutil.copytree(ROOT / "integrations" / "github", REPOSITORY / "integrations" / "github")
 atexit.register(shutil.rmtree, REPOSITORY, ignore_errors=True)
 # How long anything may take, in seconds, on a machine that has much else to do.
-PATIENCE = 300
+PATIENCE = 120
 MARK = "INTEGRATIONS_TEST"
 
 
@@ -250,6 +250,11 @@ class Run:
     def text(self):
         """Returns what act has said."""
         return self.log.read_text()
+
+    def until(self, text):
+        """Waits until act has said something."""
+        wait_for(text, PATIENCE, lambda: text in self.text() or self.act.poll() is not None)
+        assert text in self.text(), self.text()
 
     def end(self):
         """Waits for the end; returns the exit code and what act has said."""
