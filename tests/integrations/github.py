@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 
-from ground import PATIENCE, Gate, Run, Service, call, play, run, take, until, wait_for, workflow
+from ground import ACTION, PATIENCE, ROOT, Gate, Run, Service, call, play, run, take, until, wait_for, workflow
 from standins import server
 
 URL = "${{ vars.URL }}"
@@ -280,7 +280,29 @@ def cancelled(checks, url):
     checks.check("cancelled: and anybody can have it", service.free_for_strangers(port), log)
 
 
-TESTS = [succeeds, fails, matrix, twins, again, renewed, lost, away, refused, waits, troubled, hostile, cancelled]
+def pages(checks, url):
+    """The examples of docs/pipelines.md and of the action's own page, as they stand there, at this registry."""
+    service = Service(url, "web")
+    version = re.search(r'^version = "(.*)"$', (ROOT / "Cargo.toml").read_text(), re.M)[1]
+    expected = {"docs/pipelines.md": [["test", "--port", "P", "--grpc", "P"]] * 2, "integrations/github/README.md": [["test", "--port", "P"]]}
+    for page, commands in expected.items():
+        text = next(block for block in re.findall(r"```yaml\n(.*?)^```$", (ROOT / page).read_text(), re.M | re.S) if ACTION in block)
+        checks.check(f"{page}: the action has this version", f"/integrations/github@v{version}\n" in text, text)
+        checks.check(f"{page}: the job may ask for its token", "id-token: write" in text and "role-to-assume: arn:aws:iam::" in text, text)
+        here = re.sub(r"url: \S+", f"url: {url}", re.sub(r"\n *role-to-assume: \S+", "", text))
+        with Run(here, programs={"npm": "echo npm \"$@\""}) as job:
+            code, log = job.end()
+        checks.check(f"{page}: the run is green", code == 0, log)
+        ran = [line.split()[1:] for line in re.findall(r"\| (npm [^|\n]*)$", log, re.M)]
+        ports = [word for line in ran for word in line if word.isdigit()]
+        shape = [["P" if word.isdigit() else word for word in line if word != "--"] for line in ran]
+        checks.check(f"{page}: what it runs has its ports", shape == commands and len(set(ports)) == len(ports), ran)
+        mine = range(service.start, service.start + 10)
+        checks.check(f"{page}: of the service", ports and all(int(port) in mine for port in ports), ports)
+        checks.check(f"{page}: nothing is left", service.ports() == {}, service.ports())
+
+
+TESTS = [succeeds, fails, matrix, twins, again, renewed, lost, away, refused, waits, troubled, hostile, cancelled, pages]
 
 
 play("github", TESTS)

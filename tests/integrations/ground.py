@@ -196,8 +196,9 @@ def kill_all(mark):
 class Run:
     """A workflow that act runs."""
 
-    def __init__(self, workflows, run=1, attempt=1, environment=(), variables=(), jobs=8):
-        """Starts it. `workflows` is the text of one, or several by their file names, the first of which is run."""
+    def __init__(self, workflows, run=1, attempt=1, environment=(), variables=(), jobs=8, programs=()):
+        """Starts it. `workflows` is the text of one, or several by their file names, the first of which is run; `programs` are
+        shell scripts, which come first on PATH."""
         self.mark = uuid.uuid4().hex
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="integrations-"))
         if isinstance(workflows, str):
@@ -206,8 +207,11 @@ class Run:
             path = self.folder / "repository" / (name if "/" in name else f".github/workflows/{name}")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
+        for name, script in dict(programs).items():
+            (self.folder / name).write_text(f"#!/bin/sh\n{script}\n")
+            (self.folder / name).chmod(0o755)
         self.environment = {
-            "PATH": os.environ["PATH"],
+            "PATH": f"{self.folder}:{os.environ['PATH']}",
             "HOME": str(self.folder),
             MARK: self.mark,
             "GIT_CONFIG_GLOBAL": os.devnull,
