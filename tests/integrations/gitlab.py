@@ -23,7 +23,7 @@ import uuid
 
 import yaml
 
-from ground import MARGIN, MARK, PATIENCE, ROOT, Gate, Service, call, kill_all, play, processes, wait_for
+from ground import MARK, MEET, PATIENCE, ROOT, Gate, Service, call, kill_all, meet, play, processes, wait_for
 from standins import TARGET
 
 COMPONENT = "https://gitlab.com/our-org/portmaster"
@@ -137,9 +137,9 @@ def fails(checks, url):
 def matrix(checks, url):
     """The jobs of a parallel matrix at the same time, with two ports each."""
     service = Service(url, "matrix", size=20)
-    together = f"until test $(curl -s {service.url}/ports | jq length) = 8; do sleep 0.3; done"
-    text = pipeline(url, service.name, [together, SHOW, "sleep 1"], "  parallel: {matrix: [{A: [x, y], B: ['1', '2']}]}\n", ports="http,grpc")
+    text = pipeline(url, service.name, [SHOW, MEET], "  parallel: {matrix: [{A: [x, y], B: ['1', '2']}]}\n", ports="http,grpc")
     with Pipeline(text) as run:
+        meet(run, service, 8)
         code, log = run.end()
     found = re.findall(r"> mine=(\d+) http=(\d+) grpc=(\d+)", log)
     checks.check("matrix: the pipeline is green", code == 0, log)
@@ -153,11 +153,11 @@ def renewed(checks, url):
     service = Service(url, "renewed")
     wait = f"""
         first=$(curl -s {service.url}/ports | jq -r '.[0].expires_at' | date -f - +%s)
-        until test "$(curl -s {service.url}/ports | jq -r '.[0].expires_at' | date -f - +%s)" -gt $((first + 3)); do sleep 0.3; done
+        until test "$(curl -s {service.url}/ports | jq -r '.[0].expires_at' | date -f - +%s)" -gt $((first + 6)); do sleep 0.3; done
     """
     ports = []
     service.take("before")
-    with Pipeline(pipeline(url, service.name, [wait, SHOW], lease="2s")) as run:
+    with Pipeline(pipeline(url, service.name, [wait, SHOW], lease="6s")) as run:
         code, log = run.end()
         checks.check("renewed: the pipeline is green", code == 0, log)
         ports += re.findall(r"> mine=(\d+)", log)
@@ -174,7 +174,7 @@ def renewed(checks, url):
 def killed(checks, url):
     """Everything is killed with kill -9, or the job's shell alone."""
     service = Service(url, "killed")
-    with Pipeline(pipeline(url, service.name, [SHOW, "sleep 600"], lease="3s")) as run:
+    with Pipeline(pipeline(url, service.name, [SHOW, "sleep 600"], lease="6s")) as run:
         run.until("> mine=")
         kill_all(run.mark)
     [held] = service.ports().values()
@@ -205,7 +205,7 @@ def parent_of(process):
 def away(checks, url):
     """The registry cannot be reached at the end."""
     service = Service(url, "away")
-    with Gate(url) as gate, Pipeline(pipeline(gate.url, service.name, [SHOW, f"until ! curl -s -o /dev/null {gate.url}; do sleep 0.3; done"], lease="2s")) as run:
+    with Gate(url) as gate, Pipeline(pipeline(gate.url, service.name, [SHOW, f"until ! curl -s -o /dev/null {gate.url}; do sleep 0.3; done"], lease="6s")) as run:
         run.until("> mine=")
         [held] = service.ports().values()
         gate.away()
@@ -250,6 +250,8 @@ def strict(checks, url):
     service = Service(url, "strict", size=2)
     _, component = yaml.safe_load_all((ROOT / "integrations/gitlab/templates/portmaster.yml").read_text().replace("$[[ inputs.job ]]", "job"))
     job = component["job"]
+    tokens = {"PORTMASTER_ID_TOKEN": {"aud": "$[[ inputs.audience ]]"}}
+    checks.check("strict: the job has an identity token, where the command line looks for it", job["id_tokens"] == tokens, job["id_tokens"])
     values = {"url": url, "service": service.name, "env": "PORT", "lease": "5s", "wait": "0s", "namespace": "default", "contiguous": "false", "probe": "true"}
     put = lambda text: re.sub(r"\$\[\[ inputs\.([a-z0-9-]+) \]\]", lambda name: values.get(name[1], ""), text)
     variables = {name: put(value) for name, value in job["variables"].items()}

@@ -233,7 +233,7 @@ class Run:
         command += [part for name, value in dict(variables).items() for part in ("--var", f"{name}={value}")]
         self.log = self.folder / "log"
         with open(self.log, "w") as log:
-            self.act = subprocess.Popen(
+            self.process = subprocess.Popen(
                 command,
                 env=self.environment,
                 cwd=self.folder / "repository",
@@ -248,7 +248,7 @@ class Run:
 
     def __exit__(self, *_):
         kill_all(self.mark)
-        self.act.wait(20)
+        self.process.wait(20)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def text(self):
@@ -257,20 +257,20 @@ class Run:
 
     def until(self, text):
         """Waits until act has said something."""
-        wait_for(text, PATIENCE, lambda: text in self.text() or self.act.poll() is not None)
+        wait_for(text, PATIENCE, lambda: text in self.text() or self.process.poll() is not None)
         assert text in self.text(), self.text()
 
     def end(self):
         """Waits for the end; returns the exit code and what act has said."""
         try:
-            return self.act.wait(PATIENCE), self.text()
+            return self.process.wait(PATIENCE), self.text()
         except subprocess.TimeoutExpired:
             return -1, self.text()
 
     def kill(self):
         """Kills everything that the run has started."""
         kill_all(self.mark)
-        self.act.wait(20)
+        self.process.wait(20)
 
 
 def workflow(steps, job=""):
@@ -295,6 +295,19 @@ def run(script):
 def until(condition):
     """Returns a line of shell that waits until something holds."""
     return f"until {condition}; do sleep 0.3; done"
+
+
+# A line of shell that waits until all jobs of a test have got as far.
+MEET = 'until test -e "$HOME/go"; do sleep 0.3; done'
+
+
+def meet(started, service, count):
+    """Waits until a service has so many ports, and lets the jobs of a run go on; returns the ports."""
+    over = started.process.poll
+    wait_for(f"{count} ports of {service.name}", PATIENCE, lambda: len(service.ports()) == count or over() is not None)
+    held = service.ports()
+    (started.folder / "go").touch()
+    return held
 
 
 def play(name, tests):

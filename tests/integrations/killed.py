@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 from ground import MARGIN, PATIENCE, Gate, Run, Service, play, processes, run, take, wait_for, workflow
 
-LEASE = "3s"
+LEASE = "6s"
 WAITS = run('echo "mine=$PORT"') + run("sleep 600")
 
 
@@ -114,8 +114,8 @@ def runner_alone(checks, url):
     with Run(workflow(take(url, service.name, lease=LEASE) + WAITS)) as job:
         job.until("| mine=")
         checks.check("the runner alone: the lease is being renewed", len(running(job, "renew.js")) == 1, processes(job.mark))
-        job.act.kill()
-        job.act.wait(PATIENCE)
+        job.process.kill()
+        job.process.wait(PATIENCE)
         gone = wait_for("the renewing process to end", PATIENCE, lambda: not running(job, "renew.js"))
         checks.check("the runner alone: the process that renews ends", gone)
         comes_back(checks, "the runner alone", service)

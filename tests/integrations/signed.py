@@ -92,7 +92,7 @@ def assumes(checks, url):
         signatures.append((headers["authorization"] == expected and headers["x-amz-security-token"] == session, seen))
 
     with server(aws.issuer) as issuer, server(aws.sts) as sts, Gate(url, check=verify) as gate:
-        steps = take(gate.url, service.name, name="a~b", lease="3s", role_to_assume=ROLE, aws_region=REGION) + run(f"""
+        steps = take(gate.url, service.name, name="a~b", lease="6s", role_to_assume=ROLE, aws_region=REGION) + run(f"""
             cp -r "$RUNNER_TEMP/.." "$HOME/kept"
             first=$(date -d '${{{{ steps.port.outputs.expires-at }}}}' +%s)
             {until(f'test "$(curl -s {service.url}/ports/a~b | jq -r .expires_at | date -f - +%s)" -gt $((first + 2))')}
