@@ -5,7 +5,6 @@ STS, which enforces the role's trust policy, for the right subject and for wrong
 Needs the binaries of `cargo test --workspace`: `portmaster`, `portmasterd`, and the client's example `sign`.
 """
 
-import base64
 import contextlib
 import hashlib
 import json
@@ -21,7 +20,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from common import ACCOUNT, REGION, ROOT, ROOT_KEY, Checks, ministack, wait_for
+from common import ACCOUNT, REGION, ROOT, ROOT_KEY, Checks, identity_token, ministack, wait_for
 
 TARGET = ROOT / "target" / "debug"
 KEY, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
@@ -139,13 +138,6 @@ def registry():
             running.wait(20)
 
 
-def token(subject, audience):
-    """A token as an issuer makes it. Its signature is not one: MiniStack reads the claims and does not check it."""
-    encode = lambda part: base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode()
-    claims = {"iss": "https://token.actions.githubusercontent.com", "sub": subject, "aud": audience, "iat": TIME, "exp": 4_000_000_000}
-    return f"{encode({'alg': 'RS256', 'typ': 'JWT'})}.{encode(claims)}.c2lnbmF0dXJl"
-
-
 def roles(checks):
     """Assumes a role with a job's token, at an STS that enforces the role's trust policy."""
     with ministack("iam,sts", auth=True) as aws, registry() as url:
@@ -169,7 +161,7 @@ def roles(checks):
         def issuer(subject):
             def answer(_method, path, headers, _body):
                 asked.append((path, headers["authorization"]))
-                return 200, json.dumps({"value": token(subject, re.search(r"audience=([^&]+)", path)[1])})
+                return 200, json.dumps({"value": identity_token(subject, re.search(r"audience=([^&]+)", path)[1])})
 
             return answer
 
@@ -186,7 +178,7 @@ def roles(checks):
                 doctor = portmaster("doctor", "-o", "json", **common, **job)
             said = run.stdout + run.stderr + doctor.stdout + doctor.stderr
             checks.check(f"{subject}: allowed is {allowed}", (run.returncode == 0) == allowed, said)
-            checks.check(f"{subject}: no secret is printed", "hidden-request-token" not in said and token(subject, "sts.amazonaws.com") not in said, said)
+            checks.check(f"{subject}: no secret is printed", "hidden-request-token" not in said and identity_token(subject) not in said, said)
             if allowed:
                 checks.check("the job has its port", json.loads(run.stdout)["owner"] == "gh/our-org/shop/17/deploy/0", said)
                 checks.check("the doctor finds the role", f"{role}, assumed with GitHub's identity token" in doctor.stdout, said)
@@ -195,9 +187,9 @@ def roles(checks):
                 checks.check(f"{subject}: the doctor names what fails", '"check": "identity",\n    "outcome": "failed"' in doctor.stdout, said)
         checks.check("each assumption asked for a token of its own", len(asked) == 6, asked)
         checks.check("a token is asked for as GitHub wants it", {header for _, header in asked} == {"bearer hidden-request-token"}, asked)
-        given = portmaster("take", "web", "job", **common, PORTMASTER_ID_TOKEN=token(SUBJECT, "sts.amazonaws.com"))
+        given = portmaster("take", "web", "job", **common, PORTMASTER_ID_TOKEN=identity_token(SUBJECT))
         checks.check("a token that the job was started with", given.returncode == 0, given.stderr)
-        other = portmaster("take", "web", "job", **common, PORTMASTER_ID_TOKEN=token(SUBJECT, "somebody-else"))
+        other = portmaster("take", "web", "job", **common, PORTMASTER_ID_TOKEN=identity_token(SUBJECT, "somebody-else"))
         checks.check("a token for another audience", other.returncode == 1, other.stderr)
 
 
