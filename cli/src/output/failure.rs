@@ -10,7 +10,10 @@ use crate::Failure;
 pub(super) fn next(failure: &Failure) -> Vec<(&'static str, String)> {
     let mut lines = Vec::new();
     let Failure::Call(error) = failure else { return lines };
-    if let Error::Problem(problem) = error {
+    // A single mistake is in the detail.
+    if let Error::Problem(problem) = error
+        && problem.errors.len() > 1
+    {
         lines.extend(problem.errors.iter().map(|mistake| ("mistake", fault("", mistake))));
     }
     if let Some(help) = help(error) {
@@ -31,8 +34,10 @@ pub(crate) fn fault(within: &str, fault: &Fault) -> String {
         At::Pointer(pointer) => pointer.trim_start_matches(['#', '/']).replace('/', "."),
         At::Parameter(name) | At::Header(name) => name.to_string(),
     };
+    // Some details begin with the place.
+    let at = Some(at).filter(|at| !fault.detail.starts_with(at.as_str())).unwrap_or_default();
     let place = [within, at.as_str()].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ");
-    format!("{place} {}", fault.detail)
+    format!("{place} {}", fault.detail).trim_start().to_owned()
 }
 
 /// What to do next on the command line. A problem's `detail` says it for the API.
