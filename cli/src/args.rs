@@ -1,6 +1,7 @@
 //! What can be written on the command line.
 
 mod bulk;
+pub mod mistakes;
 mod namespaces;
 mod ports;
 mod run;
@@ -34,7 +35,7 @@ pub use self::tools::{CompletionsArgs, ManArgs};
     subcommand_required = true,
     arg_required_else_help = true,
     after_help = "Exit codes: 0 done; 1 the registry refused it, or could not be reached; 2 the command line or a \
-                  setting is wrong; `portmaster run` has more, see its help."
+                  setting is wrong; `portmaster run` has others, see its help."
 )]
 pub struct Args {
     /// Options of every command.
@@ -76,7 +77,7 @@ pub struct Global {
     /// Print nothing but results, errors and warnings
     #[arg(short, long, global = true)]
     pub quiet: bool,
-    /// Report each request and each repetition on standard error; twice for more
+    /// Report each request and each repetition on standard error
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub verbose: u8,
     /// Whether messages are in colour; NO_COLOR is respected
@@ -139,15 +140,26 @@ pub fn command(variable: impl Fn(&str) -> Option<String> + Copy) -> Clap {
     with_variables(Args::command(), variable)
 }
 
+/// The variable of an option.
+pub(crate) fn variable_of(long: &str) -> String {
+    format!("PORTMASTER_{}", long.to_uppercase().replace('-', "_"))
+}
+
 fn with_variables(command: Clap, variable: impl Fn(&str) -> Option<String> + Copy) -> Clap {
     let command = command.mut_args(|arg| {
         let Some(long) = arg.get_long().filter(|long| !NOT_SETTINGS.contains(long)) else { return arg };
-        let name = format!("PORTMASTER_{}", long.to_uppercase().replace('-', "_"));
+        let name = variable_of(long);
         let arg = match arg.get_action() {
             ArgAction::SetTrue => arg.value_parser(FalseyValueParser::new()),
+            ArgAction::Count => arg.value_parser(values::count),
             _ => arg,
         };
-        if variable(&name).is_some_and(|value| value.is_empty()) { arg } else { arg.env(name).hide_env_values(true) }
+        // Beside a Service of its own name Kubernetes sets PORTMASTER_PORT=tcp://10.0.0.1:80 in every container.
+        let is_link = |value: &str| name == "PORTMASTER_PORT" && value.contains("://");
+        match variable(&name) {
+            Some(value) if value.is_empty() || is_link(&value) => arg,
+            _ => arg.env(name).hide_env_values(true),
+        }
     });
     command.mut_subcommands(|subcommand| with_variables(subcommand, variable))
 }

@@ -145,6 +145,19 @@ pub fn hold(text: &str) -> Result<HoldSeconds, String> {
     HoldSeconds::try_from(whole_seconds(text)?).map_err(|_| "must be from 0s to 7d".to_owned())
 }
 
+/// Reads how often a flag is given, which in a variable or a file may be said like that of any other flag.
+///
+/// # Errors
+///
+/// What it has to be.
+pub fn count(text: &str) -> Result<u8, String> {
+    match text {
+        "true" | "yes" | "on" => Ok(1),
+        "false" | "no" | "off" => Ok(0),
+        number => number.parse().map_err(|_| "must be true, false, or a small number".to_owned()),
+    }
+}
+
 /// Writes a duration as it can be read: `1h30m`.
 #[must_use]
 pub fn show(duration: Duration) -> String {

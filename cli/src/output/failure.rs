@@ -22,9 +22,12 @@ pub(super) fn next(failure: &Failure) -> Vec<(&'static str, String)> {
     if let Some(wait) = error.retry_after() {
         lines.push(("retry", format!("in {}", crate::args::values::show(wait))));
     }
-    if let Some(id) = error.problem().and_then(|problem| problem.instance.as_ref()) {
-        lines.push(("request", id.clone()));
-    }
+    let id = match error {
+        Error::Problem(problem) => problem.instance.as_ref(),
+        Error::Denied(denied) => denied.request_id.as_ref(),
+        _ => None,
+    };
+    lines.extend(id.map(|id| ("request", id.clone())));
     lines
 }
 
@@ -46,7 +49,10 @@ pub(crate) fn help(error: &Error) -> Option<String> {
         Error::Problem(problem) => match problem.kind? {
             Kind::ServiceNotFound => "`portmaster service list` shows the services; `portmaster service put` makes one",
             Kind::NamespaceNotFound => "`portmaster namespace list` shows them; `portmaster namespace put` makes one",
-            Kind::NotTheOwner => "give the owner with --owner, or release it with --any-owner, whoever holds it",
+            Kind::NotTheOwner => {
+                "if it is yours, give its owner with --owner; `portmaster release --any-owner` gives it back, whoever \
+                 holds it"
+            }
             Kind::NameTaken => "if it is yours, give its --owner; otherwise choose another NAME",
             Kind::RangeExhausted => {
                 "`portmaster map` shows what has the ports; `portmaster run --wait 5m` waits for one"
@@ -59,6 +65,10 @@ pub(crate) fn help(error: &Error) -> Option<String> {
             Kind::MisdirectedRequest => "use the address that the registry listens on, or start it with --allow-host",
             _ => return None,
         },
+        Error::Denied(denied) if denied.is_of_the_function() => {
+            "the function failed or timed out; its log, and the gateway's, have the reason under the request's id"
+        }
+        Error::Denied(denied) if denied.status.as_u16() == 429 => "too many calls at once; try again in a while",
         Error::Denied(_) => {
             "`portmaster doctor` shows who you are to AWS; a policy must allow this identity to invoke this path. Without \
              --role-arn, --profile or --region, requests to a domain of your own are not signed"
@@ -82,6 +92,7 @@ pub(super) fn document(failure: &Failure) -> Value {
         failure => {
             let title = match failure {
                 Failure::Usage(_) | Failure::Call(Error::Invalid(_)) => "The command line is wrong",
+                Failure::Call(Error::Denied(denied)) if denied.is_of_the_function() => "The registry's function failed",
                 Failure::Call(Error::Denied(_)) => "The gateway refused the call",
                 Failure::Call(Error::Unreachable(_)) => "The registry was not reached",
                 Failure::Call(Error::Unexpected(_)) => "Something else than the registry answered",

@@ -1,0 +1,57 @@
+//! A way to the registry that loses answers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Passes requests on to a registry, and loses the answers to the first so many of those that begin like this. Returns
+/// the URL by which it is reached.
+pub(crate) async fn lossy(url: &str, begin: &'static str, lost: usize) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (own, there) = (listener.local_addr().unwrap(), url.trim_start_matches("http://").to_owned());
+    let left = Arc::new(AtomicUsize::new(lost));
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(pass_on(stream, there.clone(), begin, Arc::clone(&left)));
+        }
+    });
+    format!("http://{own}")
+}
+
+async fn pass_on(mut here: TcpStream, there: String, begin: &'static str, left: Arc<AtomicUsize>) {
+    let mut there = TcpStream::connect(there).await.unwrap();
+    while let Some(request) = message(&mut here).await {
+        there.write_all(&request).await.unwrap();
+        let Some(answer) = message(&mut there).await else { return };
+        let is_meant = request.starts_with(begin.as_bytes());
+        let count = |left: usize| left.checked_sub(1);
+        if is_meant && left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count).is_ok() {
+            return;
+        }
+        if here.write_all(&answer).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Reads a request or an answer, with its body.
+async fn message(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    loop {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length =
+                head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+            if body.len() >= length.unwrap_or(0) {
+                return Some(bytes);
+            }
+        }
+        let mut chunk = [0; 4096];
+        match stream.read(&mut chunk).await {
+            Ok(count) if count > 0 => bytes.extend_from_slice(&chunk[..count]),
+            _ => return None,
+        }
+    }
+}
