@@ -5,6 +5,7 @@ use portmaster_client::{Filter, Holder, Precondition};
 
 use crate::args::{FindArgs, ListArgs, MapArgs, ReleaseArgs, RenewArgs, ShowArgs, TakeArgs};
 use crate::output::Said;
+use crate::settings::is_in_ci;
 use crate::{Context, Failure};
 
 pub(super) async fn take(context: &Context<'_>, args: TakeArgs) -> Result<(), Failure> {
@@ -20,7 +21,22 @@ pub(super) async fn take(context: &Context<'_>, args: TakeArgs) -> Result<(), Fa
     if !port.created() {
         context.voice.note(&format!("{name} had port {} already, and keeps it", port.port));
     }
-    context.voice.show(&port.value)
+    if port.created() && port.expires_at.is_none() && is_in_ci(|name| std::env::var(name).ok()) {
+        let warning = "this port has no lease: if the job does not give it back, nobody does. Give it one with --lease \
+                       2h, or its service with `portmaster service put --default-lease`";
+        context.voice.warn(warning);
+    }
+    let shown = context.voice.show(&port.value);
+    if shown.is_err() && port.created() {
+        // Nobody knows of it, so nobody would give it back.
+        let holder = Holder::Owner(context.owner.clone());
+        let outcome = match context.client.release(&args.service, &name.clone().into(), &holder).await {
+            Ok(()) => "is given back".to_owned(),
+            Err(error) => format!("could not be given back: {error}"),
+        };
+        context.voice.warn(&format!("port {} for {name} could not be printed, and {outcome}", port.port));
+    }
+    shown
 }
 
 pub(super) async fn renew(context: &Context<'_>, args: RenewArgs) -> Result<(), Failure> {
