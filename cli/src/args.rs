@@ -3,20 +3,27 @@
 mod bulk;
 pub mod mistakes;
 mod namespaces;
+mod operators;
 mod ports;
+mod release;
 mod run;
 mod services;
 mod tools;
 pub mod values;
 
 use clap::builder::FalseyValueParser;
-use clap::{ArgAction, Command as Clap, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{
+    ArgAction, ArgMatches, Command as Clap, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
+};
 use portmaster_client::Client;
 use portmaster_client::domain::{Namespace, Owner};
 
 pub use self::bulk::ImportArgs;
 pub use self::namespaces::{NamespaceArgs, NamespaceCommand};
-pub use self::ports::{FindArgs, ListArgs, MapArgs, ReleaseArgs, RenewArgs, ShowArgs, TakeArgs};
+pub use self::operators::{OffersArgs, QuarantineArgs, QuarantineCommand};
+pub use self::ports::{FindArgs, ListArgs, MapArgs, RenewArgs, ShowArgs, TakeArgs};
+pub use self::release::ReleaseArgs;
 pub use self::run::{OnLost, RunArgs};
 pub use self::services::{ServiceArgs, ServiceCommand, ServiceContentArgs};
 pub use self::tools::{CompletionsArgs, ManArgs};
@@ -107,13 +114,13 @@ pub enum Command {
     Take(TakeArgs),
     /// Renew the lease of a port
     Renew(RenewArgs),
-    /// Give a port back
+    /// Give a port back, or many
     Release(ReleaseArgs),
     /// Show a port of a service
     Show(ShowArgs),
     /// List the ports of a service
     List(ListArgs),
-    /// Find out what has a port
+    /// Show who holds a port
     Find(FindArgs),
     /// Show how full a service's range is
     Map(MapArgs),
@@ -121,6 +128,10 @@ pub enum Command {
     Service(ServiceArgs),
     /// Create, show and delete namespaces, which are port spaces of their own
     Namespace(NamespaceArgs),
+    /// End quarantines
+    Quarantine(QuarantineArgs),
+    /// List the open offers of a service
+    Offers(OffersArgs),
     /// Claim ports that are in use already, from a file
     Import(ImportArgs),
     /// Check, in order, what a call needs: the URL, DNS, TLS, the clock, the identity, its rights, the table
@@ -129,6 +140,25 @@ pub enum Command {
     Completions(CompletionsArgs),
     /// Print a manual page
     Man(ManArgs),
+}
+
+impl Args {
+    /// Reads what was parsed, and decides where two options exclude each other: the command line comes before variables
+    /// and files.
+    ///
+    /// # Errors
+    ///
+    /// As for every mistake in a command line.
+    pub fn settled(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut args = Self::from_arg_matches(matches)?;
+        let Some((_, own)) = matches.subcommand() else { return Ok(args) };
+        let settled = match &mut args.command {
+            Command::Run(run) => run.settle(own),
+            Command::Release(release) => release.settle(own),
+            _ => Ok(()),
+        };
+        settled.map(|()| args).map_err(|reason| clap::Error::raw(ErrorKind::ArgumentConflict, format!("{reason}\n")))
+    }
 }
 
 /// The options that are not settings: they say what to do, and not how.
@@ -146,8 +176,12 @@ pub(crate) fn variable_of(long: &str) -> String {
 }
 
 fn with_variables(command: Clap, variable: impl Fn(&str) -> Option<String> + Copy) -> Clap {
+    let is_release = command.get_name() == "release";
     let command = command.mut_args(|arg| {
         let Some(long) = arg.get_long().filter(|long| !NOT_SETTINGS.contains(long)) else { return arg };
+        if is_release && release::FILTERS.contains(&arg.get_id().as_str()) {
+            return arg;
+        }
         let name = variable_of(long);
         let arg = match arg.get_action() {
             ArgAction::SetTrue => arg.value_parser(FalseyValueParser::new()),

@@ -17,8 +17,6 @@ pub mod settings;
 
 use std::process::ExitCode;
 
-use clap::FromArgMatches as _;
-
 pub use self::args::Args;
 pub use self::context::Context;
 pub use self::failure::Failure;
@@ -45,7 +43,7 @@ pub fn main() -> ExitCode {
     };
     // Mistakes in the command line, help and the version end here; clap's exit codes are 2 and 0.
     let parsed = command.clone().try_get_matches_from(&words);
-    let args = match parsed.and_then(|matches| Args::from_arg_matches(&matches)) {
+    let args = match parsed.and_then(|matches| Args::settled(&matches)) {
         Ok(args) => args,
         Err(mistake) => {
             if let Some(reason) = args::mistakes::of_variable(&mistake, &words, variable) {

@@ -1,7 +1,12 @@
 //! Values on the command line.
 
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::time::Duration;
 
+use clap::builder::TypedValueParser;
+use clap::parser::ValueSource;
+use clap::{Arg, Command};
 use portmaster_client::PortOrName;
 use portmaster_client::domain::{InstanceName, Labels, Namespace, Owner, Port, ServiceName};
 use portmaster_client::wire::{HoldSeconds, LeaseSeconds, NamePrefix};
@@ -13,6 +18,44 @@ pub struct Label {
     pub key: String,
     /// The value.
     pub value: String,
+}
+
+/// What one `--label` has, or the variable in its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SomeLabels(Vec<Label>);
+
+/// Reads labels: one of an option, whose value may have commas, and several of a variable, between commas.
+#[derive(Clone, Copy, Debug)]
+pub struct LabelsParser;
+
+impl TypedValueParser for LabelsParser {
+    type Value = SomeLabels;
+
+    fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<SomeLabels, clap::Error> {
+        TypedValueParser::parse_ref(&label, command, arg, value).map(|label| SomeLabels(vec![label]))
+    }
+
+    fn parse_ref_(
+        &self,
+        command: &Command,
+        arg: Option<&Arg>,
+        value: &OsStr,
+        source: ValueSource,
+    ) -> Result<SomeLabels, clap::Error> {
+        match value.to_str().filter(|_| source == ValueSource::EnvVariable) {
+            Some(all) => {
+                let each = all.split(',').map(|one| TypedValueParser::parse_ref(&label, command, arg, OsStr::new(one)));
+                each.collect::<Result<_, _>>().map(SomeLabels)
+            }
+            None => self.parse_ref(command, arg, value),
+        }
+    }
+}
+
+/// The labels of all options, by key.
+#[must_use]
+pub fn map_of(all: &[SomeLabels]) -> BTreeMap<String, String> {
+    all.iter().flat_map(|SomeLabels(some)| some).map(|label| (label.key.clone(), label.value.clone())).collect()
 }
 
 /// Reads a namespace.

@@ -1,10 +1,9 @@
-//! `take`, `renew`, `release`, `show`, `list`, `find` and `map`.
+//! `take`, `renew`, `show`, `list`, `find` and `map`.
 
 use portmaster_client::wire::{NewPort, Renewal};
 use portmaster_client::{Filter, Holder, Precondition};
 
-use crate::args::{FindArgs, ListArgs, MapArgs, ReleaseArgs, RenewArgs, ShowArgs, TakeArgs};
-use crate::output::Said;
+use crate::args::{FindArgs, ListArgs, MapArgs, RenewArgs, ShowArgs, TakeArgs, values};
 use crate::settings::is_in_ci;
 use crate::{Context, Failure};
 
@@ -46,16 +45,6 @@ pub(super) async fn renew(context: &Context<'_>, args: RenewArgs) -> Result<(), 
     context.voice.show(&port.value)
 }
 
-pub(super) async fn release(context: &Context<'_>, args: ReleaseArgs) -> Result<(), Failure> {
-    let target = context.target(args.port_or_name.as_ref())?;
-    let holder = if args.any_owner { Holder::Anybody } else { Holder::Owner(context.owner.clone()) };
-    context.client.release(&args.service, &target, &holder).await?;
-    context.voice.show(&Said {
-        sentence: format!("{target} of {} is released", context.of(&args.service)),
-        members: serde_json::json!({ "service": args.service, "released": target.to_string() }),
-    })
-}
-
 pub(super) async fn show(context: &Context<'_>, args: ShowArgs) -> Result<(), Failure> {
     let target = context.target(args.port_or_name.as_ref())?;
     let port = context.client.get_port(&args.service, &target).await?;
@@ -63,8 +52,7 @@ pub(super) async fn show(context: &Context<'_>, args: ShowArgs) -> Result<(), Fa
 }
 
 pub(super) async fn list(context: &Context<'_>, args: ListArgs) -> Result<(), Failure> {
-    let labels =
-        args.labels.into_iter().map(|label| (label.key, label.value)).collect::<std::collections::BTreeMap<_, _>>();
+    let labels = values::map_of(&args.labels);
     let filter = Filter {
         name_prefix: args.name_prefix,
         owner: args.mine.then(|| context.owner.clone()),
