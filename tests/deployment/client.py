@@ -5,41 +5,18 @@ STS, which enforces the role's trust policy, for the right subject and for wrong
 Needs the binaries of `cargo test --workspace`: `portmaster`, `portmasterd`, and the client's example `sign`.
 """
 
-import contextlib
 import hashlib
 import json
-import os
 import re
 import subprocess
 import tempfile
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import boto3
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 
-from common import ACCOUNT, REGION, ROOT, ROOT_KEY, Checks, identity_token, ministack, wait_for
+from common import REGION, ROOT_KEY, Checks, ministack
+from standins import KEY, SECRET, SUBJECT, TARGET, TIME, by_botocore, pipeline_role, registry, server, token
 
-TARGET = ROOT / "target" / "debug"
-KEY, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 HOST = "https://abc123.execute-api.eu-west-1.amazonaws.com"
-TIME = 1_796_000_000
-SUBJECT = "repo:our-org@123/shop@456:ref:refs/heads/main"
-
-
-def by_botocore(method, url, headers, body, token=None, key=KEY, secret=SECRET):
-    """Returns the Authorization that botocore computes for a request that was sent with these headers, of which it takes those
-    that were signed."""
-    signed = re.search(r"SignedHeaders=([^,]+)", headers["authorization"])[1].split(";")
-    request = AWSRequest(method, url, data=body, headers={name: headers[name] for name in signed if name != "host"})
-    request.context["timestamp"] = headers["x-amz-date"]
-    auth = SigV4Auth(Credentials(key, secret, token), "execute-api", REGION)
-    canonical = auth.canonical_request(request)
-    scope, names = auth.credential_scope(request), auth.signed_headers(auth.headers_to_sign(request))
-    signature = auth.signature(auth.string_to_sign(request, canonical), request)
-    return f"AWS4-HMAC-SHA256 Credential={key}/{scope}, SignedHeaders={names}, Signature={signature}"
 
 
 def signatures(checks):
@@ -72,32 +49,6 @@ def signatures(checks):
         checks.check(f"{what}: the body is signed", sent["headers"]["x-amz-content-sha256"] == digest, line)
 
 
-@contextlib.contextmanager
-def server(answer):
-    """Runs a server whose answers a function gives, as status and body; yields its URL."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do(self):
-            body = self.rfile.read(int(self.headers.get("content-length", 0)))
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            status, text = answer(self.command, self.path, headers, body)
-            self.send_response(status)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text.encode())
-
-        do_GET = do_PUT = do_POST = do_DELETE = do
-
-        def log_message(self, *_):
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_port}"
-        running.shutdown()
-
-
 def portmaster(*line, **variables):
     """Runs the command line with nothing but these variables; returns what subprocess does."""
     with tempfile.TemporaryDirectory() as home:
@@ -126,42 +77,17 @@ def sent(checks):
         checks.check("all were signed", len(seen) == 15, len(seen))
 
 
-@contextlib.contextmanager
-def registry():
-    """Runs the local server; yields its URL."""
-    with tempfile.TemporaryFile("w+") as log, tempfile.NamedTemporaryFile("w+") as greeting:
-        running = subprocess.Popen([TARGET / "portmasterd", "--listen", "127.0.0.1:0", "--in-memory"], stdout=greeting, stderr=log)
-        try:
-            yield wait_for("the registry", 20, lambda: re.search(r"^Portmaster listens on (\S+)", open(greeting.name).read(), re.M))[1]
-        finally:
-            running.terminate()
-            running.wait(20)
-
-
 def roles(checks):
     """Assumes a role with a job's token, at an STS that enforces the role's trust policy."""
     with ministack("iam,sts", auth=True) as aws, registry() as url:
         iam = boto3.client("iam", endpoint_url=aws, **ROOT_KEY)
-        provider = f"arn:aws:iam::{ACCOUNT}:oidc-provider/token.actions.githubusercontent.com"
-        trust = {
-            "Version": "2012-10-17",
-            "Statement": [{
-                "Effect": "Allow",
-                "Principal": {"Federated": provider},
-                "Action": "sts:AssumeRoleWithWebIdentity",
-                "Condition": {"StringEquals": {
-                    "token.actions.githubusercontent.com:aud": "sts.amazonaws.com",
-                    "token.actions.githubusercontent.com:sub": SUBJECT,
-                }},
-            }],
-        }  # fmt: skip
-        role = iam.create_role(RoleName="pipeline", AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+        role = pipeline_role(iam)
         asked = []
 
         def issuer(subject):
             def answer(_method, path, headers, _body):
                 asked.append((path, headers["authorization"]))
-                return 200, json.dumps({"value": identity_token(subject, re.search(r"audience=([^&]+)", path)[1])})
+                return 200, json.dumps({"value": token(subject, re.search(r"audience=([^&]+)", path)[1])})
 
             return answer
 
@@ -178,7 +104,7 @@ def roles(checks):
                 doctor = portmaster("doctor", "-o", "json", **common, **job)
             said = run.stdout + run.stderr + doctor.stdout + doctor.stderr
             checks.check(f"{subject}: allowed is {allowed}", (run.returncode == 0) == allowed, said)
-            checks.check(f"{subject}: no secret is printed", "hidden-request-token" not in said and identity_token(subject) not in said, said)
+            checks.check(f"{subject}: no secret is printed", "hidden-request-token" not in said and token(subject, "sts.amazonaws.com") not in said, said)
             if allowed:
                 checks.check("the job has its port", json.loads(run.stdout)["owner"] == "gh/our-org/shop/17/deploy/0", said)
                 checks.check("the doctor finds the role", f"{role}, assumed with GitHub's identity token" in doctor.stdout, said)
@@ -187,9 +113,9 @@ def roles(checks):
                 checks.check(f"{subject}: the doctor names what fails", '"check": "identity",\n    "outcome": "failed"' in doctor.stdout, said)
         checks.check("each assumption asked for a token of its own", len(asked) == 6, asked)
         checks.check("a token is asked for as GitHub wants it", {header for _, header in asked} == {"bearer hidden-request-token"}, asked)
-        given = portmaster("take", "web", "job", **common, PORTMASTER_ID_TOKEN=identity_token(SUBJECT))
+        given = portmaster("take", "web", "job", **common, PORTMASTER_ID_TOKEN=token(SUBJECT, "sts.amazonaws.com"))
         checks.check("a token that the job was started with", given.returncode == 0, given.stderr)
-        other = portmaster("take", "web", "job", **common, PORTMASTER_ID_TOKEN=identity_token(SUBJECT, "somebody-else"))
+        other = portmaster("take", "web", "job", **common, PORTMASTER_ID_TOKEN=token(SUBJECT, "somebody-else"))
         checks.check("a token for another audience", other.returncode == 1, other.stderr)
 
 

@@ -128,10 +128,10 @@ def make_table(dynamodb, name):
     )
 
 
-def identity_token(subject, audience="sts.amazonaws.com"):
+def identity_token(subject, audience="sts.amazonaws.com", **more):
     """Returns a token as GitHub would write it. Its signature is none: MiniStack reads the claims and does not check it."""
     encoded = lambda part: base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
-    claims = {"iss": "https://token.actions.githubusercontent.com", "aud": audience, "sub": subject, "exp": 4_000_000_000}
+    claims = {"iss": "https://token.actions.githubusercontent.com", "aud": audience, "sub": subject, "exp": 4_000_000_000, **more}
     return f"{encoded({'alg': 'RS256', 'typ': 'JWT'})}.{encoded(claims)}.c2lnbmF0dXJl"
 
 
