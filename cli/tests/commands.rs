@@ -8,6 +8,14 @@ use std::process::{Output, Stdio};
 use portmaster_testkit::World;
 use serde_json::Value;
 
+/// What is tested one by one; the rest of this file goes from one command to the next.
+mod commands {
+    mod doctor;
+    mod operators;
+    mod results;
+    mod start;
+}
+
 /// A place to run it: a folder of its own as home and working directory, and no variables but those that are given.
 struct Place {
     folder: tempfile::TempDir,
@@ -26,6 +34,11 @@ impl Place {
 
     fn path(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Where its registry is.
+    fn url(&self) -> String {
+        self.variables.iter().find(|(name, _)| name == "PORTMASTER_URL").unwrap().1.clone()
     }
 
     async fn run(&self, line: &[&str]) -> Output {
@@ -65,7 +78,7 @@ async fn world() -> (World, Place) {
 #[tokio::test(flavor = "multi_thread")]
 async fn help_is_as_it_was() {
     let place = Place::new();
-    let commands: [&[&str]; 20] = [
+    let commands: [&[&str]; 22] = [
         &["--help"],
         &["run", "--help"],
         &["take", "-h"],
@@ -84,6 +97,8 @@ async fn help_is_as_it_was() {
         &["namespace", "-h"],
         &["namespace", "put", "-h"],
         &["import", "-h"],
+        &["quarantine", "end", "-h"],
+        &["offers", "-h"],
         &["doctor", "-h"],
         &["completions", "-h"],
     ];
@@ -358,200 +373,4 @@ async fn usage_is_shown_to_those_who_ask() {
     let json: Value = serde_json::from_str(&place.done(&["service", "list", "--usage", "-o", "json"]).await).unwrap();
     assert_eq!((&json[0]["name"], &json[0]["usage"]["used_percent"]), (&Value::from("web"), &Value::from(10.0)));
     assert!(!place.done(&["service", "show", "web"]).await.contains("used"));
-}
-
-/// A path that is not the API's, a name that the registry does not answer to, and a function that fails: none is well.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_doctor_finds_a_wrong_address() {
-    let (world, place) = world().await;
-    let check = |checks: &Value, name: &str| {
-        let found = checks.as_array().unwrap().iter().find(|check| check["check"] == name).unwrap();
-        (found["outcome"].as_str().unwrap().to_owned(), found.to_string())
-    };
-    for path in ["/v1", "/prod", "/v1/services"] {
-        let url = format!("{}{path}", world.api.url);
-        let (code, stdout, _) = place.says(&["--url", &url, "doctor", "-o", "json"]).await;
-        let checks: Value = serde_json::from_str(&stdout).unwrap();
-        let (outcome, text) = check(&checks, "url");
-        assert_eq!((code, outcome.as_str()), (1, "failed"), "{checks}");
-        assert!(text.contains("a path too many"), "{text}");
-        assert_eq!(check(&checks, "rights").0, "skipped");
-    }
-
-    // Other answers than a registry's own, each to every call but those of the connection's check.
-    let server = async |status: u16, head: &'static str, body: &'static str| {
-        let answer = move || async move {
-            (
-                axum::http::StatusCode::from_u16(status).unwrap(),
-                [("content-type", head), ("apigw-requestid", "x")],
-                body,
-            )
-        };
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(axum::serve(listener, axum::Router::new().fallback(answer)).into_future());
-        let (code, stdout, _) = place.says(&["--url", &url, "doctor", "-o", "json"]).await;
-        (code, serde_json::from_str::<Value>(&stdout).unwrap())
-    };
-    let misdirected =
-        r#"{"type": "/problems/misdirected-request", "title": "The registry does not answer to this name"}"#;
-    let (code, checks) = server(421, "application/problem+json", misdirected).await;
-    assert_eq!((code, check(&checks, "url").0.as_str()), (1, "failed"), "{checks}");
-    assert!(check(&checks, "url").1.contains("--allow-host"), "{checks}");
-    let (code, checks) = server(404, "application/json", r#"{"message": "Not Found"}"#).await;
-    assert_eq!((code, check(&checks, "url").0.as_str()), (1, "failed"), "{checks}");
-    // What the registry has never said is no permission.
-    let odd = r#"{"type": "/problems/cross-origin", "title": "Web pages of this origin may not call"}"#;
-    let (code, checks) = server(403, "application/problem+json", odd).await;
-    assert_eq!((code, check(&checks, "rights").0.as_str()), (1, "failed"), "{checks}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_function_that_fails_is_named_with_its_request() {
-    let answer = || async {
-        let head = [("content-type", "application/json"), ("apigw-requestid", "JKJaXmPLvHcESHA=")];
-        (axum::http::StatusCode::INTERNAL_SERVER_ERROR, head, r#"{"message":"Internal Server Error"}"#)
-    };
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let place = Place::new().with("PORTMASTER_URL", format!("http://{}", listener.local_addr().unwrap()));
-    tokio::spawn(axum::serve(listener, axum::Router::new().fallback(answer)).into_future());
-    let (code, _, stderr) = place.says(&["find", "5000"]).await;
-    assert_eq!(code, 1);
-    for expected in
-        ["error: the function that has to find a port failed", "help: the function failed", "request: JKJaXmPLvHcESHA="]
-    {
-        assert!(stderr.contains(expected), "{stderr}");
-    }
-    assert!(!stderr.contains("not Portmaster"), "{stderr}");
-}
-
-/// A port whose number nobody hears would be nobody's, and stay.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_port_that_cannot_be_printed_is_given_back() {
-    let (_world, place) = world().await;
-    let take = ["take", "web", "job", "-o", "github"];
-    let (code, _, stderr) = place.says(&take).await;
-    assert!(code == 2 && stderr.contains("GITHUB_OUTPUT"), "{stderr}");
-    let place = place.with("GITHUB_OUTPUT", "/nonexistent/output");
-    let (code, _, stderr) = place.says(&take).await;
-    assert!(code == 1 && stderr.contains("/nonexistent/output"), "{stderr}");
-    assert_eq!(place.done(&["list", "web"]).await, "none\n", "nothing was sent");
-    // It can be opened, and not be written.
-    let place = place.with("GITHUB_OUTPUT", "/dev/full");
-    let (code, _, stderr) = place.says(&take).await;
-    assert!(code == 1 && stderr.contains("port 5000 for job could not be printed, and is given back"), "{stderr}");
-    assert_eq!(place.done(&["list", "web"]).await, "none\n");
-    // One that the name had already stays.
-    place.done(&["take", "web", "job"]).await;
-    assert_eq!(place.says(&take).await.0, 1);
-    assert!(place.done(&["list", "web"]).await.contains("5000"));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn authorities_that_are_named_are_the_only_ones() {
-    let place = Place::new().with("SSL_CERT_FILE", "/nonexistent/ca.pem");
-    let (code, _, stderr) = place.says(&["--url", "https://127.0.0.1:1", "find", "5000"]).await;
-    assert!(code == 2 && stderr.contains("SSL_CERT_FILE=/nonexistent/ca.pem"), "{stderr}");
-    let empty = place.path().join("empty.pem");
-    std::fs::write(&empty, "").unwrap();
-    let place = place.with("SSL_CERT_FILE", empty.display().to_string());
-    let (code, _, stderr) = place.says(&["--url", "https://127.0.0.1:1", "find", "5000"]).await;
-    assert!(code == 2 && stderr.contains("empty.pem"), "{stderr}");
-    // Without TLS nobody needs them.
-    assert!(place.says(&["--url", "http://127.0.0.1:1", "find", "5000"]).await.2.contains("cannot connect"));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_kubernetes_sets_is_no_port() {
-    let (_world, place) = world().await;
-    let place = place.with("PORTMASTER_PORT", "tcp://10.96.12.7:80").with("PORTMASTER_SERVICE_HOST", "10.96.12.7");
-    assert!(place.done(&["take", "web", "job"]).await.starts_with("port     5000"));
-    let place = place.with("PORTMASTER_PORT", "5005");
-    assert!(place.done(&["take", "web", "other"]).await.starts_with("port     5005"));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_home_that_is_none_has_no_settings() {
-    let (_world, place) = world().await;
-    let place = place.with("HOME", "/dev/null");
-    place.done(&["list", "web"]).await;
-    std::fs::create_dir(place.path().join("portmaster.toml")).unwrap();
-    place.done(&["list", "web"]).await;
-}
-
-/// A description is anybody's text, and a line of a job's log may be a command to the runner.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_others_have_written_does_nothing_but_be_read() {
-    let (_world, place) = world().await;
-    let evil = "a\n::error::b\tc";
-    place.done(&["service", "put", "db", "--start", "6000", "--end", "6009", "--description", evil]).await;
-    for line in [&["service", "list"][..], &["service", "show", "db"]] {
-        let stdout = place.done(line).await;
-        assert!(stdout.contains("a\\n::error::b\\tc"), "{stdout}");
-        assert!(!stdout.lines().any(|line| line.starts_with("::")), "{stdout}");
-    }
-    let json: Value = serde_json::from_str(&place.done(&["service", "show", "db", "-o", "json"]).await).unwrap();
-    assert_eq!(json["description"], evil);
-}
-
-/// What keeps `run` from starting its command has one code, whatever it is, and says it as everything else does.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_run_that_does_not_start_is_125() {
-    let (_world, place) = world().await;
-    let lines: [&[&str]; 8] = [
-        &["run"],
-        &["run", "web"],
-        &["run", "web", "--lease", "31d", "--", "true"],
-        &["run", "web", "--colour", "--", "true"],
-        &["--url", "not-a-url", "run", "web", "--", "true"],
-        &["run", "web", "--env", "1X", "--", "true"],
-        &["run", "web", "--ports", "a.b,a-b", "--", "true"],
-        &["run", "nosuch", "--", "true"],
-    ];
-    for line in lines {
-        let (code, stdout, stderr) = place.says(line).await;
-        assert_eq!((code, stdout.as_str()), (125, ""), "{line:?}: {stderr}");
-    }
-    for (variable, value) in [("PORTMASTER_LEASE", "soon"), ("PORTMASTER_URL", "x")] {
-        let place = Place::new().with(variable, value);
-        assert_eq!(place.says(&["run", "web", "--", "true"]).await.0, 125, "{variable}");
-    }
-    let (code, help, _) = place.says(&["run", "--help"]).await;
-    assert!(code == 0 && help.contains("125"), "{help}");
-    std::fs::write(place.path().join("portmaster.toml"), "speed = 1").unwrap();
-    assert_eq!(place.says(&["run", "web", "--", "true"]).await.0, 125);
-    assert_eq!(place.says(&["list", "web"]).await.0, 2, "of other commands it is as it was");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_run_says_why_there_is_no_port_as_any_command_does() {
-    let (_world, place) = world().await;
-    let (_, _, stderr) = place.says(&["run", "nosuch", "--", "true"]).await;
-    let expected = ["portmaster: error: There is no such service: ", "portmaster:   help: `portmaster service list`"];
-    for begin in
-        expected.into_iter().chain(["portmaster:   request: ", "portmaster: no port, so the command was not started"])
-    {
-        assert!(stderr.lines().any(|line| line.starts_with(begin)), "{begin}: {stderr}");
-    }
-    let (_, _, stderr) = place.says(&["-q", "-o", "json", "run", "nosuch", "--", "true"]).await;
-    let problem: Value = serde_json::from_str(stderr.lines().next().unwrap()).unwrap();
-    assert_eq!(problem["type"], "/problems/service-not-found");
-    // And every line between those of a command says whose it is.
-    let (_, _, stderr) = place.says(&["-v", "run", "web", "--", "true"]).await;
-    assert!(stderr.contains("sending") && stderr.lines().all(|line| line.starts_with("portmaster: ")), "{stderr}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_jobs_port_without_a_lease_is_warned_of() {
-    let (world, place) = world().await;
-    let warning = "warning: this port has no lease";
-    assert!(!place.says(&["take", "web", "by-hand"]).await.2.contains(warning));
-    let place = place.with("CI", "true");
-    let (code, _, stderr) = place.says(&["take", "web", "job", "-q"]).await;
-    assert!(code == 0 && stderr.starts_with(warning) && stderr.contains("--lease"), "{stderr}");
-    assert!(!place.says(&["take", "web", "job"]).await.2.contains(warning), "it was there already");
-    assert_eq!(place.says(&["take", "web", "other", "-q", "--lease", "15m"]).await.2, "");
-    let body = serde_json::json!({ "start": 6000, "end": 6009, "lease_seconds": 900 });
-    world.api.put("/v1/services/leased", body).await;
-    assert_eq!(place.says(&["take", "leased", "job", "-q"]).await.2, "", "the service gives it one");
 }
