@@ -136,7 +136,7 @@ impl Voice {
                 let text = match failure {
                     // These are this program's own words, and may be several lines.
                     Failure::Usage(text) => text.clone(),
-                    failure => harmless(&failure.to_string()),
+                    failure => harmless(&failure::said(failure)),
                 };
                 let next = failure::next(failure).into_iter().map(|(label, text)| {
                     format!("{begin}  {}: {}\n", self.styled(label, anstyle::AnsiColor::Cyan), harmless(&text))

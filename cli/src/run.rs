@@ -100,7 +100,13 @@ pub async fn run(client: &Client, run: Run, voice: Voice<'_>) -> u8 {
     let mut command = Command::new(&program);
     command.args(arguments);
     let numbers: Vec<_> = ports.iter().map(|(_, port)| *port).collect();
-    environment::set(&mut command, &run.variables, &numbers);
+    let kept_back = environment::set(&mut command, &run.variables, &numbers);
+    if !kept_back.is_empty() {
+        tracing::debug!(
+            variables = kept_back.join(", "),
+            "kept from the command, since they are tokens of this job; another portmaster in it needs keys of its own"
+        );
+    }
     let has_lease = lease.is_some();
     let (code, hurried, is_over) = match Running::start(command) {
         Ok(running) => {

@@ -141,6 +141,7 @@ async fn the_registrys_words_reach_the_user() {
     let (code, stdout, stderr) = place.says(&["take", "web", "job", "--owner", "run-2"]).await;
     assert_eq!((code, stdout.as_str()), (1, ""));
     assert!(stderr.starts_with("error: The name has a port already: job has port 5000"), "{stderr}");
+    assert!(!stderr.contains("/v1/"), "what to do is said in commands: {stderr}");
     assert!(stderr.contains("help: if it is yours, give its --owner") && stderr.contains("request: "), "{stderr}");
     assert!(!stderr.contains('\u{1b}'), "no colours where nobody sees them");
 

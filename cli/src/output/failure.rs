@@ -6,6 +6,27 @@ use serde_json::{Value, json};
 
 use crate::Failure;
 
+/// What happened, for people. A problem's detail ends with what to do next, in the API's own calls; where the help says
+/// that in commands, it is left out.
+pub(super) fn said(failure: &Failure) -> String {
+    let whole = failure.to_string();
+    let Failure::Call(error) = failure else { return whole };
+    if error.problem().is_none() || help(error).is_none() {
+        return whole;
+    }
+    // A sentence with a call, and what follows, which may depend on it ("Otherwise …").
+    let Some(call) =
+        ["GET /", "PUT /", "POST /", "PATCH /", "DELETE /"].iter().filter_map(|call| whole.find(call)).min()
+    else {
+        return whole;
+    };
+    let before = whole.get(..call).unwrap_or_default();
+    match before.rfind(". ") {
+        Some(end) => before.get(..=end).unwrap_or_default().to_owned(),
+        None => whole,
+    }
+}
+
 /// What to do next, and what may help to do it: a word for each line, and the line.
 pub(super) fn next(failure: &Failure) -> Vec<(&'static str, String)> {
     let mut lines = Vec::new();
@@ -49,13 +70,26 @@ pub(crate) fn help(error: &Error) -> Option<String> {
         Error::Problem(problem) => match problem.kind? {
             Kind::ServiceNotFound => "`portmaster service list` shows the services; `portmaster service put` makes one",
             Kind::NamespaceNotFound => "`portmaster namespace list` shows them; `portmaster namespace put` makes one",
+            Kind::NamespaceInUse => "`portmaster service list` shows its services, which are deleted first",
             Kind::NotTheOwner => {
                 "if it is yours, give its owner with --owner; `portmaster release --any-owner` gives it back, whoever \
                  holds it"
             }
-            Kind::NameTaken => "if it is yours, give its --owner; otherwise choose another NAME",
+            Kind::NameTaken => {
+                "if it is yours, give its --owner; otherwise choose another NAME. `portmaster release --any-owner` gives \
+                 it back, whoever holds it"
+            }
+            Kind::PortNotFound => {
+                "`portmaster list` shows the ports of a service, and `portmaster map` all of its range"
+            }
+            Kind::PortNotInRange => {
+                "`portmaster service show` says which ports the service has; `portmaster service put` extends its range"
+            }
+            Kind::RangeOverlap => "`portmaster service list` shows the ranges; ports between them are free for another",
+            Kind::PreconditionFailed => "it has changed meanwhile; look at it, and decide again",
             Kind::RangeExhausted => {
-                "`portmaster map` shows what has the ports; `portmaster run --wait 5m` waits for one"
+                "`portmaster map` shows what has the ports; `portmaster run --wait 5m` waits for one, and \
+                 `portmaster service put` extends the range"
             }
             Kind::LeaseExpired => {
                 "`portmaster take` asks for it again; the same owner gets it back, if nobody else has it"

@@ -1,4 +1,4 @@
-//! A way to the registry that loses answers.
+//! A way to the registry on which answers are lost, or come from somebody else.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,28 +6,53 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
+/// What happens to requests that begin in a certain way.
+#[derive(Clone)]
+enum Act {
+    /// The answers to the first so many of them are lost.
+    Lose(Arc<AtomicUsize>),
+    /// They are answered so, and not passed on.
+    Answer(&'static str),
+}
+
 /// Passes requests on to a registry, and loses the answers to the first so many of those that begin like this. Returns
 /// the URL by which it is reached.
 pub(crate) async fn lossy(url: &str, begin: &'static str, lost: usize) -> String {
+    between(url, begin, Act::Lose(Arc::new(AtomicUsize::new(lost)))).await
+}
+
+/// Passes requests on to a registry, and gives this answer to those that begin like this.
+pub(crate) async fn answering(url: &str, begin: &'static str, answer: &'static str) -> String {
+    between(url, begin, Act::Answer(answer)).await
+}
+
+async fn between(url: &str, begin: &'static str, act: Act) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (own, there) = (listener.local_addr().unwrap(), url.trim_start_matches("http://").to_owned());
-    let left = Arc::new(AtomicUsize::new(lost));
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(pass_on(stream, there.clone(), begin, Arc::clone(&left)));
+            tokio::spawn(pass_on(stream, there.clone(), begin, act.clone()));
         }
     });
     format!("http://{own}")
 }
 
-async fn pass_on(mut here: TcpStream, there: String, begin: &'static str, left: Arc<AtomicUsize>) {
+async fn pass_on(mut here: TcpStream, there: String, begin: &'static str, act: Act) {
     let mut there = TcpStream::connect(there).await.unwrap();
     while let Some(request) = message(&mut here).await {
-        there.write_all(&request).await.unwrap();
-        let Some(answer) = message(&mut there).await else { return };
         let is_meant = request.starts_with(begin.as_bytes());
-        let count = |left: usize| left.checked_sub(1);
-        if is_meant && left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count).is_ok() {
+        let answer = match &act {
+            Act::Answer(answer) if is_meant => answer.as_bytes().to_vec(),
+            _ => {
+                there.write_all(&request).await.unwrap();
+                let Some(answer) = message(&mut there).await else { return };
+                answer
+            }
+        };
+        if let Act::Lose(left) = &act
+            && is_meant
+            && left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+        {
             return;
         }
         if here.write_all(&answer).await.is_err() {
