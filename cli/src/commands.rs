@@ -31,7 +31,10 @@ pub(crate) async fn run(args: Args, voice: &Voice) -> Result<ExitCode, Failure> 
         let reason = "this command has no single result to name; use -o table or -o json";
         return Err(Failure::Usage(reason.to_owned()));
     }
-    voice.check()?;
+    // `run` prints no result.
+    if !matches!(args.command, Command::Run(_)) {
+        voice.check()?;
+    }
     let context = Context::new(&args.global, variable, voice)?;
     match args.command {
         Command::Run(wanted) => return run::run(&context, wanted).await,

@@ -300,6 +300,11 @@ async fn completions_and_pages_are_printed_without_a_registry() {
     }
     assert!(place.done(&["man"]).await.starts_with(".ie"));
     assert!(place.done(&["man", "service", "put"]).await.contains("portmaster service put"));
+    place.done(&["man", "--dir", "man/man1"]).await;
+    for name in ["portmaster", "portmaster-run", "portmaster-service-put", "portmaster-quarantine-end"] {
+        let page = std::fs::read_to_string(place.path().join(format!("man/man1/{name}.1"))).unwrap();
+        assert!(page.contains(".SH SYNOPSIS"), "{name}: {page}");
+    }
     let (code, _, stderr) = place.says(&["man", "walk"]).await;
     assert!(code == 2 && stderr.contains("portmaster has no command walk"), "{stderr}");
 }

@@ -80,6 +80,8 @@ impl ReleaseArgs {
         if !given("labels") {
             self.labels.clear();
         }
+        // Likewise what widens them.
+        self.any_owner &= !self.is_bulk() || given("any_owner");
         if !self.is_bulk() && (given("states") || given("dry_run")) {
             return Err("--states and --dry-run are for many ports: give --all, --label or --name-prefix".to_owned());
         }

@@ -1,7 +1,8 @@
-//! A way to the registry on which answers are lost, or come from somebody else.
+//! A way to the registry on which answers are lost, come from somebody else, or take long.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -13,6 +14,8 @@ enum Act {
     Lose(Arc<AtomicUsize>),
     /// They are answered so, and not passed on.
     Answer(&'static str),
+    /// They are passed on after so long.
+    Delay(Duration),
 }
 
 /// Passes requests on to a registry, and loses the answers to the first so many of those that begin like this. Returns
@@ -24,6 +27,11 @@ pub(crate) async fn lossy(url: &str, begin: &'static str, lost: usize) -> String
 /// Passes requests on to a registry, and gives this answer to those that begin like this.
 pub(crate) async fn answering(url: &str, begin: &'static str, answer: &'static str) -> String {
     between(url, begin, Act::Answer(answer)).await
+}
+
+/// Passes requests on to a registry, and those that begin like this only after a while.
+pub(crate) async fn slow(url: &str, begin: &'static str, delay: Duration) -> String {
+    between(url, begin, Act::Delay(delay)).await
 }
 
 async fn between(url: &str, begin: &'static str, act: Act) -> String {
@@ -44,6 +52,11 @@ async fn pass_on(mut here: TcpStream, there: String, begin: &'static str, act: A
         let answer = match &act {
             Act::Answer(answer) if is_meant => answer.as_bytes().to_vec(),
             _ => {
+                if let Act::Delay(delay) = &act
+                    && is_meant
+                {
+                    tokio::time::sleep(*delay).await;
+                }
                 there.write_all(&request).await.unwrap();
                 let Some(answer) = message(&mut there).await else { return };
                 answer
