@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use portmaster_client::domain::InstanceName;
-use sha2::{Digest as _, Sha256};
 
 use crate::args::{OnLost, RunArgs};
 use crate::run::{Policy, Run, Voice, Wanted};
@@ -43,46 +42,7 @@ pub(super) async fn run(context: &Context<'_>, args: RunArgs) -> Result<ExitCode
     Ok(ExitCode::from(code))
 }
 
-/// The name of one of several ports: that of the job, and what the port is for. A job's name may be as long as a name can
-/// be; then its end gives way to a hash of it.
+/// The name of one of several ports: that of the job, and what the port is for.
 fn of_part(name: &InstanceName, part: &str) -> Result<InstanceName, Failure> {
-    // How long a name can be, and the hash with the hyphens around it.
-    const NAME: usize = 64;
-    const HASH: usize = 18;
-    let whole = format!("{name}-{part}");
-    let text = match NAME.checked_sub(part.len() + HASH) {
-        Some(kept) if whole.len() > NAME => {
-            let hash: String =
-                Sha256::digest(name.to_string()).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-            let kept: String = name.to_string().chars().take(kept).collect();
-            format!("{}-{hash}-{part}", kept.trim_end_matches(|end: char| !end.is_ascii_alphanumeric()))
-        }
-        _ => whole,
-    };
-    InstanceName::try_from(text.as_str())
-        .map_err(|invalid| Failure::Usage(format!("--ports: {part} makes the name {text}, which {invalid}")))
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-
-    #[test]
-    fn every_jobs_name_can_have_parts() {
-        let of = |name: &str, part: &str| of_part(&InstanceName::try_from(name).unwrap(), part);
-        assert_eq!(of("job-17", "http").unwrap().as_str(), "job-17-http");
-        let long = format!("{}-{}", "a".repeat(40), "b".repeat(23));
-        let (http, grpc) = (of(&long, "http").unwrap(), of(&long, "grpc").unwrap());
-        assert!(
-            http != grpc && http.as_str().starts_with(&"a".repeat(40)) && http.as_str().ends_with("-http"),
-            "{http}"
-        );
-        let other = of(&format!("{}-{}", "a".repeat(40), "c".repeat(23)), "http").unwrap();
-        assert_ne!(http, other, "jobs that differ at the end still differ");
-        for bad in ["", "-", "a b", &"x".repeat(64)] {
-            assert!(of("job", bad).is_err(), "{bad:?}");
-        }
-    }
+    name.with_part(part).map_err(|invalid| Failure::Usage(format!("--ports: with {part}, the name {name} {invalid}")))
 }
