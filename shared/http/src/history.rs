@@ -23,7 +23,7 @@ problems!(NameProblems: NotFound, ServiceNotFound, HistoryOff);
 
 /// See who had a port, and when, the newest first.
 #[utoipa::path(
-    get, path = "/v1/ports/{port}/history", operation_id = "getPortHistory", tag = "ports",
+    get, path = "/v1/ports/{port}/history", operation_id = "getPortHistory", tag = "history",
     params(AnyPort, When, Page<Behind>),
     responses(
         (status = 200, description = "Its tenures, the newest first. With `at`, the one that there was then, if any.",
@@ -45,7 +45,7 @@ pub(super) async fn of_port(
 
 /// See which ports a name of a service had, and when, the newest first.
 #[utoipa::path(
-    get, path = "/v1/services/{service}/history", operation_id = "getServiceHistory", tag = "services",
+    get, path = "/v1/services/{service}/history", operation_id = "getServiceHistory", tag = "history",
     params(InService, OfName, When, Page<Behind>),
     responses(
         (status = 200, description = "The tenures of the name, the newest first, also where the service is gone. With \

@@ -15,6 +15,7 @@ mod event;
 mod image;
 
 pub use crate::store::History;
+pub use aws_sdk_dynamodb::types::AttributeValue;
 pub(crate) use changes::over_by_itself;
 pub use changes::{Changes, Moment, Sequence, changes};
 pub use event::{Event, EventKind, Subject};
