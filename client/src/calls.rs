@@ -2,11 +2,13 @@
 
 mod about;
 mod bulk;
+mod history;
 mod namespaces;
 mod offers;
 mod ports;
 mod services;
 
+pub use history::Span;
 use http::header::{self, HeaderName};
 use portmaster_domain::{InstanceName, Labels, Owner};
 use portmaster_wire::NamePrefix;
