@@ -56,6 +56,7 @@ def spawn(path, runtime, url, table):
         "AWS_ENDPOINT_URL": url,
         "TABLE_NAME": table,
         "STACK_NAME": STACK,
+        "CUSTOM_RESOURCE_PORTS": "*/*",
     }
     return subprocess.Popen([path], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 

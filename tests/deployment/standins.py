@@ -36,6 +36,23 @@ def by_botocore(method, url, headers, body, token=None, key=KEY, secret=SECRET):
     return f"AWS4-HMAC-SHA256 Credential={key}/{scope}, SignedHeaders={names}, Signature={signature}"
 
 
+def odd_requests():
+    """Returns requests on which signers have differed: method, path with query, headers, body, and the session's token."""
+    paths = ["/", "/v1/services", "/v1/a~b/c_d-e.f", "/v1/a%20b", "/v1/a%2Fb", "/v1/%25", "/v1/a//b", "/v1/a/", "/v1/ü", "/v1/a+b", "/v1/a=b&c", "/v1/a:b@c", "/v1/(a)*!'"]
+    queries = ["", "?a=1", "?b=2&a=1", "?limit=10&cursor=abc", "?a=2&a=1", "?a", "?a=", "?owner=a%20b%2Fc", "?owner=%2A", "?label=run%3A17&label=leg%3A0", "?x=%C3%BC", "?a=b%3Dc", "?A=1&a=2", "?a-b=1&a.b=2&a_b=3&a~b=4"]
+    bodies = ["", "{}", '{"name": "web-01"}', '{"description": "ü \u2603"}', " " * 5000]
+    requests = []
+    for path in paths:
+        for query in queries:
+            requests.append(("GET", path + query, {}, "", None))
+    for body in bodies:
+        for method in ("POST", "PUT", "PATCH", "DELETE"):
+            requests.append((method, "/v1/services/web/ports/job?owner=a", {"content-type": "application/json"}, body, "token=/+="))
+    requests.append(("PUT", "/v1/x", {"if-none-match": "*", "content-type": "application/json", "x-request-id": "a  b"}, "{}", None))
+    requests.append(("PUT", "/v1/x", {"if-match": '"f64a5456"'}, "", "a" * 900))
+    return requests
+
+
 @contextlib.contextmanager
 def server(answer):
     """Runs a server whose answers a function gives, as status, body and perhaps headers; yields its URL."""

@@ -17,7 +17,8 @@ pub fn binary(function: &str) -> PathBuf {
 
 /// Starts a function on a table in this database, which listens on a socket.
 pub async fn start(function: &str, database: &Embedded) -> Function {
-    Function::start(&binary(function), database.url().unwrap(), &[]).await
+    let allowed = [("CUSTOM_RESOURCE_PORTS", "*/*"), ("CUSTOM_RESOURCE_SERVICES", "*/*")];
+    Function::start(&binary(function), database.url().unwrap(), &allowed).await
 }
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(portmaster_http::document()).unwrap());

@@ -37,7 +37,9 @@ fn functions() -> Vec<Function> {
     };
     // The reconciler has no route: its schedule calls it.
     let reconciler = Function { name: "reconcile", tag: "about".to_owned(), routes: Vec::new() };
-    ENDPOINTS.iter().map(of).chain([reconciler]).collect()
+    // Nor has this one: CloudFormation and Terraform do.
+    let for_stacks = Function { name: "custom-resource", tag: "about".to_owned(), routes: Vec::new() };
+    ENDPOINTS.iter().map(of).chain([reconciler, for_stacks]).collect()
 }
 
 /// Returns one alarm for each group, which fires if a function failed.

@@ -6,7 +6,9 @@ Needs act and Node on PATH, and the debug build of `portmasterd`.
 """
 
 import json
+import pathlib
 import re
+import subprocess
 import threading
 import urllib.parse
 from datetime import datetime, timedelta, timezone
@@ -16,7 +18,7 @@ import boto3
 from ground import Gate, Run, Service, play, run, take, until, workflow
 # ground has made these two known.
 from common import REGION, ROOT_KEY, ministack
-from standins import SUBJECT, by_botocore, pipeline_role, server, token
+from standins import KEY, SECRET, SUBJECT, TIME, by_botocore, odd_requests, pipeline_role, server, token
 
 ROLE = "arn:aws:iam::123456789012:role/portmaster-PipelineRole-ABC"
 REQUEST_TOKEN = "hidden-request-token"
@@ -112,10 +114,28 @@ def assumes(checks, url):
     check("assumes: the role", (form.get("Action"), form.get("RoleArn")) == ("AssumeRoleWithWebIdentity", ROLE), form)
     session = form.get("RoleSessionName", "")
     check("assumes: its session is named after the run", re.fullmatch(r"gh-our-org-shop-17-test-0-1-[0-9a-f]{16}", session), session)
+    # The token and three parts of a key, each time that a step or its post assumes the role.
+    check("assumes: each secret is masked", len(re.findall(r"⚙  \*\*\*$", log, re.M)) >= 4 * 4, log)
     check("assumes: no secret is in the log", not [secret for secret in aws.secrets() if secret in log], log)
     check("assumes: files were looked at", any("kept" in str(path) for path in kept), kept)
     check("assumes: no secret is in a file", not leaks, leaks)
     check("assumes: nothing is left", service.ports() == {}, service.ports())
+
+
+def odd(checks, _url):
+    """Requests with odd paths, queries, headers and bodies, one by one."""
+    host = "https://abc123.execute-api.eu-west-1.amazonaws.com"
+    requests = odd_requests()
+    lines = [
+        {"method": method, "url": host + path, "headers": headers, "body": body, "time": TIME, "token": token, "key": KEY, "secret": SECRET}
+        for method, path, headers, body, token in requests
+    ]
+    script = pathlib.Path(__file__).with_name("sign.js")
+    signed = subprocess.run(["node", script, REGION], input=json.dumps(lines), capture_output=True, text=True, check=True).stdout
+    for line, sent in zip(lines, json.loads(signed), strict=True):
+        expected = by_botocore(line["method"], sent["url"], sent["headers"], line["body"].encode(), line["token"])
+        what = f"{line['method']} {line['url'].removeprefix(host)} {line['body'][:20]!r}"
+        checks.check(f"{what}: botocore signs it in the same way", sent["headers"]["authorization"] == expected, f"{sent}\n{expected}")
 
 
 def environment(checks, url):
@@ -155,4 +175,4 @@ def denied(checks, url):
     checks.check("denied: nothing is left", service.ports() == {}, service.ports())
 
 
-play("signed", [assumes, environment, denied])
+play("signed", [odd, assumes, environment, denied])

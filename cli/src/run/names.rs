@@ -10,7 +10,6 @@
 //! With a NAME of the user's own the port that it has is theirs.
 
 use portmaster_client::domain::{InstanceName, InvalidName};
-use sha2::{Digest as _, Sha256};
 
 /// How long a name can be.
 const NAME: usize = 64;
@@ -38,10 +37,10 @@ pub struct Names {
 
 /// A part (`--ports http,grpc`) that makes no name.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("--ports: {part} makes the name {name}, which {why}")]
+#[error("--ports: with {part}, the name {name} {why}")]
 pub struct InvalidPart {
     part: String,
-    name: String,
+    name: InstanceName,
     why: InvalidName,
 }
 
@@ -72,8 +71,15 @@ impl Names {
     pub(super) fn all(&self) -> Result<Vec<InstanceName>, InvalidPart> {
         match self.parts.as_slice() {
             [] => Ok(vec![self.base.clone()]),
-            parts => parts.iter().map(|part| of_part(&self.base, part)).collect(),
+            parts => parts.iter().map(|part| self.of_part(part)).collect(),
         }
+    }
+}
+
+impl Names {
+    fn of_part(&self, part: &str) -> Result<InstanceName, InvalidPart> {
+        let name = &self.base;
+        name.with_part(part).map_err(|why| InvalidPart { part: part.to_owned(), name: name.clone(), why })
     }
 }
 
@@ -87,44 +93,11 @@ pub fn unique(name: &InstanceName) -> InstanceName {
     InstanceName::try_from(text.as_str()).unwrap_or_else(|_| name.clone())
 }
 
-/// The name of one of several ports: that of the job, and what the port is for. A job's name may be as long as a name can
-/// be; then its end gives way to a hash of it.
-fn of_part(name: &InstanceName, part: &str) -> Result<InstanceName, InvalidPart> {
-    let whole = format!("{name}-{part}");
-    let text = match NAME.checked_sub(part.len() + HASH) {
-        Some(kept) if whole.len() > NAME => {
-            let hash: String =
-                Sha256::digest(name.to_string()).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-            let kept: String = name.to_string().chars().take(kept).collect();
-            format!("{}-{hash}-{part}", kept.trim_end_matches(|end: char| !end.is_ascii_alphanumeric()))
-        }
-        _ => whole,
-    };
-    InstanceName::try_from(text.as_str()).map_err(|why| InvalidPart { part: part.to_owned(), name: text, why })
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-
-    #[test]
-    fn every_jobs_name_can_have_parts() {
-        let of = |name: &str, part: &str| of_part(&InstanceName::try_from(name).unwrap(), part);
-        assert_eq!(of("job-17", "http").unwrap().as_str(), "job-17-http");
-        let long = format!("{}-{}", "a".repeat(40), "b".repeat(23));
-        let (http, grpc) = (of(&long, "http").unwrap(), of(&long, "grpc").unwrap());
-        assert!(
-            http != grpc && http.as_str().starts_with(&"a".repeat(40)) && http.as_str().ends_with("-http"),
-            "{http}"
-        );
-        let other = of(&format!("{}-{}", "a".repeat(40), "c".repeat(23)), "http").unwrap();
-        assert_ne!(http, other, "jobs that differ at the end still differ");
-        for bad in ["", "-", "a b", &"x".repeat(64)] {
-            assert!(of("job", bad).is_err(), "{bad:?}");
-        }
-    }
 
     #[test]
     fn every_name_can_be_made_unique() {

@@ -80,7 +80,7 @@ export function isThere({ pid, started }) {
     } catch (error) {
         return /** @type {NodeJS.ErrnoException} */ (error).code === 'EPERM';
     }
-    return (processOf(pid)?.started ?? started) === started;
+    return !started || (processOf(pid)?.started ?? started) === started;
 }
 
 /**

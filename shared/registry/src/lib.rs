@@ -15,5 +15,6 @@ mod store;
 pub use call::{CLEAN_UP, Call, Meter};
 pub use operations::*;
 pub use store::{
-    DISK_FAILED, Endpoint, StoreError, Table, connect, connect_within_lambda, in_process, is_url, sdk_config,
+    DISK_FAILED, Endpoint, StoreError, Table, connect, connect_within_lambda, connector_within_lambda, in_process,
+    is_url, sdk_config,
 };

@@ -41,7 +41,7 @@ mod usage;
 use aws_sdk_dynamodb::Client;
 
 pub(crate) use claim::{ClaimWrite, Claimed, Losses, NameRule};
-pub use connect::{Endpoint, connect, connect_within_lambda, in_process, is_url, sdk_config};
+pub use connect::{Endpoint, connect, connect_within_lambda, connector_within_lambda, in_process, is_url, sdk_config};
 pub use holders::By;
 pub(crate) use holders::{Accepted, BeganBy, Lapse, Meant, Removed, Renewal, Renewed, Under, withdrawn_until};
 pub(crate) use instances::Instance;
