@@ -120,7 +120,8 @@ impl Client {
                 return Ok(Raw::done());
             }
             let wait = waits.next().filter(|_| verdict.allows(request.repeat));
-            let Some(wait) = wait.map(|wait| failure.retry_after().unwrap_or_default().max(wait)) else {
+            // After what the registry asks for, and not all who were told the same at the same moment.
+            let Some(wait) = wait.map(|wait| failure.retry_after().unwrap_or_default() + wait) else {
                 return Err(failure);
             };
             if Instant::now() + wait >= deadline {

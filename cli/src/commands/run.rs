@@ -2,21 +2,20 @@
 
 use std::process::ExitCode;
 
-use portmaster_client::domain::InstanceName;
-
 use crate::args::{OnLost, RunArgs};
-use crate::run::{Policy, Run, Voice, Wanted};
+use crate::run::{Names, Origin, Policy, Run, Voice, Wanted};
 use crate::{Context, Failure};
 
 /// Runs a command with its ports. Returns the command's exit code, or one of 124 to 127.
 pub(super) async fn run(context: &Context<'_>, args: RunArgs) -> Result<ExitCode, Failure> {
     // Outside CI nobody has to find the name again: this process renews and releases it.
     let identity = &context.identity;
-    let name = args.name.or_else(|| identity.name().cloned()).unwrap_or_else(|| identity.name_of_process());
-    let names = match args.ports.as_slice() {
-        [] => vec![name],
-        parts => parts.iter().map(|part| of_part(&name, part)).collect::<Result<_, _>>()?,
+    let (name, origin) = match (args.name, identity.name()) {
+        (Some(chosen), _) => (chosen, Origin::Chosen),
+        (None, Some(of_job)) => (of_job.clone(), Origin::Job),
+        (None, None) => (identity.name_of_process(), Origin::Unique),
     };
+    let names = Names::new(name, &args.ports, origin).map_err(|invalid| Failure::Usage(invalid.to_string()))?;
     let labels = Some(context.labels(&args.labels)?).filter(|labels| !labels.is_empty());
     let mut command = args.command.into_iter();
     // The command line's definition requires one.
@@ -38,11 +37,9 @@ pub(super) async fn run(context: &Context<'_>, args: RunArgs) -> Result<ExitCode
         policy: Policy { grace: args.grace, stop_when_lost: args.on_lost == OnLost::Stop },
     };
     let (note, warn) = (|text: &str| context.voice.note(text), |text: &str| context.voice.between(text));
-    let code = crate::run::run(&context.client, run, Voice { note: &note, warn: &warn }).await;
+    let fail = |failure: &Failure| {
+        let _ = context.voice.failure(failure);
+    };
+    let code = crate::run::run(&context.client, run, Voice { note: &note, warn: &warn, fail: &fail }).await;
     Ok(ExitCode::from(code))
-}
-
-/// The name of one of several ports: that of the job, and what the port is for.
-fn of_part(name: &InstanceName, part: &str) -> Result<InstanceName, Failure> {
-    name.with_part(part).map_err(|invalid| Failure::Usage(format!("--ports: with {part}, the name {name} {invalid}")))
 }

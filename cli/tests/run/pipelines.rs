@@ -90,7 +90,13 @@ async fn on_gitlab_a_job_has_its_token_and_its_port() {
     let (ground, programs) = (Ground::new().await, programs());
     let file = yaml("GitLab CI");
     let job = &file["test"];
-    assert_eq!(job["id_tokens"]["PORTMASTER_ID_TOKEN"]["aud"], "https://gitlab.com");
+    // The audience that the stack's role wants, here and on the page of the command line.
+    let template = include_str!("../../../template.yaml");
+    let (_, audience) = template.split_once("\"gitlab.com:aud\": ").unwrap();
+    let audience = audience.split('}').next().unwrap();
+    assert_eq!(job["id_tokens"]["PORTMASTER_ID_TOKEN"]["aud"], audience);
+    let page = include_str!("../../../docs/cli.md");
+    assert!(page.contains(&format!("`PORTMASTER_ID_TOKEN` whose audience is\n`{audience}`")));
     assert!(job["variables"]["PORTMASTER_URL"].is_string() && job["variables"]["PORTMASTER_ROLE_ARN"].is_string());
     let script = job["script"][0].as_str().unwrap();
     let variables = [
