@@ -6,9 +6,10 @@ mod embedded;
 mod guard;
 mod log;
 mod options;
+mod page;
 mod server;
 
 pub use embedded::{Embedded, Request, perform, response, without_tokens};
 pub use log::Log;
-pub use options::Options;
+pub use options::{Options, Page};
 pub use server::{Server, StartError};

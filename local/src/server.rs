@@ -19,7 +19,8 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use crate::connections::serve;
 use crate::embedded::{Embedded, SWEEP};
 use crate::guard::{Guard, Rules};
-use crate::options::Options;
+use crate::options::{Options, Page};
+use crate::page;
 
 /// How long the table may take to respond at the start.
 const START: Duration = Duration::from_secs(10);
@@ -128,7 +129,8 @@ impl Server {
         let registry = Registry::new(table, Clock::System, options.offer_seconds).with_margin(options.margin_seconds);
         let registry = if embedded.is_some() && !options.in_memory { registry.on_a_disk() } else { registry };
         let reconciling = tokio::spawn(reconcile(registry.clone()));
-        let router = portmaster_http::api(Api { registry, timeout: portmaster_http::TIMEOUT });
+        let page = page::routes(options.page);
+        let router = portmaster_http::api_and(page, Api { registry, timeout: portmaster_http::TIMEOUT });
         let rules = Arc::new(Rules::new(&options.listen, address.ip(), &options.allow_host));
         let service = Guard::new(&rules, TowerToHyperService::new(router));
         let (stop, stopped) = oneshot::channel::<()>();
@@ -232,5 +234,8 @@ fn greeting(address: SocketAddr, options: &Options, embedded: Option<&Embedded>)
         "Try:  curl --json '{{\"name\":\"demo\",\"start\":6000,\"end\":6999}}' http://{address}/v1/services"
     );
     let _ = write!(text, "then: curl --json '{{\"name\":\"demo-01\"}}' http://{address}/v1/services/demo/offers");
+    if options.page != Page::Off {
+        let _ = write!(text, "\nand:  open http://{address} in a browser");
+    }
     text
 }

@@ -37,6 +37,7 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub use about::unknown_path;
 pub use observe::Origin;
 pub use openapi::{document, generate};
 pub use portmaster_wire::Kind;
@@ -123,7 +124,14 @@ endpoints! {
 
 /// The whole API, as the local server serves it.
 pub fn api(api: Api) -> Router {
-    one(ENDPOINTS.iter().fold(Routes::new(), |routes, endpoint| routes.merge((endpoint.routes)())), api)
+    api_and(Router::new(), api)
+}
+
+/// The whole API, and routes that are not part of it. They have its request ids, its problems and its log.
+pub fn api_and(more: Router<Api>, api: Api) -> Router {
+    let routes = ENDPOINTS.iter().fold(Routes::new(), |routes, endpoint| routes.merge((endpoint.routes)()));
+    let (routes, document) = routes.split_for_parts();
+    serve(routes.merge(more), &document, api)
 }
 
 /// One endpoint, as its function serves it.
