@@ -7,6 +7,7 @@ mod run;
 mod services;
 mod tools;
 pub mod values;
+mod watching;
 
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Command as Clap, CommandFactory as _, Parser, Subcommand, ValueEnum};
@@ -19,6 +20,7 @@ pub use self::ports::{FindArgs, ListArgs, MapArgs, ReleaseArgs, RenewArgs, ShowA
 pub use self::run::{OnLost, RunArgs};
 pub use self::services::{ServiceArgs, ServiceCommand, ServiceContentArgs};
 pub use self::tools::{CompletionsArgs, ManArgs};
+pub use self::watching::UiArgs;
 
 /// Gives ports to commands, jobs and pipelines, from a Portmaster registry.
 ///
@@ -122,6 +124,8 @@ pub enum Command {
     Namespace(NamespaceArgs),
     /// Claim ports that are in use already, from a file
     Import(ImportArgs),
+    /// Show the registry in a browser
+    Ui(UiArgs),
     /// Check, in order, what a call needs: the URL, DNS, TLS, the clock, the identity, its rights, the table
     Doctor,
     /// Print a script that completes commands and options in a shell
