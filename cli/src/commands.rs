@@ -8,6 +8,7 @@ mod run;
 mod services;
 mod tools;
 mod ui;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -43,6 +44,7 @@ pub(crate) async fn run(args: Args, voice: &Voice) -> Result<ExitCode, Failure> 
         Command::Service(wanted) => services::run(&context, wanted.command).await?,
         Command::Namespace(wanted) => namespaces::run(&context, wanted.command).await?,
         Command::Import(wanted) => return import::run(&context, wanted).await,
+        Command::Watch(wanted) => watch::watch(&context, wanted).await?,
         Command::Ui(wanted) => ui::ui(&context, wanted).await?,
         Command::Doctor | Command::Completions(_) | Command::Man(_) => {}
     }
@@ -52,7 +54,7 @@ pub(crate) async fn run(args: Args, voice: &Voice) -> Result<ExitCode, Failure> 
 /// Whether a command has more than one result. What cannot be printed is said before anything is sent.
 fn has_many_results(command: &Command) -> bool {
     match command {
-        Command::List(_) | Command::Import(_) | Command::Ui(_) | Command::Doctor => true,
+        Command::List(_) | Command::Import(_) | Command::Watch(_) | Command::Ui(_) | Command::Doctor => true,
         Command::Service(args) => matches!(args.command, ServiceCommand::Apply { .. } | ServiceCommand::List { .. }),
         Command::Namespace(args) => matches!(args.command, NamespaceCommand::List),
         _ => false,

@@ -3,6 +3,7 @@
 import { spawn } from 'node:child_process';
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
+import { after } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
 import { chromium } from 'playwright-core';
@@ -12,6 +13,11 @@ const BINARIES = process.env.PORTMASTER_BINARIES ?? path.join(ROOT, 'target/debu
 
 /** Where screenshots go. `.ci/page --screenshots` takes those of the documents from here. */
 export const SHOTS = process.env.PAGE_SHOTS ?? path.join(ROOT, 'target/page');
+
+/** What is still running when the tests of a file are over: those of a test that failed. */
+const running = new Set();
+
+after(() => running.forEach((child) => child.kill()));
 
 /** Starts a program, and waits until it has printed something that fits. Returns what fitted, and how to end it. */
 async function start(program, args, pattern, env = {}) {
@@ -28,6 +34,8 @@ async function start(program, args, pattern, env = {}) {
         child.on('exit', () => reject(new Error(`${program} has ended: ${output.stderr}`)));
     });
     const ended = new Promise((resolve) => child.on('exit', (code, signal) => resolve(code ?? signal)));
+    running.add(child);
+    ended.then(() => running.delete(child));
     const stop = async (signal = 'SIGTERM') => {
         child.kill(signal);
         return ended;

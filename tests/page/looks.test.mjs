@@ -29,7 +29,10 @@ test('the services are listed by how full they are', async () => {
     const rows = await page.locator('#services section').allInnerTexts();
     assert.match(rows[0], /^default\s+celery\s+90 %\s+6000–6009: 1 free\s+django\s+4 %/);
     assert.match(rows[1], /^team-a\s+cache\s+10 %/);
-    assert.match(await page.locator('main').innerText(), /3\s+services\s+14 of 120\s+ports taken\s+1\s+at 90 % or more/);
+    assert.match(
+        await page.locator('main').innerText(),
+        /3\s+services\s+14 of 120\s+ports taken\s+1\s+at 90 % or more/,
+    );
     assert.deepEqual(wrong, []);
     await context.close();
 });
@@ -38,7 +41,14 @@ test('each state has its own word, letter and shape', async () => {
     const { page, context, wrong } = await open(chromium, `${server.url}/#/default/django`);
     const legend = await page.locator('.legend li').allInnerTexts();
     const words = legend.map((text) => text.replace(/\s+/g, ' ').trim());
-    assert.deepEqual(words, ['95 free ·', '1 offered O', '1 allocated A', '1 cooling C', '1 quarantined Q', '1 reserved R']);
+    assert.deepEqual(words, [
+        '95 free ·',
+        '1 offered O',
+        '1 allocated A',
+        '1 cooling C',
+        '1 quarantined Q',
+        '1 reserved R',
+    ]);
     const states = ['free', 'offered', 'allocated', 'cooling', 'quarantined', 'reserved'];
     for (const [at, state] of states.entries()) {
         const { x, y } = await cellOf(page, at);
@@ -51,7 +61,9 @@ test('each state has its own word, letter and shape', async () => {
             const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
             const dark = [];
             for (let at = 0; at < data.length; at += 4) {
-                dark.push(data[at] * 0.3 + data[at + 1] * 0.59 + data[at + 2] * 0.11 < 150 && data[at + 3] > 0 ? '#' : '.');
+                dark.push(
+                    data[at] * 0.3 + data[at + 1] * 0.59 + data[at + 2] * 0.11 < 150 && data[at + 3] > 0 ? '#' : '.',
+                );
             }
             return dark.join('');
         }),
@@ -108,7 +120,9 @@ test('a search finds a port, a name, an owner, a label, and stops at what is not
         await page.press('#query', 'Enter');
         await page.waitForFunction((wanted) => {
             const status = document.querySelector('main [role=status]')?.textContent ?? '';
-            return document.querySelector('main h2 q')?.textContent === wanted && /^(Nothing|The first|\d)/.test(status);
+            return (
+                document.querySelector('main h2 q')?.textContent === wanted && /^(Nothing|The first|\d)/.test(status)
+            );
         }, text);
         return (await page.locator('main tbody tr').allInnerTexts()).map((row) => row.replace(/\s+/g, ' ').trim());
     };

@@ -39,8 +39,8 @@ pub struct Events {
 }
 
 impl Client {
-    /// Listens to the events of all namespaces: from now on, or from after the event with this id, if the registry still
-    /// remembers it. None if the registry sends no events, as one on AWS does not: there they are on an event bus.
+    /// Listens to the events of all namespaces: from now on, or from after the event with this id, if the registry
+    /// still remembers it. None if the registry sends no events, as one on AWS does not: there they are on an event bus.
     ///
     /// Neither this nor [`Events::next`] is repeated after a failure; listen again, with the latest id.
     ///
