@@ -3,6 +3,7 @@
 mod about;
 mod bulk;
 mod events;
+mod history;
 mod namespaces;
 mod offers;
 mod pass;
@@ -10,6 +11,7 @@ mod ports;
 mod services;
 
 pub use self::events::{Events, Told};
+pub use self::history::Span;
 pub use self::pass::Passed;
 
 use http::header::{self, HeaderName};

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
-use portmaster_registry::{Registry, is_url};
+use portmaster_registry::{History, Registry, is_url};
 
 /// A registry of network ports, on this machine.
 ///
@@ -49,6 +49,17 @@ pub struct Options {
         value_parser = clap::value_parser!(u32).range(0..=i64::from(Registry::MAX_MARGIN_SECONDS)),
     )]
     pub margin_seconds: u32,
+
+    /// For how many days it is kept who had a port, after the port was given back; 0 keeps no history. Only with its own
+    /// database.
+    #[arg(
+        long,
+        env = "PORTMASTER_HISTORY_DAYS",
+        value_name = "N",
+        default_value_t = History::DAYS,
+        value_parser = clap::value_parser!(u32).range(0..=i64::from(History::MAX_DAYS)),
+    )]
+    pub history_days: u32,
 
     /// Another DynamoDB, real or emulated. Region and credentials come from the environment, as for every AWS tool.
     #[arg(

@@ -128,6 +128,18 @@ def make_table(dynamodb, name):
     )
 
 
+def make_history(dynamodb, name):
+    """Creates a table of tenures as the template has it."""
+    key = lambda first: [{"AttributeName": first, "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}]
+    dynamodb.create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk", "holder")],
+        KeySchema=key("pk"),
+        GlobalSecondaryIndexes=[{"IndexName": "by-name", "KeySchema": key("holder"), "Projection": {"ProjectionType": "KEYS_ONLY"}}],
+    )
+
+
 def pipeline_session(url, role, subject):
     """Returns the credentials that MiniStack's STS gives for a role to a token as GitHub would write it. (It checks the role's
     trust policy against the token, but not the token's signature.)"""

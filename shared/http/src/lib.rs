@@ -7,8 +7,10 @@
 mod about;
 mod body;
 mod declared;
+mod events;
 mod filter;
 mod headers;
+mod history;
 mod import;
 pub mod log;
 mod map;
@@ -38,6 +40,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use about::unknown_path;
+pub use events::told;
 pub use observe::Origin;
 pub use openapi::{document, generate};
 pub use portmaster_wire::Kind;
@@ -118,6 +121,8 @@ endpoints! {
     end_quarantine "end-quarantine": ports::lift;
     get_map "get-map": map::get;
     find_port "find-port": ports::find;
+    get_port_history "get-port-history": history::of_port;
+    get_service_history "get-service-history": history::of_name;
     health "health": about::health;
     pages "pages": about::problem, about::openapi;
 }
@@ -127,7 +132,7 @@ pub fn api(api: Api) -> Router {
     api_and(Router::new(), api)
 }
 
-/// The whole API, and routes that are not part of it. They have its request ids, its problems and its log.
+/// The whole API, and routes that only the local server has: they are wrapped as all others are, and are in no document.
 pub fn api_and(more: Router<Api>, api: Api) -> Router {
     let routes = ENDPOINTS.iter().fold(Routes::new(), |routes, endpoint| routes.merge((endpoint.routes)()));
     let (routes, document) = routes.split_for_parts();
