@@ -53,7 +53,7 @@ class Cloud:
     def __init__(self, url):
         client = lambda service: boto3.client(service, endpoint_url=url, **ROOT_KEY)
         self.url, self.cloudformation, self.dynamodb, self.s3 = url, client("cloudformation"), client("dynamodb"), client("s3")
-        self.logs = client("logs")
+        self.logs, self.functions = client("logs"), client("lambda")
 
     def make_registry(self):
         """Deploys the registry's own stack."""
@@ -101,6 +101,16 @@ class Cloud:
             return stack["StackStatus"], outputs, stack.get("StackStatusReason", "")
 
         return wait_for(f"{action} of {name}", 120, over)
+
+    def send(self, kind, stack_id, physical_id=None):
+        """Sends an event as CloudFormation would, about the resource `P` of a stack. Nobody waits for the answer."""
+        event = {
+            "RequestType": kind, "StackId": stack_id, "RequestId": "r", "LogicalResourceId": "P",
+            "ResourceType": "Custom::PortmasterPort", "ResponseURL": f"{self.url}/_ministack/cfn-response/nobody",
+            "ResourceProperties": {"ServiceToken": self.function, "Service": "web"},
+            **({"PhysicalResourceId": physical_id} if physical_id else {}),
+        }  # fmt: skip
+        self.functions.invoke(FunctionName=self.function, Payload=json.dumps(event).encode())
 
     def reasons(self, name):
         """Returns why resources of a stack failed."""
@@ -227,6 +237,22 @@ def ten_at_once(cloud, check):
     check("and none", ({status for status, _, _ in gone}, cloud.ports()) == ({"DELETE_COMPLETE"}, {}), (gone, cloud.ports()))
 
 
+def made_up_ids(cloud, check):
+    """What MiniStack does not send: deletions under an id that CloudFormation makes up. The function asks it what there is."""
+    status, _, why = cloud.run("create", "keeps", stack(P=resource("Port", Service="web")))
+    check("a stack with a port", status == "CREATE_COMPLETE", why)
+    before = cloud.ports()
+    living = cloud.cloudformation.describe_stacks(StackName="keeps")["Stacks"][0]["StackId"]
+    cloud.send("Delete", living, "keeps-P-1B2C3D4E5F6G")
+    check("the port that a stack has stays", before and cloud.ports() == before, (before, cloud.ports()))
+    gone = living.replace("stack/keeps/", "stack/gone/")
+    cloud.send("Create", gone)
+    check("another stack's port", len(cloud.ports()) == 2, cloud.ports())
+    cloud.send("Delete", gone, "gone-P-1B2C3D4E5F6G")
+    check("is freed, where there is no such stack", cloud.ports() == before, cloud.ports())
+    cloud.run("delete", "keeps")
+
+
 def page(cloud, check):
     """The templates of the page on infrastructure, as they stand there."""
     templates = examples()
@@ -249,7 +275,7 @@ def main():
         check = checks.check
         status, _, why = cloud.run("create", "web", {"Resources": {"Web": resource("Service", Name="web", Start=5000, End=5999)}})
         check("a service for what follows", status == "CREATE_COMPLETE", (why, cloud.reasons("web")))
-        for part in (one_port, several_ports, failures, services, ten_at_once):
+        for part in (one_port, several_ports, failures, services, ten_at_once, made_up_ids):
             part(cloud, check)
         check("the service goes", cloud.run("delete", "web")[0] == "DELETE_COMPLETE", cloud.reasons("web"))
         page(cloud, check)
