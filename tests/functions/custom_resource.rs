@@ -4,6 +4,7 @@
 mod answers;
 mod forsaken;
 mod killed;
+mod page;
 mod services;
 mod settings;
 mod stacks;
