@@ -13,17 +13,20 @@ import io
 import json
 import pathlib
 import re
+import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import boto3
 from botocore.exceptions import ClientError
 from samcli.yamlhelper import yaml_dump, yaml_parse
 
-from common import ROOT, ROOT_KEY, Checks, bootstrap, ministack, translated, wait_for
+from common import ACCOUNT, REGION, ROOT, ROOT_KEY, Checks, bootstrap, ministack, translated, wait_for
 
 REGISTRY = "portmaster"
 SETTINGS = {"CustomResourcePorts": "default/*", "CustomResourceServices": "default/web,default/previews"}
@@ -53,7 +56,7 @@ class Cloud:
     def __init__(self, url):
         client = lambda service: boto3.client(service, endpoint_url=url, **ROOT_KEY)
         self.url, self.cloudformation, self.dynamodb, self.s3 = url, client("cloudformation"), client("dynamodb"), client("s3")
-        self.logs = client("logs")
+        self.logs, self.functions = client("logs"), client("lambda")
 
     def make_registry(self):
         """Deploys the registry's own stack."""
@@ -78,6 +81,8 @@ class Cloud:
         status, outputs, why = self.run("create", REGISTRY, yaml_dump(template), {**SETTINGS, "DeletionProtection": "false"})
         if status != "CREATE_COMPLETE":
             sys.exit(f"the registry's stack: {status} {why}")
+        own = self.functions.get_function_configuration(FunctionName=outputs["CustomResourceFunctionArn"])
+        self.variables = {name: value for name, value in own["Environment"]["Variables"].items() if name != "CUSTOM_RESOURCE_ANSWERS_TO"}
         self.table, self.function, self.log = outputs["TableName"], outputs["CustomResourceFunctionArn"], outputs["LogGroup"]
 
     def run(self, action, name, template=None, parameters=None):
@@ -101,6 +106,21 @@ class Cloud:
             return stack["StackStatus"], outputs, stack.get("StackStatusReason", "")
 
         return wait_for(f"{action} of {name}", 120, over)
+
+    def restart(self, **variables):
+        """Restarts the function with these variables besides its own."""
+        given = {**self.variables, **variables}
+        self.functions.update_function_configuration(FunctionName=self.function, Environment={"Variables": given})
+
+    def send(self, kind, stack_id, physical_id=None, answers=None):
+        """Sends an event as CloudFormation would, about the resource `P` of a stack. Nobody waits for the answer."""
+        event = {
+            "RequestType": kind, "StackId": stack_id, "RequestId": "r", "LogicalResourceId": "P",
+            "ResourceType": "Custom::PortmasterPort", "ResponseURL": answers or f"{self.url}/_ministack/cfn-response/nobody",
+            "ResourceProperties": {"ServiceToken": self.function, "Service": "web"},
+            **({"PhysicalResourceId": physical_id} if physical_id else {}),
+        }  # fmt: skip
+        self.functions.invoke(FunctionName=self.function, Payload=json.dumps(event).encode())
 
     def reasons(self, name):
         """Returns why resources of a stack failed."""
@@ -227,6 +247,60 @@ def ten_at_once(cloud, check):
     check("and none", ({status for status, _, _ in gone}, cloud.ports()) == ({"DELETE_COMPLETE"}, {}), (gone, cloud.ports()))
 
 
+def made_up_ids(cloud, check):
+    """What MiniStack does not send: deletions under an id that CloudFormation makes up. The function asks it what there is."""
+    status, _, why = cloud.run("create", "keeps", stack(P=resource("Port", Service="web")))
+    check("a stack with a port", status == "CREATE_COMPLETE", why)
+    before = cloud.ports()
+    living = cloud.cloudformation.describe_stacks(StackName="keeps")["Stacks"][0]["StackId"]
+    cloud.send("Delete", living, "keeps-P-1B2C3D4E5F6G")
+    check("the port that a stack has stays", before and cloud.ports() == before, (before, cloud.ports()))
+    gone = living.replace("stack/keeps/", "stack/gone/")
+    cloud.send("Create", gone)
+    check("another stack's port", len(cloud.ports()) == 2, cloud.ports())
+    cloud.send("Delete", gone, "gone-P-1B2C3D4E5F6G")
+    check("is freed, where there is no such stack", cloud.ports() == before, cloud.ports())
+    cloud.run("delete", "keeps")
+
+
+def over_tls(cloud, check):
+    """An answer by TLS, as S3 takes it: it arrives where the certificate is trusted, and nowhere else."""
+    arrived = []
+
+    class Place(BaseHTTPRequestHandler):
+        def do_PUT(self):
+            arrived.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with tempfile.TemporaryDirectory() as folder:
+        key, certificate = f"{folder}/key.pem", f"{folder}/certificate.pem"
+        names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"]
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, *names], check=True, capture_output=True)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Place)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        place = f"https://localhost:{server.server_port}/"
+        stack_id = f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/by-tls/51af3dc0-da77-11e4-872e-1234567db123"
+        for trusted in (certificate, None):
+            variables = {"CUSTOM_RESOURCE_ANSWERS_TO": place, **({"SSL_CERT_FILE": trusted} if trusted else {})}
+            cloud.restart(**variables)
+            cloud.send("Create", stack_id, answers=f"{place}x?X-Amz-Signature=y")
+            status = [answer["Status"] for answer in arrived]
+            check(f"with {'a' if trusted else 'no'} certificate that is trusted", status == (["SUCCESS"] if trusted else []), arrived)
+            arrived.clear()
+        server.shutdown()
+    cloud.restart(CUSTOM_RESOURCE_ANSWERS_TO=f"{cloud.url}/")
+    cloud.send("Delete", stack_id, "by-tls-P-1B2C3D4E5F6G")
+    check("its port is free", cloud.ports() == {}, cloud.ports())
+
+
 def page(cloud, check):
     """The templates of the page on infrastructure, as they stand there."""
     templates = examples()
@@ -249,7 +323,7 @@ def main():
         check = checks.check
         status, _, why = cloud.run("create", "web", {"Resources": {"Web": resource("Service", Name="web", Start=5000, End=5999)}})
         check("a service for what follows", status == "CREATE_COMPLETE", (why, cloud.reasons("web")))
-        for part in (one_port, several_ports, failures, services, ten_at_once):
+        for part in (one_port, several_ports, failures, services, ten_at_once, made_up_ids, over_tls):
             part(cloud, check)
         check("the service goes", cloud.run("delete", "web")[0] == "DELETE_COMPLETE", cloud.reasons("web"))
         page(cloud, check)
