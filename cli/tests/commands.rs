@@ -8,6 +8,14 @@ use std::process::{Output, Stdio};
 use portmaster_testkit::World;
 use serde_json::Value;
 
+/// What is tested one by one; the rest of this file goes from one command to the next.
+mod commands {
+    mod doctor;
+    mod operators;
+    mod results;
+    mod start;
+}
+
 /// A place to run it: a folder of its own as home and working directory, and no variables but those that are given.
 struct Place {
     folder: tempfile::TempDir,
@@ -26,6 +34,11 @@ impl Place {
 
     fn path(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Where its registry is.
+    fn url(&self) -> String {
+        self.variables.iter().find(|(name, _)| name == "PORTMASTER_URL").unwrap().1.clone()
     }
 
     async fn run(&self, line: &[&str]) -> Output {
@@ -65,7 +78,7 @@ async fn world() -> (World, Place) {
 #[tokio::test(flavor = "multi_thread")]
 async fn help_is_as_it_was() {
     let place = Place::new();
-    let commands: [&[&str]; 20] = [
+    let commands: [&[&str]; 22] = [
         &["--help"],
         &["run", "--help"],
         &["take", "-h"],
@@ -84,6 +97,8 @@ async fn help_is_as_it_was() {
         &["namespace", "-h"],
         &["namespace", "put", "-h"],
         &["import", "-h"],
+        &["quarantine", "end", "-h"],
+        &["offers", "-h"],
         &["doctor", "-h"],
         &["completions", "-h"],
     ];
@@ -126,6 +141,7 @@ async fn the_registrys_words_reach_the_user() {
     let (code, stdout, stderr) = place.says(&["take", "web", "job", "--owner", "run-2"]).await;
     assert_eq!((code, stdout.as_str()), (1, ""));
     assert!(stderr.starts_with("error: The name has a port already: job has port 5000"), "{stderr}");
+    assert!(!stderr.contains("/v1/"), "what to do is said in commands: {stderr}");
     assert!(stderr.contains("help: if it is yours, give its --owner") && stderr.contains("request: "), "{stderr}");
     assert!(!stderr.contains('\u{1b}'), "no colours where nobody sees them");
 
@@ -193,7 +209,7 @@ async fn in_ci_a_pull_request_cannot_redirect_requests() {
     let config = place.path().join(".config/portmaster");
     std::fs::create_dir_all(&config).unwrap();
     std::fs::write(config.join("portmaster.toml"), format!("url = '{}'", world.api.url)).unwrap();
-    let (code, _, stderr) = place.says(&["take", "web", "job", "--owner", "run-1"]).await;
+    let (code, _, stderr) = place.says(&["take", "web", "job", "--owner", "run-1", "--lease", "15m"]).await;
     assert_eq!(code, 0, "{stderr}");
     assert_eq!(stderr.matches("warning: ").count(), 2, "{stderr}");
     assert!(stderr.contains("role-arn in ./portmaster.toml is ignored in CI"), "{stderr}");
@@ -284,6 +300,11 @@ async fn completions_and_pages_are_printed_without_a_registry() {
     }
     assert!(place.done(&["man"]).await.starts_with(".ie"));
     assert!(place.done(&["man", "service", "put"]).await.contains("portmaster service put"));
+    place.done(&["man", "--dir", "man/man1"]).await;
+    for name in ["portmaster", "portmaster-run", "portmaster-service-put", "portmaster-quarantine-end"] {
+        let page = std::fs::read_to_string(place.path().join(format!("man/man1/{name}.1"))).unwrap();
+        assert!(page.contains(".SH SYNOPSIS"), "{name}: {page}");
+    }
     let (code, _, stderr) = place.says(&["man", "walk"]).await;
     assert!(code == 2 && stderr.contains("portmaster has no command walk"), "{stderr}");
 }
@@ -326,7 +347,9 @@ async fn the_doctor_names_the_calls_that_a_policy_refuses() {
     );
     let (code, outcome, detail) = rights(&["GET"]).await;
     assert_eq!((code, outcome.as_str()), (1, "failed"));
-    assert!(detail.starts_with("refused: take, renew, release; the others are allowed"), "{detail}");
+    let refused =
+        "refused: take, renew, release, take a set, ask for an offer, reject an offer; the others are allowed";
+    assert!(detail.starts_with(refused), "{detail}");
     assert!(detail.contains("is not authorized"), "{detail}");
 }
 

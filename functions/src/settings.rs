@@ -2,9 +2,9 @@
 
 use portmaster_http::log::LEVELS;
 use portmaster_http::target::plain;
-use portmaster_registry::{InvalidWatched, Registry, Watch, Watched, is_url};
+use portmaster_registry::{History, InvalidWatched, Registry, Watch, Watched, is_url};
 
-use crate::Gateway;
+use crate::{Gateway, Scope};
 
 /// The settings that a function reads from its environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,12 +19,23 @@ pub struct Settings {
     /// `NEARLY_FULL_PERCENT`, `NEARLY_FULL_EXCEPT`, `USAGE_METRICS_FULLEST` and `USAGE_METRICS_FOR`: what the reconciler
     /// tells of how full the services are. 90, none, 0 and none if they are not set.
     pub watch: Watch,
+    /// `HISTORY_TABLE`: the table of tenures. None are kept if it is not set.
+    pub history_table: Option<String>,
+    /// `HISTORY_DAYS`: for how many days a tenure is kept after its end; 400 if it is not set.
+    pub history_days: u32,
+    /// `EVENT_BUS_NAME`: the event bus to which events are sent; none if it is not set.
+    pub event_bus: Option<String>,
     /// `LOG_LEVEL`: how much to log; `info` if it is not set.
     pub log_level: String,
     /// `STACK_NAME`: distinguishes this deployment's metrics from another's. Without it no metrics are written.
     pub stack: Option<String>,
     /// `DYNAMODB_ENDPOINT`: the URL of another DynamoDB than that of AWS.
     pub endpoint: Option<String>,
+    /// `CUSTOM_RESOURCE_PORTS` and `CUSTOM_RESOURCE_SERVICES`: what stacks may make; nothing if they are not set.
+    pub scope: Scope,
+    /// `CUSTOM_RESOURCE_ANSWERS_TO`: how a URL for CloudFormation's answers may begin that is not S3's, for emulators of
+    /// AWS.
+    pub answers_to: Option<String>,
     /// The gateway in front of the function.
     pub gateway: Gateway,
 }
@@ -53,6 +64,14 @@ pub enum SettingsError {
     /// `NEARLY_FULL_EXCEPT` or `USAGE_METRICS_FOR` is no list of services.
     #[error("in the environment variable {0}, {error}, with commas between them; {1:?} is not", error = InvalidWatched)]
     Watched(&'static str, String),
+    /// `HISTORY_TABLE` is not the name of a table.
+    #[error(
+        "the environment variable HISTORY_TABLE must have 3 to 255 characters, of A-Z a-z 0-9 _ - and ., not {0:?}"
+    )]
+    HistoryTable(String),
+    /// `HISTORY_DAYS` is no number of days.
+    #[error("the environment variable HISTORY_DAYS must be a whole number from 0 to {max}, not {0:?}", max = History::MAX_DAYS)]
+    HistoryDays(String),
     /// `LOG_LEVEL` is not a level.
     #[error("the environment variable LOG_LEVEL must be one of {levels}, not {0:?}", levels = LEVELS.join(", "))]
     LogLevel(String),
@@ -61,6 +80,11 @@ pub enum SettingsError {
         "the environment variable DYNAMODB_ENDPOINT must be a URL such as http://127.0.0.1:8000, or empty for AWS, not {0:?}"
     )]
     Endpoint(String),
+    /// `CUSTOM_RESOURCE_ANSWERS_TO` is not a URL.
+    #[error(
+        "the environment variable CUSTOM_RESOURCE_ANSWERS_TO must be the beginning of an emulator's URLs, such as          http://127.0.0.1:4566/, or empty for AWS, not {0:?}"
+    )]
+    AnswersTo(String),
     /// `API_MAPPING` is not the key of a mapping.
     #[error(
         "the environment variable API_MAPPING must be the key of an API mapping, of A-Z a-z 0-9 . _ ~ - and single slashes \
@@ -84,9 +108,22 @@ impl Settings {
     fn parse(variable: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
         let table = variable("TABLE_NAME").filter(|table| !table.is_empty()).ok_or(SettingsError::NoTable)?;
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
-        if !(3..=255).contains(&table.len()) || !table.bytes().all(allowed) {
+        let is_table = |table: &str| (3..=255).contains(&table.len()) && table.bytes().all(allowed);
+        if !is_table(&table) {
             return Err(SettingsError::Table(table));
         }
+        let history_table = variable("HISTORY_TABLE").filter(|table| !table.is_empty());
+        if let Some(table) = history_table.as_ref().filter(|table| !is_table(table)) {
+            return Err(SettingsError::HistoryTable(table.clone()));
+        }
+        let history_days = match variable("HISTORY_DAYS") {
+            None => History::DAYS,
+            Some(text) => match text.parse() {
+                Ok(days @ 0..=History::MAX_DAYS) => days,
+                _ => return Err(SettingsError::HistoryDays(text)),
+            },
+        };
+        let event_bus = variable("EVENT_BUS_NAME").filter(|name| !name.is_empty());
         let offer_seconds = match variable("OFFER_SECONDS") {
             None => Registry::OFFER_SECONDS,
             Some(text) => match text.parse() {
@@ -121,8 +158,31 @@ impl Settings {
             Some("true") => true,
             Some(other) => return Err(SettingsError::ServeDefaultRoute(other.to_owned())),
         };
+        let scope = Scope {
+            ports: services("CUSTOM_RESOURCE_PORTS", &variable)?,
+            services: services("CUSTOM_RESOURCE_SERVICES", &variable)?,
+        };
+        let answers_to = variable("CUSTOM_RESOURCE_ANSWERS_TO").filter(|url| !url.is_empty());
+        // With a slash behind its host, so that no other host begins like it.
+        if let Some(url) = answers_to.as_ref().filter(|url| !is_url(url) || url.matches('/').count() < 3) {
+            return Err(SettingsError::AnswersTo(url.clone()));
+        }
         let gateway = Gateway { mapping, serve_default_route, ..Gateway::default() };
-        Ok(Self { table, offer_seconds, margin_seconds, watch, log_level, stack, endpoint, gateway })
+        Ok(Self {
+            table,
+            offer_seconds,
+            margin_seconds,
+            watch,
+            history_table,
+            history_days,
+            event_bus,
+            log_level,
+            stack,
+            endpoint,
+            scope,
+            answers_to,
+            gateway,
+        })
     }
 }
 
@@ -143,13 +203,15 @@ fn watch(variable: &impl Fn(&str) -> Option<String>) -> Result<Watch, SettingsEr
             _ => return Err(SettingsError::Fullest(text)),
         },
     };
-    let list = |name: &'static str| {
-        let text = variable(name).unwrap_or_default();
-        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-        let parts = parts.map(|part| part.parse().map_err(|_| SettingsError::Watched(name, part.to_owned())));
-        parts.collect::<Result<Vec<Watched>, _>>()
-    };
+    let list = |name: &'static str| services(name, variable);
     Ok(Watch { nearly_full, except: list("NEARLY_FULL_EXCEPT")?, fullest, named: list("USAGE_METRICS_FOR")? })
+}
+
+/// Reads a list of services.
+fn services(name: &'static str, variable: &impl Fn(&str) -> Option<String>) -> Result<Vec<Watched>, SettingsError> {
+    let text = variable(name).unwrap_or_default();
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    parts.map(|part| part.parse().map_err(|_| SettingsError::Watched(name, part.to_owned()))).collect()
 }
 
 #[cfg(test)]
@@ -168,6 +230,8 @@ mod tests {
         assert_eq!((settings.offer_seconds, settings.log_level.as_str()), (1800, "info"));
         assert_eq!(settings.margin_seconds, 10);
         assert_eq!(settings.watch, Watch::default());
+        assert_eq!((settings.scope, settings.answers_to), (Scope::default(), None));
+        assert_eq!((settings.history_table, settings.history_days, settings.event_bus), (None, 400, None));
         assert_eq!((settings.stack, settings.endpoint, settings.gateway), (None, None, Gateway::default()));
         assert_eq!(parse(&[]), Err(SettingsError::NoTable));
         assert_eq!(parse(&[("TABLE_NAME", "")]), Err(SettingsError::NoTable));
@@ -193,6 +257,14 @@ mod tests {
             ("USAGE_METRICS_FULLEST", "101"),
             ("USAGE_METRICS_FULLEST", "all"),
             ("USAGE_METRICS_FOR", "team-a/"),
+            ("CUSTOM_RESOURCE_PORTS", "web"),
+            ("CUSTOM_RESOURCE_SERVICES", "*"),
+            ("CUSTOM_RESOURCE_ANSWERS_TO", "http://127.0.0.1:4566"),
+            ("CUSTOM_RESOURCE_ANSWERS_TO", "127.0.0.1/"),
+            ("HISTORY_TABLE", "a history"),
+            ("HISTORY_DAYS", "-1"),
+            ("HISTORY_DAYS", "3654"),
+            ("HISTORY_DAYS", ""),
             ("LOG_LEVEL", "loud"),
             ("DYNAMODB_ENDPOINT", "localhost:8000"),
             ("DYNAMODB_ENDPOINT", "ftp://localhost"),

@@ -1,7 +1,6 @@
 """What stands in for the world outside, for the tests of whatever calls a registry: a server whose answers a function gives, the
 local server as a process, an identity token, and botocore as the judge of signatures."""
 
-import base64
 import contextlib
 import json
 import re
@@ -14,7 +13,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from common import ACCOUNT, REGION, ROOT, wait_for
+from common import ACCOUNT, REGION, ROOT, identity_token, wait_for
 
 TARGET = ROOT / "target" / "debug"
 KEY, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
@@ -95,10 +94,8 @@ def registry(*options):
 
 
 def token(subject, audience, **more):
-    """A token as an issuer makes it. Its signature is not one: MiniStack reads the claims and does not check it."""
-    encode = lambda part: base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode()
-    claims = {"iss": "https://token.actions.githubusercontent.com", "sub": subject, "aud": audience, "iat": TIME, "exp": 4_000_000_000, **more}
-    return f"{encode({'alg': 'RS256', 'typ': 'JWT'})}.{encode(claims)}.c2lnbmF0dXJl"
+    """A token that was issued at TIME."""
+    return identity_token(subject, audience, iat=TIME, **more)
 
 
 def pipeline_role(iam):

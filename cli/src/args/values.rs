@@ -1,7 +1,12 @@
 //! Values on the command line.
 
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::time::Duration;
 
+use clap::builder::TypedValueParser;
+use clap::parser::ValueSource;
+use clap::{Arg, Command};
 use portmaster_client::PortOrName;
 use portmaster_client::domain::{InstanceName, Labels, Namespace, Owner, Port, ServiceName};
 use portmaster_client::wire::{HoldSeconds, LeaseSeconds, NamePrefix};
@@ -13,6 +18,44 @@ pub struct Label {
     pub key: String,
     /// The value.
     pub value: String,
+}
+
+/// What one `--label` has, or the variable in its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SomeLabels(Vec<Label>);
+
+/// Reads labels: one of an option, whose value may have commas, and several of a variable, between commas.
+#[derive(Clone, Copy, Debug)]
+pub struct LabelsParser;
+
+impl TypedValueParser for LabelsParser {
+    type Value = SomeLabels;
+
+    fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<SomeLabels, clap::Error> {
+        TypedValueParser::parse_ref(&label, command, arg, value).map(|label| SomeLabels(vec![label]))
+    }
+
+    fn parse_ref_(
+        &self,
+        command: &Command,
+        arg: Option<&Arg>,
+        value: &OsStr,
+        source: ValueSource,
+    ) -> Result<SomeLabels, clap::Error> {
+        match value.to_str().filter(|_| source == ValueSource::EnvVariable) {
+            Some(all) => {
+                let each = all.split(',').map(|one| TypedValueParser::parse_ref(&label, command, arg, OsStr::new(one)));
+                each.collect::<Result<_, _>>().map(SomeLabels)
+            }
+            None => self.parse_ref(command, arg, value),
+        }
+    }
+}
+
+/// The labels of all options, by key.
+#[must_use]
+pub fn map_of(all: &[SomeLabels]) -> BTreeMap<String, String> {
+    all.iter().flat_map(|SomeLabels(some)| some).map(|label| (label.key.clone(), label.value.clone())).collect()
 }
 
 /// Reads a namespace.
@@ -143,6 +186,19 @@ pub fn lease(text: &str) -> Result<LeaseSeconds, String> {
 /// What it has to be.
 pub fn hold(text: &str) -> Result<HoldSeconds, String> {
     HoldSeconds::try_from(whole_seconds(text)?).map_err(|_| "must be from 0s to 7d".to_owned())
+}
+
+/// Reads how often a flag is given, which in a variable or a file may be said like that of any other flag.
+///
+/// # Errors
+///
+/// What it has to be.
+pub fn count(text: &str) -> Result<u8, String> {
+    match text {
+        "true" | "yes" | "on" => Ok(1),
+        "false" | "no" | "off" => Ok(0),
+        number => number.parse().map_err(|_| "must be true, false, or a small number".to_owned()),
+    }
 }
 
 /// Writes a duration as it can be read: `1h30m`.

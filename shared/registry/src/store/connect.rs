@@ -8,7 +8,9 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::{TimeoutConfig, TimeoutConfigBuilder};
 use aws_sdk_dynamodb::config::{Builder, Credentials, Region, SharedHttpClient, StalledStreamProtectionConfig};
+use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::tls::{self, TlsContext, TrustStore, rustls_provider::CryptoMode};
+use aws_smithy_runtime_api::client::http::SharedHttpConnector;
 
 /// How long one request may take before it is retried. DynamoDB answers within milliseconds, and returns a page of a
 /// megabyte within some hundred.
@@ -100,12 +102,29 @@ fn within_lambda(url: Option<&str>) -> Builder {
         .behavior_version(BehaviorVersion::latest())
         .region(variable("AWS_REGION").map(Region::new))
         .credentials_provider(EnvironmentVariableCredentialsProvider::new());
-    let elsewhere = || variable("AWS_ENDPOINT_URL_DYNAMODB").or_else(|| variable("AWS_ENDPOINT_URL"));
-    match url.map(str::to_owned).or_else(elsewhere) {
-        Some(url) if url.starts_with("http://") => builder.endpoint_url(url).http_client(plain_http()),
-        Some(url) => builder.endpoint_url(url).http_client(https()),
-        None if amazons_roots_are_enough(variable) => builder.http_client(https_to_amazon()),
-        None => builder.http_client(https()),
+    let url = url.map(str::to_owned).or_else(|| endpoint_within_lambda("DYNAMODB"));
+    let builder = builder.http_client(http_within_lambda(url.as_deref()));
+    match url {
+        Some(url) => builder.endpoint_url(url),
+        None => builder,
+    }
+}
+
+/// The URL at which the environment has a service of AWS, if it is another one than AWS's own (*AWS SDKs and Tools
+/// Reference Guide*, "Service-specific endpoints"). The service is named as there, in capitals.
+#[must_use]
+pub fn endpoint_within_lambda(service: &str) -> Option<String> {
+    variable(&format!("AWS_ENDPOINT_URL_{service}")).or_else(|| variable("AWS_ENDPOINT_URL"))
+}
+
+/// The HTTP client of a function's SDK, for AWS or this other URL.
+#[must_use]
+pub fn http_within_lambda(url: Option<&str>) -> SharedHttpClient {
+    match url {
+        Some(url) if url.starts_with("http://") => plain_http(),
+        Some(_) => https(),
+        None if amazons_roots_are_enough(variable) => https_to_amazon(),
+        None => https(),
     }
 }
 
@@ -123,11 +142,28 @@ fn https() -> SharedHttpClient {
 }
 
 fn https_to(authorities: TrustStore) -> SharedHttpClient {
-    let builder = aws_smithy_http_client::Builder::new().tls_provider(tls::Provider::Rustls(CryptoMode::Ring));
+    let builder = aws_smithy_http_client::Builder::new().tls_provider(PROVIDER);
     match TlsContext::builder().with_trust_store(authorities).build() {
         Ok(context) => builder.tls_context(context).build_https(),
         Err(_) => builder.build_https(),
     }
+}
+
+const PROVIDER: tls::Provider = tls::Provider::Rustls(CryptoMode::Ring);
+
+/// Builds what sends a request to another service of AWS within Lambda, where no client of the SDK is worth its size. It
+/// trusts whom the client for DynamoDB trusts, signs nothing, follows no redirect, and does not retry.
+#[must_use]
+pub fn connector_within_lambda() -> SharedHttpConnector {
+    let authorities = match amazons_roots_are_enough(variable) {
+        true => TrustStore::empty().with_pem_certificate(AMAZON_ROOTS),
+        false => TrustStore::default(),
+    };
+    let builder = Connector::builder().tls_provider(PROVIDER);
+    SharedHttpConnector::new(match TlsContext::builder().with_trust_store(authorities).build() {
+        Ok(context) => builder.tls_context(context).build(),
+        Err(_) => builder.build(),
+    })
 }
 
 /// The certificate authorities that issue the certificates of every AWS endpoint outside China (*Amazon Trust
