@@ -130,7 +130,7 @@ def odd(checks, _url):
         {"method": method, "url": host + path, "headers": headers, "body": body, "time": TIME, "token": token, "key": KEY, "secret": SECRET}
         for method, path, headers, body, token in requests
     ]
-    script = pathlib.Path(__file__).with_name("sign.js")
+    script = pathlib.Path(__file__).with_name("sign.mjs")
     signed = subprocess.run(["node", script, REGION], input=json.dumps(lines), capture_output=True, text=True, check=True).stdout
     for line, sent in zip(lines, json.loads(signed), strict=True):
         expected = by_botocore(line["method"], sent["url"], sent["headers"], line["body"].encode(), line["token"])

@@ -27,7 +27,7 @@ const ORDER = 'PORTMASTER_RENEWAL';
 const MARK = 'renewing';
 const LOST = 'lost';
 const LOG = 'log';
-/** Shells that a runner may put between itself and a step; they end with it. */
+/** Shells that a runner may put between itself and a step. */
 const SHELLS = ['sh', 'bash', 'dash', 'ash', 'busybox', 'pwsh'];
 
 /**
@@ -61,13 +61,30 @@ function processOf(pid) {
 }
 
 /**
+ * Whether a process only stands between the runner and the step, and ends with it: a shell, or a program that starts Node
+ * and was itself started with the step's script, as version managers have one.
+ * @param {number} pid
+ * @param {string} name
+ * @returns {boolean}
+ */
+function isBetween(pid, name) {
+    const script = process.argv[1];
+    try {
+        const line = readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+        return SHELLS.includes(name) || Boolean(script && line.includes(script));
+    } catch {
+        return SHELLS.includes(name);
+    }
+}
+
+/**
  * Finds the runner among the processes that have started this one.
  * @returns {Watched | undefined} undefined in a container, where the runner is outside
  */
 export function runner() {
     let pid = process.ppid;
     let found = processOf(pid);
-    while (found && SHELLS.includes(found.name) && pid > 1) {
+    while (found && pid > 1 && isBetween(pid, found.name)) {
         pid = found.parent;
         found = processOf(pid);
     }

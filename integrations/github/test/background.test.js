@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 
-import { end, isThere, isWanted, log, makeFolder, noteLoss, runner } from '../src/background.js';
+import { end, isThere, isWanted, log, makeFolder, noteLoss } from '../src/background.js';
 
 test('what a renewal leaves behind is told once, and its folder goes', () => {
     const parent = mkdtempSync(join(tmpdir(), 'portmaster-test-'));
@@ -38,24 +38,32 @@ test('a process is known by its number and by when it was started', async () => 
     assert.ok(!isThere(found));
 });
 
-test(
-    'the runner is behind the shell that it may have put before a step',
-    { skip: process.platform !== 'linux' },
-    async () => {
-        const script = `import { runner } from ${JSON.stringify(new URL('../src/background.js', import.meta.url).href)};
-        console.log(JSON.stringify(runner()));`;
+const onLinux = { skip: process.platform !== 'linux' };
+
+test('the runner is behind what it may have put before a step', onLinux, async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'portmaster-test-'));
+    const script = join(folder, 'main.mjs');
+    const source = JSON.stringify(new URL('../src/background.js', import.meta.url).href);
+    writeFileSync(script, `import { runner } from ${source};\nconsole.log(JSON.stringify(runner()));\n`);
+    const wrapper = `require('node:child_process').spawnSync(process.execPath, [process.argv[1]], { stdio: 'inherit' })`;
+    const befores = {
+        nothing: [process.execPath, [script]],
         // Two commands, so that the shell stays.
-        const shell = spawn('sh', ['-c', '"$0" --input-type=module -e "$1"; true', process.execPath, script]);
+        'a shell': ['sh', ['-c', '"$0" "$1"; true', process.execPath, script]],
+        'a program that starts Node': [process.execPath, ['-e', wrapper, script]],
+    };
+    for (const [what, [program, line]] of Object.entries(befores)) {
+        const started = spawn(program, line);
         let text = '';
-        shell.stdout.on('data', (part) => {
+        started.stdout.on('data', (part) => {
             text += part;
         });
-        await once(shell, 'close');
-        assert.equal(JSON.parse(text).pid, process.pid);
-        assert.ok(isThere(JSON.parse(text)));
-        assert.notEqual(runner()?.pid, process.pid);
-    },
-);
+        await once(started, 'close');
+        assert.equal(JSON.parse(text).pid, process.pid, what);
+        assert.ok(isThere(JSON.parse(text)), what);
+    }
+    rmSync(folder, { recursive: true });
+});
 
 test('a folder that was there before is not one of ours', () => {
     const parent = mkdtempSync(join(tmpdir(), 'portmaster-test-'));
