@@ -10,11 +10,13 @@
 //! | decide and do it | `port`, `service` |
 //! | whether the settings allow it | `scope` |
 //! | send the answer to CloudFormation | `respond` |
+//! | what a deletion means whose resource no answer ever named | `forsaken`, `stacks` |
 //!
 //! Nothing is remembered between two events. What makes them safe to repeat, to lose and to undo is the registry's rule that
 //! the same name and owner get the same port, and that nobody else's is released.
 
 mod cloudformation;
+mod forsaken;
 mod identity;
 mod outcome;
 mod port;
@@ -23,6 +25,7 @@ mod request;
 mod respond;
 mod scope;
 mod service;
+mod stacks;
 mod terraform;
 
 use std::time::Duration;
@@ -38,6 +41,7 @@ use tokio::time::{Instant, timeout};
 use outcome::{About, Done, Failure, Outcome};
 use request::{Request, Resource};
 pub use scope::Scope;
+use stacks::Stacks;
 
 /// How long it may take at most to send an answer. A function with less time shares it.
 const ANSWERING: Duration = Duration::from_secs(8);
@@ -50,16 +54,26 @@ pub(crate) struct CustomResource {
     /// What a URL for answers may begin with that is not S3's.
     also_allowed: Option<String>,
     connector: SharedHttpConnector,
+    stacks: Stacks,
 }
 
-/// An error as Lambda reports it.
-#[derive(Debug, thiserror::Error)]
+/// An error as Lambda reports it to whoever invoked the function.
+#[derive(thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Refused(String);
 
+impl std::fmt::Debug for Refused {
+    /// The form in which Lambda's runtime logs it. The line of the event has the reason, as far as it may be logged.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the event was refused, or its answer could not be delivered")
+    }
+}
+
 impl CustomResource {
     pub(crate) fn new(registry: Registry, scope: Scope, also_allowed: Option<String>) -> Self {
-        Self { registry, scope, also_allowed, connector: connector_within_lambda() }
+        let connector = connector_within_lambda();
+        let stacks = Stacks::new(connector.clone(), |name| std::env::var(name).ok().filter(|value| !value.is_empty()));
+        Self { registry, scope, also_allowed, connector, stacks }
     }
 
     /// Handles one event, and logs one line. What it returns is Terraform's result; CloudFormation gets its answer by
@@ -135,10 +149,10 @@ impl CustomResource {
         let (own, task_call) = (self.clone(), call.clone());
         // In a task of its own, so that a panic is a failure like any other (where panics unwind).
         let task = tokio::spawn(async move {
-            let CustomResource { registry, scope, .. } = own;
+            let CustomResource { registry, scope, stacks, .. } = own;
             match request.resource {
-                Resource::Port => port::perform(&registry, &scope, &task_call, &request).await,
-                Resource::Service => service::perform(&registry, &scope, &task_call, &request).await,
+                Resource::Port => port::perform(&registry, &stacks, &scope, &task_call, &request).await,
+                Resource::Service => service::perform(&registry, &stacks, &scope, &task_call, &request).await,
             }
         });
         let stop = task.abort_handle();
@@ -178,8 +192,9 @@ impl Line {
     ) {
         let Outcome { result, about: About { service, name, ports }, .. } = outcome;
         count(result, meter);
-        // A secret in the wrong place is still a secret.
-        let name = name.as_ref().map(InstanceName::as_str).filter(|name| Secret::parse(name).is_err());
+        // A secret in the wrong place is still a secret, and a reason names the name.
+        let is_secret = name.as_ref().is_some_and(|name| Secret::parse(name.as_str()).is_ok());
+        let name = name.as_ref().map(InstanceName::as_str).filter(|_| !is_secret);
         let ports = ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
         tracing::info!(
             target: "portmaster::custom_resource",
@@ -198,7 +213,7 @@ impl Line {
             outcome = match result {
                 Ok(Done { word, .. }) | Err(Failure { word, .. }) => word,
             },
-            reason = result.as_ref().err().map(|failure| failure.reason.as_str()),
+            reason = result.as_ref().err().map(|failure| failure.reason.as_str()).filter(|_| !is_secret),
             cause = result.as_ref().err().and_then(|failure| failure.cause.as_deref()),
             undelivered,
             tries = meter.tries,

@@ -2,7 +2,9 @@
 //! go wrong on the way, and what must not.
 
 mod answers;
+mod forsaken;
 mod killed;
+mod page;
 mod services;
 mod settings;
 mod stacks;
@@ -16,7 +18,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::put;
+use axum::routing::{post, put};
 use portmaster_testkit::Function;
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, mpsc};
@@ -52,6 +54,7 @@ impl Arrived {
 
 #[derive(Clone)]
 struct Mailbox {
+    stack: Arc<Mutex<Asked>>,
     mailman: Arc<Mutex<Mailman>>,
     send: mpsc::UnboundedSender<Arrived>,
 }
@@ -76,10 +79,48 @@ async fn receive(State(mailbox): State<Mailbox>, uri: Uri, headers: HeaderMap, b
     }
 }
 
+/// What CloudFormation says when it is asked for a resource of a stack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Asked {
+    /// It has this physical id.
+    Is(String),
+    /// There is no such stack.
+    Gone,
+    /// The role may not ask.
+    Denied,
+    /// It does not answer.
+    Silent,
+}
+
+/// `DescribeStackResource` (*AWS CloudFormation API Reference*).
+async fn describe(State(mailbox): State<Mailbox>, headers: HeaderMap, form: String) -> Response {
+    assert!(headers["authorization"].to_str().unwrap().contains("/eu-west-1/cloudformation/aws4_request"));
+    for part in ["Action=DescribeStackResource", "Version=2010-05-15", "LogicalResourceId=Port", "shop%2F51af3dc0"] {
+        assert!(form.contains(part), "{form}");
+    }
+    let asked = mailbox.stack.lock().await.clone();
+    match asked {
+        Asked::Is(id) => format!(
+            "<DescribeStackResourceResponse><DescribeStackResourceResult><StackResourceDetail><PhysicalResourceId>{}\
+             </PhysicalResourceId></StackResourceDetail></DescribeStackResourceResult></DescribeStackResourceResponse>",
+            id.replace('&', "&amp;")
+        )
+        .into_response(),
+        Asked::Gone => {
+            let error = "<Error><Code>ValidationError</Code><Message>Stack 'x' does not exist</Message></Error>";
+            (StatusCode::BAD_REQUEST, error).into_response()
+        }
+        Asked::Denied => StatusCode::FORBIDDEN.into_response(),
+        Asked::Silent => std::future::pending().await,
+    }
+}
+
 /// A stand-in for S3: the place where CloudFormation waits for answers.
 struct S3 {
     url: String,
     mailman: Arc<Mutex<Mailman>>,
+    /// What CloudFormation, which stands at the same address, says of a stack.
+    stack: Arc<Mutex<Asked>>,
     answers: Mutex<mpsc::UnboundedReceiver<Arrived>>,
 }
 
@@ -89,14 +130,19 @@ impl S3 {
         let url = format!("http://{}/", listener.local_addr().unwrap());
         let (send, answers) = mpsc::unbounded_channel();
         let mailman = Arc::new(Mutex::new(Mailman::Takes));
-        let mailbox = Mailbox { mailman: mailman.clone(), send };
-        let router = Router::new().route("/{*key}", put(receive)).with_state(mailbox);
+        let stack = Arc::new(Mutex::new(Asked::Denied));
+        let mailbox = Mailbox { stack: stack.clone(), mailman: mailman.clone(), send };
+        let router = Router::new().route("/{*key}", put(receive)).route("/", post(describe)).with_state(mailbox);
         tokio::spawn(axum::serve(listener, router).into_future());
-        Self { url, mailman, answers: Mutex::new(answers) }
+        Self { url, mailman, stack, answers: Mutex::new(answers) }
     }
 
     async fn will(&self, mailman: Mailman) {
         *self.mailman.lock().await = mailman;
+    }
+
+    async fn says(&self, asked: Asked) {
+        *self.stack.lock().await = asked;
     }
 
     async fn next(&self) -> Arrived {
@@ -198,7 +244,8 @@ impl Cloud {
 }
 
 async fn start(s3: &S3, database: &str, allowed: &[(&str, &str)]) -> Function {
-    let answers = [("CUSTOM_RESOURCE_ANSWERS_TO", s3.url.as_str())];
+    let answers =
+        [("CUSTOM_RESOURCE_ANSWERS_TO", s3.url.as_str()), ("AWS_ENDPOINT_URL_CLOUDFORMATION", s3.url.as_str())];
     Function::start(&binary("custom-resource"), database, &[allowed, &answers[..]].concat()).await
 }
 

@@ -55,7 +55,7 @@ fn said(end: &End) -> &str {
 #[tokio::test(flavor = "multi_thread")]
 async fn on_github_each_leg_of_a_matrix_is_another_holder() {
     let (ground, programs) = (Ground::new().await, programs());
-    let workflow = yaml("GitHub Actions");
+    let workflow = yaml("GitHub Actions, by the command");
     assert_eq!(workflow["permissions"]["id-token"], "write");
     let env = workflow["env"].as_object().unwrap();
     assert!(env["PORTMASTER_URL"].is_string() && env["PORTMASTER_ROLE_ARN"].is_string());
@@ -88,7 +88,7 @@ async fn on_github_each_leg_of_a_matrix_is_another_holder() {
 #[tokio::test(flavor = "multi_thread")]
 async fn on_gitlab_a_job_has_its_token_and_its_port() {
     let (ground, programs) = (Ground::new().await, programs());
-    let file = yaml("GitLab CI");
+    let file = yaml("GitLab CI, by the command");
     let job = &file["test"];
     // The audience that the stack's role wants, here and on the page of the command line.
     let template = include_str!("../../../template.yaml");

@@ -66,6 +66,7 @@ fn request(event: &Value, letter: &Letter) -> Result<Request, Failure> {
         }
     };
     let maker = Maker::Stack {
+        id: letter.stack_id.clone(),
         stack: stack.0.to_owned(),
         guid: stack.1.to_owned(),
         logical_id: letter.logical_id.clone(),

@@ -121,6 +121,7 @@ mod tests {
 
     fn stack(logical_id: &str) -> Maker {
         Maker::Stack {
+            id: "arn:aws:cloudformation:eu-west-1:123456789012:stack/shop/51af3dc0".to_owned(),
             stack: "shop".to_owned(),
             guid: "51af3dc0-da77-11e4-872e-1234567db123".to_owned(),
             logical_id: logical_id.to_owned(),

@@ -11,11 +11,13 @@ use portmaster_domain::{
 use portmaster_registry::{Asked, By, Call, Error, Expected, NewSet, PortOrName, Put, Registry};
 use serde_json::Value;
 
+use super::forsaken::{Forsaken, Looks};
 use super::identity::{self, Identity, What};
 use super::outcome::{About, Done, Failure, Outcome};
 use super::properties::{self, Reader, parsed, seconds, texts, truth};
 use super::request::{Action, Maker, Properties, Request};
 use super::scope::Scope;
+use super::stacks::Stacks;
 
 /// What is wanted.
 #[derive(Clone, Debug)]
@@ -95,7 +97,13 @@ fn wanted(properties: &Properties, maker: &Maker) -> Result<Wanted, Failure> {
 }
 
 /// Does what the request says.
-pub(super) async fn perform(registry: &Registry, scope: &Scope, call: &Call, request: &Request) -> Outcome {
+pub(super) async fn perform(
+    registry: &Registry,
+    stacks: &Stacks,
+    scope: &Scope,
+    call: &Call,
+    request: &Request,
+) -> Outcome {
     let identity = identity_of(&request.wanted, &request.maker);
     let mut about = About {
         service: identity.as_ref().map(|identity| identity.service.clone()),
@@ -104,7 +112,7 @@ pub(super) async fn perform(registry: &Registry, scope: &Scope, call: &Call, req
     };
     let result = match request.action {
         Action::Create | Action::Update => put(registry, scope, call, request, &mut about).await,
-        Action::Delete => delete(registry, scope, call, request, &mut about).await,
+        Action::Delete => delete(registry, stacks, scope, call, request, &mut about).await,
     };
     Outcome { identity, result, about }
 }
@@ -234,6 +242,7 @@ fn refusal(error: Error, wanted: &Wanted) -> Failure {
 /// Releases what the resource has. That there is nothing to release is what was asked for.
 async fn delete(
     registry: &Registry,
+    stacks: &Stacks,
     scope: &Scope,
     call: &Call,
     request: &Request,
@@ -243,8 +252,18 @@ async fn delete(
     match &request.maker {
         Maker::Stack { physical_id, .. } => {
             let physical_id = physical_id.as_deref().unwrap_or_default();
-            let Some(identity) = Identity::parse(physical_id) else { return Ok(unknown(physical_id, request)) };
-            held.push(identity);
+            match Identity::parse(physical_id) {
+                Some(identity) => held.push(identity),
+                None => {
+                    let named = identity_of(&request.wanted, &request.maker);
+                    let named = named.filter(|named| scope.ports(&named.service).is_ok());
+                    return match Forsaken::judge(stacks, &request.maker, physical_id, named).await {
+                        Forsaken::Nothing => Ok(Done::nothing("unknown-resource")),
+                        Forsaken::Unclear(warning) => Ok(Done { warning: Some(warning), ..Done::nothing("unclear") }),
+                        Forsaken::It(identity) => free_forsaken(registry, call, &identity, request).await,
+                    };
+                }
+            }
         }
         // Terraform says what there is, and after an update of which it heard no good, what it wanted before.
         Maker::Terraform => {
@@ -276,16 +295,24 @@ async fn delete(
     Ok(Done { released, ..Done::nothing(word) })
 }
 
-/// A deletion under a physical id that no answer ever had. CloudFormation makes one up for a resource of which it has
-/// heard nothing, perhaps because another resource of the stack failed meanwhile. It is not known whether what the
-/// properties say is this resource's or, after another attempt, its successor's, so nothing is freed.
-fn unknown(physical_id: &str, request: &Request) -> Done {
-    let warning = identity_of(&request.wanted, &request.maker).filter(|_| identity::is_foreign(physical_id));
-    let warning = warning.map(|identity| {
-        let Identity { service, owner, .. } = identity;
-        format!("CloudFormation heard nothing of this resource; if its stack is gone, {owner} may still hold ports of {service}")
-    });
-    Done { warning, ..Done::nothing("unknown-resource") }
+/// Releases the ports of a creation that was not heard of, and waits a little for one that may still be running.
+async fn free_forsaken(
+    registry: &Registry,
+    call: &Call,
+    identity: &Identity,
+    request: &Request,
+) -> Result<Done, Failure> {
+    let looks = Looks::within(call);
+    loop {
+        let mut released = 0;
+        for name in names(identity, &parts_of(&request.wanted)) {
+            released += usize::from(release(registry, call, identity, &name).await?);
+        }
+        if released > 0 || !looks.next().await {
+            let word = if released > 0 { "released" } else { "nothing-to-release" };
+            return Ok(Done { released, ..Done::nothing(word) });
+        }
+    }
 }
 
 /// Releases a port if this identity holds it; returns whether it did.

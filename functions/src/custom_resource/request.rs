@@ -59,6 +59,8 @@ impl Resource {
 pub(super) enum Maker {
     /// A stack's. CloudFormation deletes by itself what an update has replaced, by its physical id.
     Stack {
+        /// The stack's id.
+        id: String,
         /// The stack's name.
         stack: String,
         /// The last part of the stack's id, which no other stack ever has.

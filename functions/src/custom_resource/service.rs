@@ -11,11 +11,13 @@ use portmaster_domain::{
 use portmaster_registry::{Call, Content, Error, IfMatch, ListFilter, NewService, Registry};
 use serde_json::Value;
 
+use super::forsaken::{Forsaken, Looks};
 use super::identity::{self, Identity, What};
 use super::outcome::{About, Done, Failure, Outcome};
 use super::properties::{self, Reader, parsed, seconds, text};
 use super::request::{Action, Maker, Properties, Request};
 use super::scope::Scope;
+use super::stacks::Stacks;
 
 /// How many of the ports in the way of a deletion are named.
 const NAMED: usize = 5;
@@ -101,12 +103,18 @@ fn wanted(properties: &Properties, maker: &Maker) -> Result<Wanted, Failure> {
 }
 
 /// Does what the request says.
-pub(super) async fn perform(registry: &Registry, scope: &Scope, call: &Call, request: &Request) -> Outcome {
+pub(super) async fn perform(
+    registry: &Registry,
+    stacks: &Stacks,
+    scope: &Scope,
+    call: &Call,
+    request: &Request,
+) -> Outcome {
     let identity = identity_of(&request.wanted, &request.maker);
     let mut about = About { service: identity.as_ref().map(|found| found.service.clone()), ..About::default() };
     let result = match request.action {
         Action::Create | Action::Update => put(registry, scope, call, request).await,
-        Action::Delete => delete(registry, scope, call, request, &mut about).await,
+        Action::Delete => delete(registry, stacks, scope, call, request, &mut about).await,
     };
     Outcome { identity, result, about }
 }
@@ -174,19 +182,34 @@ fn anothers(id: &ServiceId) -> Failure {
 
 async fn delete(
     registry: &Registry,
+    stacks: &Stacks,
     scope: &Scope,
     call: &Call,
     request: &Request,
     about: &mut About,
 ) -> Result<Done, Failure> {
     let held: Vec<_> = match &request.maker {
-        Maker::Stack { physical_id, .. } => physical_id.as_deref().and_then(Identity::parse).into_iter().collect(),
+        Maker::Stack { physical_id, .. } => {
+            let physical_id = physical_id.as_deref().unwrap_or_default();
+            match Identity::parse(physical_id) {
+                Some(identity) => vec![identity],
+                None => {
+                    let named = identity_of(&request.wanted, &request.maker);
+                    let named = named.filter(|named| scope.services(&named.service).is_ok());
+                    return match Forsaken::judge(stacks, &request.maker, physical_id, named).await {
+                        Forsaken::Nothing => Ok(Done::nothing("unknown-resource")),
+                        Forsaken::Unclear(warning) => Ok(Done { warning: Some(warning), ..Done::nothing("unclear") }),
+                        Forsaken::It(identity) => remove_forsaken(registry, call, &identity).await,
+                    };
+                }
+            }
+        }
         Maker::Terraform => {
             let given = [Some(&request.wanted), request.before.as_ref()].into_iter().flatten();
             given.filter_map(|properties| identity_of(properties, &request.maker)).collect()
         }
     };
-    let mut word = if held.is_empty() { "unknown-resource" } else { "nothing-to-delete" };
+    let mut word = "nothing-to-delete";
     for identity in held.iter().filter(|identity| identity.what == What::Service) {
         about.service = Some(identity.service.clone());
         if let Err(Failure { word, reason, .. }) = scope.services(&identity.service) {
@@ -200,6 +223,17 @@ async fn delete(
         }
     }
     Ok(Done::nothing(word))
+}
+
+/// Deletes the service of a creation that was not heard of, and waits a little for one that may still be running.
+async fn remove_forsaken(registry: &Registry, call: &Call, identity: &Identity) -> Result<Done, Failure> {
+    let looks = Looks::within(call);
+    loop {
+        let removed = remove(registry, call, identity).await?;
+        if removed || !looks.next().await {
+            return Ok(Done::nothing(if removed { "service-deleted" } else { "nothing-to-delete" }));
+        }
+    }
 }
 
 /// The service of this identity, if there is one and this owner made it.

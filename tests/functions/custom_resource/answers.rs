@@ -194,8 +194,8 @@ async fn an_event_is_one_line_without_its_url() {
         function.log.next_of("portmaster::custom_resource").await,
         function.log.next_of("portmaster::custom_resource").await,
     ];
-    assert_eq!((&warned[1]["level"], &warned[0]["outcome"]), (&json!("WARN"), &json!("unknown-resource")));
-    assert!(warned[1].to_string().contains("may still hold ports of web"), "{warned:?}");
+    assert_eq!((&warned[1]["level"], &warned[0]["outcome"]), (&json!("WARN"), &json!("unclear")));
+    assert!(warned[1].to_string().contains("may still hold what it made in web"), "{warned:?}");
     function.invoke(Stack::of(&cloud).delete(&physical, wanted())).await;
     assert_eq!(function.log.next_of("portmaster::custom_resource").await["outcome"], "released");
     // And what goes wrong on the way to S3.
@@ -211,4 +211,22 @@ async fn an_event_is_one_line_without_its_url() {
     for line in log.iter().chain(&metrics) {
         assert!(!line.contains("X-Amz") && !line.contains("5c3f0a9e7d1b4c2f8e6a"), "{line}");
     }
+}
+
+/// A secret in the place of a name is in no line.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_that_is_a_secret_is_not_logged() {
+    let mut cloud = Cloud::new().await;
+    let secret = "138886c0-5d3e-8b2a-9f04-2a1b0c3d4e5f";
+    let wanted = json!({ "Service": "web", "Name": secret });
+    let made = cloud.succeeds(&Stack::of(&cloud).create(wanted.clone())).await;
+    cloud.succeeds(&Stack::of(&cloud).delete(&id(&made), wanted.clone())).await;
+    cloud.taken(secret, "other").await;
+    cloud.fails(&Stack::of(&cloud).create(wanted)).await;
+    let mut event = json!({ "ResourceType": "Custom::PortmasterPort", "Service": "web", "Name": secret, "Owner": "o" });
+    event["tf"] = json!({ "action": "create" });
+    let error = cloud.function.try_invoke(event, Duration::from_secs(30)).await.unwrap_err();
+    assert!(error["errorMessage"].as_str().unwrap().contains("already"), "{error}");
+    let lines = cloud.function.log.rest().await;
+    assert!(lines.len() >= 4 && !lines.iter().any(|line| line.contains(secret)), "{lines:?}");
 }

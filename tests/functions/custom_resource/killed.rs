@@ -169,6 +169,42 @@ async fn a_deletion_that_died_is_repeated() {
     .await;
 }
 
+/// A service is recognized by the event that comes again, and so is its deletion.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_whose_event_died_is_its_own() {
+    let wanted = json!({ "Name": "previews", "Start": "6000", "End": "6099" });
+    let own = "portmaster:service:default/previews:cfn/51af3dc0-da77-11e4-872e-1234567db123/Range";
+    let range = |cloud: &Cloud| {
+        let stack = Stack { logical_id: "Range", kind: "Custom::PortmasterService", ..Stack::of(cloud) };
+        (stack.create(wanted.clone()), stack.delete(own, wanted.clone()))
+    };
+    at_each_request(
+        |cloud| range(cloud).0,
+        async |_: &mut Cloud| {},
+        async |cloud: &mut Cloud, event: Value| {
+            let made = cloud.succeeds(&event).await;
+            assert_eq!((id(&made).as_str(), &made["Data"]["Name"]), (own, &json!("previews")));
+            let delete = range(cloud).1;
+            cloud.succeeds(&delete).await;
+            assert_eq!(cloud.deployment.call("get-service", "GET", "/v1/services/previews", None).await.0, 404);
+        },
+    )
+    .await;
+    let prepare = async |cloud: &mut Cloud| {
+        let create = range(cloud).0;
+        cloud.succeeds(&create).await;
+    };
+    at_each_request(
+        |cloud| range(cloud).1,
+        prepare,
+        async |cloud: &mut Cloud, event: Value| {
+            cloud.succeeds(&event).await;
+            assert_eq!(cloud.deployment.call("get-service", "GET", "/v1/services/previews", None).await.0, 404);
+        },
+    )
+    .await;
+}
+
 /// It dies when all is done, and only the answer is missing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_that_got_lost_is_given_again() {
