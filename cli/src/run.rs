@@ -30,7 +30,7 @@ pub use claim::Wanted;
 use claim::{Claim, Taken};
 pub use environment::names as variables;
 pub use exit::NO_PORT;
-pub use names::{Names, Origin, unique};
+pub use names::{InvalidPart, Names, Origin, unique};
 use process::Running;
 use signals::Signals;
 pub use supervise::Policy;

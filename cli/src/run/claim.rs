@@ -7,14 +7,14 @@
 //! can be rejected as in use: the port is released, offered to the same name, rejected into quarantine, and the next one is
 //! taken. If somebody else gets it in between, they will find out for themselves.
 
+mod used;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use portmaster_client::domain::{InstanceName, Labels, Owner, Port as Number, ServiceName};
-use portmaster_client::wire::{
-    Kind, LeaseSeconds, NewOffer, NewPort, NewSet, Port, Reason, Rejection, Renewal as LongerLease,
-};
+use portmaster_client::wire::{Kind, LeaseSeconds, NewPort, NewSet, Port, Renewal as LongerLease};
 use portmaster_client::{Client, Error, Holder, Precondition};
 
 use super::clock::{self, Moment, now};
@@ -24,9 +24,6 @@ use super::{Voice, probe};
 use crate::Failure;
 use crate::args::values::show;
 
-/// How often another port is taken because the last one was in use. A host where so many ports in a row are in use is not
-/// one that this registry knows about, and each of them has gone into quarantine.
-const TRIES: usize = 16;
 /// The longest pause between two attempts while a range is full. Ports come back earlier than `Retry-After` says, whenever
 /// a job ends.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -135,81 +132,6 @@ impl<'a> Claim<'a> {
         }
     }
 
-    /// Sees to it that the ports that are in use on this host are not given to anybody for a while.
-    async fn give_up_used(&self, used: &[(&Port, &str)], tries: usize, voice: &Voice<'_>) -> Result<(), Failure> {
-        let found = |port: &Port, how: &str| format!("port {} is in use on this host ({how})", port.port);
-        for (port, how) in used {
-            let found = found(port, how);
-            if !self.made.borrow().contains(&port.name) {
-                // What listens there may well be the command of the earlier run, and the port is rightly its own: to
-                // release it would give it to somebody else. What this command has made is given back all the same.
-                self.ours.borrow_mut().clear();
-                let made = self.made.borrow().clone();
-                for name in &made {
-                    self.give_back(name).await?;
-                }
-                return Err(Failure::Other(format!(
-                    "{found}, and {} had it already as this owner. Perhaps an earlier run's command is still running: \
-                     end it, or use another NAME",
-                    port.name
-                )));
-            }
-            // The caller wants this port and no other, so to keep it from everybody for an hour would be no service.
-            if self.wanted.port.is_some() {
-                return Err(Failure::Other(format!("{found}. End what uses it, or leave out --port")));
-            }
-            if tries >= TRIES {
-                let reason = format!("{found}, and so were those before it: {tries} attempts in all");
-                return Err(Failure::Other(reason));
-            }
-        }
-        // Neighbours need other neighbours, unless none of them stays.
-        if self.wanted.contiguous {
-            let others: Vec<_> = self.made.borrow().iter().cloned().collect();
-            for name in others.iter().filter(|name| !used.iter().any(|(port, _)| port.name == **name)) {
-                self.give_back(name).await?;
-            }
-        }
-        for (port, how) in used {
-            match self.quarantine(&port.name, port.port).await {
-                Ok(true) => {
-                    (voice.note)(&format!("{}, so nobody gets it for a while; taking another one", found(port, how)));
-                }
-                Ok(false) => (voice.note)(&format!("{}; taking another one", found(port, how))),
-                Err(error) => {
-                    (voice.warn)(&format!("{}, and cannot be put into quarantine", found(port, how)));
-                    return Err(error.into());
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Releases a port and has it quarantined; false if somebody else has it by then, who will find out for themselves.
-    ///
-    /// # Errors
-    ///
-    /// Among others, that this role may not ask for offers or reject them. Then the next `PUT` would get the same port.
-    async fn quarantine(&self, name: &InstanceName, number: Number) -> Result<bool, Error> {
-        self.give_back(name).await?;
-        let Wanted { service, owner, .. } = &self.wanted;
-        let offer = NewOffer { name: name.clone(), port: Some(number), owner: Some(owner.clone()), labels: None };
-        let in_use = Rejection { reason: Some(Reason::InUse), quarantine_seconds: None };
-        let rejected = async {
-            let offer = self.client.create_offer(service, &offer).await?;
-            self.client.reject(service, offer.secret, &in_use).await
-        };
-        match rejected.await {
-            Ok(()) => Ok(true),
-            // The next `PUT` says what the name gets, and if it is this port again, the attempts are counted.
-            Err(error @ Error::Problem(_)) if !error.is_temporary() => {
-                tracing::debug!(%error, "the port could not be put into quarantine");
-                Ok(false)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
     /// Asks for the ports until there are some, or until then.
     async fn put_until(&self, until: Moment, voice: &Voice<'_>) -> Result<(Vec<Port>, Option<Lease>), Failure> {
         let mut said = false;
@@ -231,29 +153,28 @@ impl<'a> Claim<'a> {
                     self.use_other_names(voice, "another command's port has the same name")?;
                     continue;
                 }
-                Err(failure @ Failure::Call(_)) => failure,
+                Err(Failure::Call(error)) => error,
                 Err(failure) => return Err(failure),
             };
-            let Failure::Call(call) = &error else { return Err(error) };
             if self.names.borrow().origin() == Origin::Job {
-                if matches!(call.kind(), Some(Kind::PreconditionFailed | Kind::NameTaken)) {
+                if matches!(error.kind(), Some(Kind::PreconditionFailed | Kind::NameTaken)) {
                     self.use_other_names(voice, "another command's port has the same name")?;
                     continue;
                 }
-                if call.is_ambiguous() {
+                if error.is_ambiguous() {
                     // If there is a port now, nobody can tell whose it is. The lease gives it back.
                     self.use_other_names(voice, "no answer says whether the name has a port of this command")?;
                     continue;
                 }
             }
-            let passes = matches!(call.kind(), Some(Kind::RangeExhausted | Kind::PortTaken | Kind::NameTaken));
+            let passes = matches!(error.kind(), Some(Kind::RangeExhausted | Kind::PortTaken | Kind::NameTaken));
             let left = until.saturating_sub(now());
-            if left.is_zero() || !(passes || call.is_temporary()) {
-                return Err(error);
+            if left.is_zero() || !(passes || error.is_temporary()) {
+                return Err(error.into());
             }
-            say(&call.to_string());
+            say(&error.to_string());
             // Those who wait together should not come together. The last attempt is at the very end.
-            let pause = call.retry_after().unwrap_or(PAUSE).clamp(Duration::from_millis(200), LONGEST_PAUSE);
+            let pause = error.retry_after().unwrap_or(PAUSE).clamp(Duration::from_millis(200), LONGEST_PAUSE);
             clock::sleep_until(now() + pause.mul_f64(1.0 + 0.5 * fastrand::f64()).min(left)).await;
         }
     }
@@ -312,6 +233,10 @@ impl<'a> Claim<'a> {
         let new: Vec<_> = answer.ports.iter().filter(|port| answer.is_new(port)).map(|port| &port.name).collect();
         self.made.borrow_mut().extend(new.iter().copied().cloned());
         self.ours.borrow_mut().extend(new.iter().copied().cloned());
+        if origin == Origin::Unique {
+            // An answer may have been lost, and the call repeated, which found what it had made.
+            self.made.borrow_mut().extend(names.iter().cloned());
+        }
         if origin == Origin::Job && !names.iter().all(|name| self.made.borrow().contains(name)) {
             for name in new {
                 self.give_back(name).await?;

@@ -193,7 +193,7 @@ async fn the_command_is_got_only_if_its_sum_is_right() {
 async fn a_port_for_several_steps_is_given_back_whatever_happened() {
     let (ground, programs) = (Ground::new().await, programs());
     let workflow = yaml("Several steps");
-    let steps = workflow["steps"].as_array().unwrap();
+    let steps = workflow["jobs"]["test"]["steps"].as_array().unwrap();
     let run = |index: usize| steps[index]["run"].as_str().unwrap();
     assert_eq!((steps[0]["id"].as_str(), steps[2]["if"].as_str()), (Some("port"), Some("always()")));
     let output = programs.path().join("output");
