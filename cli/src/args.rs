@@ -10,6 +10,7 @@ mod run;
 mod services;
 mod tools;
 pub mod values;
+mod watching;
 
 use clap::builder::FalseyValueParser;
 use clap::error::ErrorKind;
@@ -27,6 +28,7 @@ pub use self::release::ReleaseArgs;
 pub use self::run::{OnLost, RunArgs};
 pub use self::services::{ServiceArgs, ServiceCommand, ServiceContentArgs};
 pub use self::tools::{CompletionsArgs, ManArgs};
+pub use self::watching::{UiArgs, WatchArgs};
 
 /// Gives ports to commands, jobs and pipelines, from a Portmaster registry.
 ///
@@ -134,6 +136,10 @@ pub enum Command {
     Offers(OffersArgs),
     /// Claim ports that are in use already, from a file
     Import(ImportArgs),
+    /// Show what happens, as it happens
+    Watch(WatchArgs),
+    /// Show the registry in a browser
+    Ui(UiArgs),
     /// Check, in order, what a call needs: the URL, DNS, TLS, the clock, the identity, its rights, the table
     Doctor,
     /// Print a script that completes commands and options in a shell

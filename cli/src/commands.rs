@@ -9,6 +9,8 @@ mod release;
 mod run;
 mod services;
 mod tools;
+mod ui;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -50,6 +52,8 @@ pub(crate) async fn run(args: Args, voice: &Voice) -> Result<ExitCode, Failure> 
         Command::Quarantine(wanted) => operators::quarantine(&context, wanted.command).await?,
         Command::Offers(wanted) => operators::offers(&context, wanted).await?,
         Command::Import(wanted) => return import::run(&context, wanted).await,
+        Command::Watch(wanted) => watch::watch(&context, wanted).await?,
+        Command::Ui(wanted) => ui::ui(&context, wanted).await?,
         Command::Doctor | Command::Completions(_) | Command::Man(_) => {}
     }
     Ok(ExitCode::SUCCESS)
@@ -58,7 +62,12 @@ pub(crate) async fn run(args: Args, voice: &Voice) -> Result<ExitCode, Failure> 
 /// Whether a command has more than one result. What cannot be printed is said before anything is sent.
 fn has_many_results(command: &Command) -> bool {
     match command {
-        Command::List(_) | Command::Offers(_) | Command::Import(_) | Command::Doctor => true,
+        Command::List(_)
+        | Command::Offers(_)
+        | Command::Import(_)
+        | Command::Watch(_)
+        | Command::Ui(_)
+        | Command::Doctor => true,
         Command::Release(args) => args.is_bulk(),
         Command::Service(args) => matches!(args.command, ServiceCommand::Apply { .. } | ServiceCommand::List { .. }),
         Command::Namespace(args) => matches!(args.command, NamespaceCommand::List),

@@ -14,6 +14,7 @@ mod log;
 pub mod output;
 pub mod run;
 pub mod settings;
+pub mod ui;
 
 use std::process::ExitCode;
 

@@ -2,6 +2,7 @@
 
 mod env;
 mod failure;
+mod happened;
 mod harmless;
 mod shown;
 mod table;
@@ -17,6 +18,7 @@ use crate::args::{Format, Global};
 
 pub use self::env::Pairs;
 pub(crate) use self::failure::{fault, help};
+pub use self::happened::Happened;
 use self::harmless::harmless;
 pub use self::shown::Said;
 pub use self::table::Table;
@@ -94,18 +96,31 @@ impl Voice {
         matches!(self.format, Format::Table | Format::Json)
     }
 
+    /// Prints one of many results that come one after another: a line each, and in JSON an object a line.
+    ///
+    /// # Returns
+    ///
+    /// Whether anybody still reads.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Other`] where standard output cannot be written.
+    pub fn show_line(&self, happened: &Happened) -> Result<bool, Failure> {
+        let line = match self.format {
+            Format::Json => serde_json::to_string(happened).map_err(|reason| Failure::Other(reason.to_string()))?,
+            _ => happened.line(),
+        };
+        written(&format!("{line}\n"))
+    }
+
     /// Prints text that has a format of its own.
     ///
     /// # Errors
     ///
     /// [`Failure::Other`] where standard output cannot be written.
     pub fn print(&self, text: &str) -> Result<(), Failure> {
-        let mut output = std::io::stdout().lock();
-        match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
-            // Whoever reads has read enough, as `head` does.
-            Err(reason) if reason.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-            outcome => outcome.map_err(|reason| Failure::Other(format!("standard output: {reason}"))),
-        }
+        // Whoever reads may have read enough.
+        written(text).map(|_| ())
     }
 
     /// Says what is good to know, unless `--quiet` was given.
@@ -165,5 +180,15 @@ impl Voice {
     fn styled(&self, word: &str, color: anstyle::AnsiColor) -> String {
         let style = anstyle::Style::new().bold().fg_color(Some(color.into()));
         format!("{style}{word}{style:#}")
+    }
+}
+
+/// Writes to standard output. Returns whether anybody still reads: `head`, for example, does not when it has enough.
+fn written(text: &str) -> Result<bool, Failure> {
+    let mut output = std::io::stdout().lock();
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Ok(()) => Ok(true),
+        Err(reason) if reason.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        Err(reason) => Err(Failure::Other(format!("standard output: {reason}"))),
     }
 }

@@ -75,10 +75,21 @@ pub async fn run(client: &Client, run: Run, voice: Voice<'_>) -> u8 {
     };
     let (service, probes) = (run.wanted.service.clone(), run.wanted.probe);
     let claim = Claim::new(client, run.wanted);
+    let mut taking = Box::pin(claim.take(&voice));
     let taken = tokio::select! {
-        taken = Box::pin(claim.take(&voice)) => taken,
+        taken = &mut taking => taken,
         // Nothing runs yet that might want the signal, so each of them means what it means to any program.
         arrived = signals.next() => {
+            let answered = async {
+                while claim.has_to_hear() {
+                    tokio::time::sleep(claim::RELEASE / 100).await;
+                }
+            };
+            tokio::select! {
+                _ = &mut taking => {}
+                () = answered => {}
+                () = tokio::time::sleep(claim::RELEASE) => {}
+            }
             release(&claim, &mut signals, true, |why| warn(&not_started(why))).await;
             return exit::of_signal(arrived.signal.as_raw());
         }

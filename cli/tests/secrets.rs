@@ -165,3 +165,40 @@ async fn what_sts_says_is_repeated() {
     let printed = String::from_utf8_lossy(&output.stderr);
     assert!(printed.contains("AccessDenied: User ada is not authorized to perform sts:AssumeRole"), "{printed}");
 }
+
+/// The metadata service of EC2 gives out keys as well, and may answer anything.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_machine_answers_is_not_printed() {
+    let (malformed, forbidden) = (
+        r#"{"Code": "Success", "AccessKeyId": "ASIAEXAMPLE", "SecretAccessKey": "hidden-key", "Token": "hidden-session"#,
+        "hidden-key",
+    );
+    for (status, answer) in [(StatusCode::OK, malformed), (StatusCode::FORBIDDEN, forbidden)] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let token = || async { ([("x-aws-ec2-metadata-token-ttl-seconds", "21600")], "hidden-request-token") };
+        let router = Router::new()
+            .route("/latest/api/token", axum::routing::put(token))
+            .route("/latest/meta-data/iam/security-credentials/", get(|| async { "role" }))
+            .route("/latest/meta-data/iam/security-credentials/role", get(move || async move { (status, answer) }));
+        tokio::spawn(axum::serve(listener, router).into_future());
+        let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_portmaster"))
+            .args(["-vv", "find", "5000"])
+            .env_clear()
+            .env("HOME", "/nonexistent")
+            .env("PORTMASTER_URL", &url)
+            .env("PORTMASTER_REGION", "eu-west-1")
+            .env("AWS_EC2_METADATA_SERVICE_ENDPOINT", &url)
+            .stdin(Stdio::null())
+            .output()
+            .await
+            .unwrap();
+        let printed = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(printed.contains("no AWS credentials are found"), "{printed}");
+        for secret in SECRETS {
+            assert!(!printed.contains(secret), "{secret} is in {printed}");
+        }
+        let longest = printed.lines().map(str::len).max().unwrap_or_default();
+        assert!(longest < 400 && !printed.contains("Response {"), "{printed}");
+    }
+}

@@ -4,6 +4,7 @@
 mod custom_resource;
 mod event;
 mod metrics;
+mod record;
 mod settings;
 
 use std::process::ExitCode;
@@ -16,7 +17,7 @@ use axum::middleware::from_fn;
 use lambda_runtime::{Context, Error, LambdaEvent, Service as _, service_fn};
 use portmaster_domain::Clock;
 use portmaster_http::{Api, Origin, Routes, TIMEOUT};
-use portmaster_registry::{CLEAN_UP, Call, Findings, Registry, Table, connect_within_lambda};
+use portmaster_registry::{CLEAN_UP, Call, Findings, History, Registry, Table, connect_within_lambda};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -24,6 +25,7 @@ use custom_resource::CustomResource;
 pub use custom_resource::Scope;
 pub use event::Gateway;
 use metrics::Metrics;
+pub use record::record_history;
 pub use settings::{Settings, SettingsError};
 
 /// The time that a response needs after an operation's deadline, before Lambda kills the function: to clean up, and to
@@ -109,10 +111,13 @@ fn start_with(settings: Settings, serve: impl AsyncFnOnce(Api, Gateway, Metrics)
     };
     let served = runtime.block_on(async {
         let metrics = Metrics::start(settings.stack);
-        let table = Table::new(connect_within_lambda(settings.endpoint.as_deref()), settings.table);
+        let client = connect_within_lambda(settings.endpoint.as_deref());
+        let history = settings.history_table.map(|name| History::new(Table::new(client.clone(), name)));
+        let table = Table::new(client, settings.table);
         let registry = Registry::new(table, Clock::System, settings.offer_seconds)
             .with_margin(settings.margin_seconds)
-            .with_watch(settings.watch);
+            .with_watch(settings.watch)
+            .with_history(history);
         // Opens the connection while Lambda lets the function use a whole processor. If it fails, requests will report
         // why.
         if let Err(error) = registry.ping(&Call::within(WARM_UP)).await {

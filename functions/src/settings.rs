@@ -2,7 +2,7 @@
 
 use portmaster_http::log::LEVELS;
 use portmaster_http::target::plain;
-use portmaster_registry::{InvalidWatched, Registry, Watch, Watched, is_url};
+use portmaster_registry::{History, InvalidWatched, Registry, Watch, Watched, is_url};
 
 use crate::{Gateway, Scope};
 
@@ -19,6 +19,12 @@ pub struct Settings {
     /// `NEARLY_FULL_PERCENT`, `NEARLY_FULL_EXCEPT`, `USAGE_METRICS_FULLEST` and `USAGE_METRICS_FOR`: what the reconciler
     /// tells of how full the services are. 90, none, 0 and none if they are not set.
     pub watch: Watch,
+    /// `HISTORY_TABLE`: the table of tenures. None are kept if it is not set.
+    pub history_table: Option<String>,
+    /// `HISTORY_DAYS`: for how many days a tenure is kept after its end; 400 if it is not set.
+    pub history_days: u32,
+    /// `EVENT_BUS_NAME`: the event bus to which events are sent; none if it is not set.
+    pub event_bus: Option<String>,
     /// `LOG_LEVEL`: how much to log; `info` if it is not set.
     pub log_level: String,
     /// `STACK_NAME`: distinguishes this deployment's metrics from another's. Without it no metrics are written.
@@ -58,6 +64,14 @@ pub enum SettingsError {
     /// `NEARLY_FULL_EXCEPT` or `USAGE_METRICS_FOR` is no list of services.
     #[error("in the environment variable {0}, {error}, with commas between them; {1:?} is not", error = InvalidWatched)]
     Watched(&'static str, String),
+    /// `HISTORY_TABLE` is not the name of a table.
+    #[error(
+        "the environment variable HISTORY_TABLE must have 3 to 255 characters, of A-Z a-z 0-9 _ - and ., not {0:?}"
+    )]
+    HistoryTable(String),
+    /// `HISTORY_DAYS` is no number of days.
+    #[error("the environment variable HISTORY_DAYS must be a whole number from 0 to {max}, not {0:?}", max = History::MAX_DAYS)]
+    HistoryDays(String),
     /// `LOG_LEVEL` is not a level.
     #[error("the environment variable LOG_LEVEL must be one of {levels}, not {0:?}", levels = LEVELS.join(", "))]
     LogLevel(String),
@@ -94,9 +108,22 @@ impl Settings {
     fn parse(variable: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
         let table = variable("TABLE_NAME").filter(|table| !table.is_empty()).ok_or(SettingsError::NoTable)?;
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
-        if !(3..=255).contains(&table.len()) || !table.bytes().all(allowed) {
+        let is_table = |table: &str| (3..=255).contains(&table.len()) && table.bytes().all(allowed);
+        if !is_table(&table) {
             return Err(SettingsError::Table(table));
         }
+        let history_table = variable("HISTORY_TABLE").filter(|table| !table.is_empty());
+        if let Some(table) = history_table.as_ref().filter(|table| !is_table(table)) {
+            return Err(SettingsError::HistoryTable(table.clone()));
+        }
+        let history_days = match variable("HISTORY_DAYS") {
+            None => History::DAYS,
+            Some(text) => match text.parse() {
+                Ok(days @ 0..=History::MAX_DAYS) => days,
+                _ => return Err(SettingsError::HistoryDays(text)),
+            },
+        };
+        let event_bus = variable("EVENT_BUS_NAME").filter(|name| !name.is_empty());
         let offer_seconds = match variable("OFFER_SECONDS") {
             None => Registry::OFFER_SECONDS,
             Some(text) => match text.parse() {
@@ -141,7 +168,21 @@ impl Settings {
             return Err(SettingsError::AnswersTo(url.clone()));
         }
         let gateway = Gateway { mapping, serve_default_route, ..Gateway::default() };
-        Ok(Self { table, offer_seconds, margin_seconds, watch, log_level, stack, endpoint, scope, answers_to, gateway })
+        Ok(Self {
+            table,
+            offer_seconds,
+            margin_seconds,
+            watch,
+            history_table,
+            history_days,
+            event_bus,
+            log_level,
+            stack,
+            endpoint,
+            scope,
+            answers_to,
+            gateway,
+        })
     }
 }
 
@@ -190,6 +231,7 @@ mod tests {
         assert_eq!(settings.margin_seconds, 10);
         assert_eq!(settings.watch, Watch::default());
         assert_eq!((settings.scope, settings.answers_to), (Scope::default(), None));
+        assert_eq!((settings.history_table, settings.history_days, settings.event_bus), (None, 400, None));
         assert_eq!((settings.stack, settings.endpoint, settings.gateway), (None, None, Gateway::default()));
         assert_eq!(parse(&[]), Err(SettingsError::NoTable));
         assert_eq!(parse(&[("TABLE_NAME", "")]), Err(SettingsError::NoTable));
@@ -219,6 +261,10 @@ mod tests {
             ("CUSTOM_RESOURCE_SERVICES", "*"),
             ("CUSTOM_RESOURCE_ANSWERS_TO", "http://127.0.0.1:4566"),
             ("CUSTOM_RESOURCE_ANSWERS_TO", "127.0.0.1/"),
+            ("HISTORY_TABLE", "a history"),
+            ("HISTORY_DAYS", "-1"),
+            ("HISTORY_DAYS", "3654"),
+            ("HISTORY_DAYS", ""),
             ("LOG_LEVEL", "loud"),
             ("DYNAMODB_ENDPOINT", "localhost:8000"),
             ("DYNAMODB_ENDPOINT", "ftp://localhost"),

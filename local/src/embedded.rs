@@ -3,6 +3,8 @@
 //! not listen unless it is told to.
 
 mod connector;
+mod expiry;
+mod history;
 mod perform;
 mod wire;
 mod worker;
@@ -29,11 +31,13 @@ use serde_json::value::RawValue;
 use tokio::sync::{Notify, oneshot};
 
 pub use connector::{Request, response};
+pub use history::{HISTORY_TABLE, Keeping};
 pub use perform::perform;
 
 use crate::StartError;
 use crate::connections::serve;
 use connector::answering;
+use history::{Feed, Journal, Message, Recorder};
 
 /// How often expired items are deleted. In the cloud this takes hours to days, so nothing may depend on it.
 pub(crate) const SWEEP: Duration = Duration::from_secs(60);
@@ -46,6 +50,7 @@ pub struct Embedded {
     stop: Vec<Stop>,
     threads: Vec<JoinHandle<()>>,
     failed: Arc<Notify>,
+    recorder: Option<mpsc::SyncSender<Message>>,
     /// Held while the data is in use.
     _lock: Option<File>,
 }
@@ -64,29 +69,77 @@ impl Embedded {
     /// # Errors
     /// Returns [`StartError`] if the folder cannot be used.
     pub fn start(data: Option<&Path>, sweep: Option<Duration>) -> Result<Self, StartError> {
+        Self::start_and_keep(data, sweep, None)
+    }
+
+    /// The same, with a history of a table's changes, which is kept in a database of its own.
+    ///
+    /// # Errors
+    /// Returns [`StartError`] if the folder cannot be used.
+    pub fn start_and_keep(
+        data: Option<&Path>,
+        sweep: Option<Duration>,
+        keeping: Option<Keeping>,
+    ) -> Result<Self, StartError> {
         let (database, lock) = match data {
             Some(folder) => open(folder).map(|(database, lock)| (database, Some(lock)))?,
             None => (Database::memory().map_err(StartError::database)?, None),
         };
         let failed = Arc::new(Notify::new());
-        let (requests, working) =
-            worker::start(database.clone(), perform, Arc::clone(&failed)).map_err(StartError::embedded)?;
-        let mut embedded = Self { requests, url: None, stop: Vec::new(), threads: vec![working], failed, _lock: lock };
+        let table = keeping.as_ref().map(|keeping| keeping.table.clone());
+        let (requests, recorder, threads) = match keeping {
+            Some(keeping) => record(&database, data, keeping, &failed)?,
+            None => {
+                data.map_or(Ok(()), Journal::discard).map_err(StartError::embedded)?;
+                let started = worker::start(database.clone(), perform, Arc::clone(&failed));
+                let (requests, working) = started.map_err(StartError::embedded)?;
+                (requests, None, vec![working])
+            }
+        };
+        let mut embedded = Self { requests, url: None, stop: Vec::new(), threads, failed, recorder, _lock: lock };
         if let Some(every) = sweep {
-            embedded.sweep(database, every)?;
+            embedded.sweep(database, every, table)?;
         }
         Ok(embedded)
     }
 
+    /// An SDK client of the history's database, if there is one.
+    #[must_use]
+    pub fn history_client(&self) -> Option<Client> {
+        let recorder = self.recorder.clone()?;
+        let http = answering(move |request| {
+            let (answer, answered) = oneshot::channel();
+            let (operation, body) = (request.operation().to_owned(), request.body().to_vec());
+            let message = Message::Request { operation, body, answer };
+            let recorder = recorder.clone();
+            HttpConnectorFuture::new(async move {
+                // It waits where the thread is far behind, and must not keep one of the runtime's.
+                let sent = tokio::task::spawn_blocking(move || recorder.send(message)).await;
+                let stopped = || ConnectorError::io("the history has stopped".into());
+                sent.map_err(|_| stopped())?.map_err(|_| stopped())?;
+                response(answered.await.map_err(|_| stopped())?)
+            })
+        });
+        Some(Client::from_conf(in_process(http).build()))
+    }
+
     /// Runs on a thread of its own: the database gives its lock to waiting requests between two pages of a sweep,
     /// whereas a sweep of a large table between two requests would keep every caller waiting until it ends.
-    fn sweep(&mut self, database: Database, every: Duration) -> Result<(), StartError> {
+    ///
+    /// With a history, `table` is the table whose items go through the database's thread, one by one, so that it sees
+    /// them go.
+    fn sweep(&mut self, database: Database, every: Duration, table: Option<String>) -> Result<(), StartError> {
+        let requests = self.requests.clone();
         let (stop, stopped) = mpsc::channel::<()>();
         let failed = Arc::clone(&self.failed);
         let sweeping = std::thread::Builder::new().name("ttl".to_owned()).spawn(move || {
             let _alarm = worker::Alarm(failed);
             while let Err(mpsc::RecvTimeoutError::Timeout) = stopped.recv_timeout(every) {
-                if let Err(error) = database.sweep_ttl() {
+                let swept = match &table {
+                    Some(table) => expiry::sweep(&database, table, &requests),
+                    None => database.sweep_ttl().map(drop).map_err(|error| error.to_string()),
+                };
+                if let Err(error) = swept {
                     tracing::warn!(target: "portmaster::embedded", %error, "expired items were not deleted");
                 }
             }
@@ -155,14 +208,40 @@ impl Drop for Embedded {
     fn drop(&mut self) {
         // The listener ends first, since the database's thread performs its last requests.
         self.stop.clear();
-        for thread in self.threads.drain(1..) {
+        for thread in self.threads.drain(if self.recorder.is_some() { 2 } else { 1 }..) {
             let _ = thread.join();
         }
         self.requests.stop();
+        // Then the history's, which has what they changed.
         for thread in self.threads.drain(..) {
             let _ = thread.join();
+            if let Some(recorder) = self.recorder.take() {
+                let _ = recorder.send(Message::Stop);
+            }
         }
     }
+}
+
+/// Starts the threads of a database and of its history.
+type Recording = (worker::Requests, Option<mpsc::SyncSender<Message>>, Vec<JoinHandle<()>>);
+
+fn record(
+    database: &Database,
+    data: Option<&Path>,
+    keeping: Keeping,
+    failed: &Arc<Notify>,
+) -> Result<Recording, StartError> {
+    let kept = match data {
+        Some(folder) => open_file(folder, "history.db")?,
+        None => Database::memory().map_err(StartError::database)?,
+    };
+    let recorder = Recorder::new(keeping.clone(), kept, data, database).map_err(StartError::embedded)?;
+    let journal = data.map(Journal::open).transpose().map_err(StartError::embedded)?;
+    let (changes, recording) = recorder.start(Arc::clone(failed)).map_err(StartError::embedded)?;
+    let feed = Feed::new(&keeping, journal, changes.clone());
+    let started = worker::start(database.clone(), feed, Arc::clone(failed));
+    let (requests, working) = started.map_err(StartError::embedded)?;
+    Ok((requests, Some(changes), vec![working, recording]))
 }
 
 fn open(folder: &Path) -> Result<(Database, File), StartError> {
@@ -174,7 +253,12 @@ fn open(folder: &Path) -> Result<(Database, File), StartError> {
         TryLockError::WouldBlock => StartError::DataInUse { folder: folder.to_owned() },
         TryLockError::Error(error) => unusable(&error),
     })?;
-    let path = folder.join("portmaster.db");
+    Ok((open_file(folder, "portmaster.db")?, lock))
+}
+
+fn open_file(folder: &Path, name: &str) -> Result<Database, StartError> {
+    let unusable = |error: &dyn ToString| StartError::Data { folder: folder.to_owned(), reason: error.to_string() };
+    let path = folder.join(name);
     // Created here, empty, if it is not there, so that the files that SQLite creates beside it get its mode.
     let made = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
     made.map_err(|error| unusable(&error))?;
@@ -182,10 +266,9 @@ fn open(folder: &Path) -> Result<(Database, File), StartError> {
     // Its first sentence only; the rest is advice to programs that link the library.
     let cannot_open = |error: &dyn ToString| {
         let text = error.to_string();
-        unusable(&format!("portmaster.db cannot be opened, {}", text.split(". ").next().unwrap_or_default()))
+        unusable(&format!("{name} cannot be opened, {}", text.split(". ").next().unwrap_or_default()))
     };
-    let database = Database::new(path).map_err(|error| cannot_open(&error))?;
-    Ok((database, lock))
+    Database::new(path).map_err(|error| cannot_open(&error))
 }
 
 /// For the SDK's client of the embedded DynamoDB: removes the `ClientRequestToken` from each transaction.

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
-use portmaster_registry::{Registry, is_url};
+use clap::{Parser, ValueEnum};
+use portmaster_registry::{History, Registry, is_url};
 
 /// A registry of network ports, on this machine.
 ///
@@ -50,6 +50,17 @@ pub struct Options {
     )]
     pub margin_seconds: u32,
 
+    /// For how many days it is kept who had a port, after the port was given back; 0 keeps no history. Only with its own
+    /// database.
+    #[arg(
+        long,
+        env = "PORTMASTER_HISTORY_DAYS",
+        value_name = "N",
+        default_value_t = History::DAYS,
+        value_parser = clap::value_parser!(u32).range(0..=i64::from(History::MAX_DAYS)),
+    )]
+    pub history_days: u32,
+
     /// Another DynamoDB, real or emulated. Region and credentials come from the environment, as for every AWS tool.
     #[arg(
         long,
@@ -75,6 +86,11 @@ pub struct Options {
     #[arg(long, env = "PORTMASTER_TABLE", value_name = "NAME", default_value = "portmaster")]
     pub table: String,
 
+    /// Whether a browser finds a page at `/`, and whether that offers to release ports and to end quarantines. It does
+    /// so through the API, which is open to everybody who reaches this server, with or without a page.
+    #[arg(long, env = "PORTMASTER_PAGE", value_name = "WHAT", value_enum, default_value_t = Page::Read)]
+    pub page: Page,
+
     /// How much to log.
     #[arg(
         long,
@@ -85,6 +101,17 @@ pub struct Options {
         value_parser = clap::builder::PossibleValuesParser::new(portmaster_http::log::LEVELS),
     )]
     pub log_level: String,
+}
+
+/// What the page is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Page {
+    /// There is none.
+    Off,
+    /// To look at.
+    Read,
+    /// Also to release ports, and to end quarantines.
+    Write,
 }
 
 fn address(text: &str) -> Result<String, String> {

@@ -7,19 +7,24 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
+use axum::http::HeaderMap;
+use axum::routing::get;
 use hyper_util::service::TowerToHyperService;
 use portmaster_domain::Clock;
 use portmaster_http::Api;
-use portmaster_registry::{Call, Endpoint, Registry, StoreError, Table, connect};
+use portmaster_registry::{Call, Endpoint, History, Registry, StoreError, Table, Watch, connect};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::connections::serve;
-use crate::embedded::{Embedded, SWEEP};
+use crate::embedded::{Embedded, HISTORY_TABLE, Keeping, SWEEP};
+use crate::events::{self, Events};
 use crate::guard::{Guard, Rules};
-use crate::options::Options;
+use crate::options::{Options, Page};
+use crate::page;
 
 /// How long the table may take to respond at the start.
 const START: Duration = Duration::from_secs(10);
@@ -124,11 +129,21 @@ impl Server {
         let listener = TcpListener::bind(&options.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
 
-        let (table, embedded) = table(&options).await?;
+        let events = Events::default();
+        let (table, embedded) = table(&options, &events).await?;
+        let history = history(embedded.as_ref()).await?;
         let registry = Registry::new(table, Clock::System, options.offer_seconds).with_margin(options.margin_seconds);
+        let registry = registry.with_history(history.clone());
         let registry = if embedded.is_some() && !options.in_memory { registry.on_a_disk() } else { registry };
         let reconciling = tokio::spawn(reconcile(registry.clone()));
-        let router = portmaster_http::api(Api { registry, timeout: portmaster_http::TIMEOUT });
+        let listen = get(move |headers: HeaderMap| events::listen(events.clone(), headers));
+        let more = match history {
+            Some(_) => Router::new().route(&portmaster_wire::path::events(), listen),
+            None => Router::new(),
+        };
+        let more = more.merge(page::routes(options.page));
+        let api = Api { registry, timeout: portmaster_http::TIMEOUT };
+        let router = portmaster_http::api_and(more, api);
         let rules = Arc::new(Rules::new(&options.listen, address.ip(), &options.allow_host));
         let service = Guard::new(&rules, TowerToHyperService::new(router));
         let (stop, stopped) = oneshot::channel::<()>();
@@ -180,7 +195,7 @@ impl Server {
     }
 }
 
-async fn table(options: &Options) -> Result<(Table, Option<Embedded>), StartError> {
+async fn table(options: &Options, events: &Events) -> Result<(Table, Option<Embedded>), StartError> {
     let call = Call::within(START);
     if let Some(url) = &options.dynamodb_endpoint {
         let table = Table::new(connect(&Endpoint::Url(url.clone())).await, &options.table);
@@ -191,13 +206,28 @@ async fn table(options: &Options) -> Result<(Table, Option<Embedded>), StartErro
         return Ok((table, None));
     }
     let data = (!options.in_memory).then_some(options.data.as_path());
-    let mut embedded = Embedded::start(data, Some(SWEEP))?;
+    let keeping = (options.history_days > 0).then(|| Keeping {
+        table: options.table.clone(),
+        days: options.history_days,
+        clock: Clock::System,
+        nearly_full: Watch::default().nearly_full,
+        events: events.clone(),
+    });
+    let mut embedded = Embedded::start_and_keep(data, Some(SWEEP), keeping)?;
     let table = Table::new(embedded.client(), &options.table);
     table.create(&call).await.map_err(StartError::database)?;
     if let Some(address) = &options.database_listen {
         embedded.listen(address)?;
     }
     Ok((table, Some(embedded)))
+}
+
+/// The history, if there is one.
+async fn history(embedded: Option<&Embedded>) -> Result<Option<History>, StartError> {
+    let Some(client) = embedded.and_then(Embedded::history_client) else { return Ok(None) };
+    let history = History::new(Table::new(client, HISTORY_TABLE));
+    history.create(&Call::within(START)).await.map_err(StartError::database)?;
+    Ok(Some(history))
 }
 
 async fn reconcile(registry: Registry) {
@@ -232,5 +262,8 @@ fn greeting(address: SocketAddr, options: &Options, embedded: Option<&Embedded>)
         "Try:  curl --json '{{\"name\":\"demo\",\"start\":6000,\"end\":6999}}' http://{address}/v1/services"
     );
     let _ = write!(text, "then: curl --json '{{\"name\":\"demo-01\"}}' http://{address}/v1/services/demo/offers");
+    if options.page != Page::Off {
+        let _ = write!(text, "\nand:  open http://{address} in a browser");
+    }
     text
 }

@@ -8,8 +8,8 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::Credentials;
 use portmaster_domain::{Clock, ServiceId, ServiceName};
 use portmaster_http::{Api, TIMEOUT};
-use portmaster_local::{Embedded, without_tokens};
-use portmaster_registry::{Call, Endpoint, Registry, Table, sdk_config};
+use portmaster_local::{Embedded, Events, HISTORY_TABLE, Keeping, without_tokens};
+use portmaster_registry::{Call, Endpoint, History, Registry, Table, Watch, sdk_config};
 
 use crate::{Caller, Meter, Plan, TABLE};
 
@@ -32,7 +32,7 @@ pub struct Database {
     url: String,
     /// On another DynamoDB, an account of this world's own, so that every world finds it empty.
     account: Option<String>,
-    _embedded: Option<Embedded>,
+    embedded: Option<Embedded>,
 }
 
 /// The variable that names another DynamoDB than the embedded one, for every world that does not require the latter.
@@ -60,18 +60,21 @@ pub fn rounds(count: usize) -> usize {
 }
 
 impl Database {
-    fn new(sweep: Option<Duration>) -> Self {
+    fn new(sweep: Option<Duration>, clock: Clock) -> Self {
         let other = std::env::var(OTHER_DYNAMODB).ok();
         let Some(url) = other.filter(|_| sweep.is_none()) else {
-            let mut embedded = Embedded::start(None, sweep).unwrap();
+            let nearly_full = Watch::default().nearly_full;
+            let events = Events::default();
+            let keeping = Keeping { table: TABLE.to_owned(), days: History::DAYS, clock, nearly_full, events };
+            let mut embedded = Embedded::start_and_keep(None, sweep, Some(keeping)).unwrap();
             let url = embedded.listen("127.0.0.1:0").unwrap();
-            return Self { url, account: None, _embedded: Some(embedded) };
+            return Self { url, account: None, embedded: Some(embedded) };
         };
         // MiniStack interprets an access key of twelve digits as an account.
         static NEXT: AtomicI64 = AtomicI64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let account = format!("{:06}{:06}", std::process::id() % 1_000_000, number % 1_000_000);
-        Self { url, account: Some(account), _embedded: None }
+        Self { url, account: Some(account), embedded: None }
     }
 
     /// The URL on which it listens.
@@ -82,6 +85,14 @@ impl Database {
     /// The access key that leads to this world's tables.
     pub fn access_key(&self) -> &str {
         self.account.as_deref().unwrap_or("local")
+    }
+
+    /// The history of the registry's table: only where the database is the embedded one.
+    async fn history(&self) -> Option<History> {
+        let client = self.embedded.as_ref().and_then(Embedded::history_client)?;
+        let history = History::new(Table::new(client, HISTORY_TABLE));
+        history.create(&call()).await.unwrap();
+        Some(history)
     }
 
     /// Returns the configuration of its clients. The embedded one gets no tokens, as in production.
@@ -139,12 +150,13 @@ impl World {
 
     /// Creates a world with this setup.
     pub async fn with(setup: Setup) -> Self {
-        let database = Database::new(setup.sweep);
         let shift = Arc::<AtomicI64>::default();
+        let database = Database::new(setup.sweep, Clock::Shifted(Arc::clone(&shift)));
         let client = database.client(None).await;
         let table = Table::new(client, TABLE);
         table.create(&call()).await.unwrap();
-        let registry = Registry::new(table, Clock::Shifted(Arc::clone(&shift)), setup.offer_seconds);
+        let registry = Registry::new(table, Clock::Shifted(Arc::clone(&shift)), setup.offer_seconds)
+            .with_history(database.history().await);
         let api = serve(registry.clone()).await;
         Self { database, shift, offer_seconds: setup.offer_seconds, registry, api }
     }

@@ -128,6 +128,18 @@ def make_table(dynamodb, name):
     )
 
 
+def make_history(dynamodb, name):
+    """Creates a table of tenures as the template has it."""
+    key = lambda first: [{"AttributeName": first, "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}]
+    dynamodb.create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk", "holder")],
+        KeySchema=key("pk"),
+        GlobalSecondaryIndexes=[{"IndexName": "by-name", "KeySchema": key("holder"), "Projection": {"ProjectionType": "KEYS_ONLY"}}],
+    )
+
+
 def identity_token(subject, audience="sts.amazonaws.com", **more):
     """Returns a token as GitHub would write it. Its signature is none: MiniStack reads the claims and does not check it."""
     encoded = lambda part: base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")

@@ -11,7 +11,7 @@ import urllib.request
 
 import boto3
 
-from common import REGION, ROOT, ROOT_KEY, Checks, bootstrap, free_port, make_table, ministack
+from common import REGION, ROOT, ROOT_KEY, Checks, bootstrap, free_port, make_history, make_table, ministack
 
 # The secret in the events; if an offer was made before, the offer's takes its place.
 SECRET = "138886c0-5d3e-8b2a-9f04-2a1b0c3d4e5f"
@@ -28,6 +28,7 @@ def run(function, event, table, url):
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_ENDPOINT_URL": url,
         "TABLE_NAME": table,
+        "HISTORY_TABLE": f"{table}-history",
         "STACK_NAME": "emulated",
         "CUSTOM_RESOURCE_PORTS": "*/*",
         "CUSTOM_RESOURCE_SERVICES": "*/*",
@@ -61,6 +62,7 @@ def main():
         for number, (name, expected) in enumerate(answers.items()):
             table, secret = f"events-{number}", SECRET
             make_table(dynamodb, table)
+            make_history(dynamodb, f"{table}-history")
             for step in [*expected.get("after", []), name]:
                 event = (folder / f"{step}.json").read_text().replace(SECRET, secret)
                 answer = run(step.split(".")[0], event, table, url)

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use portmaster_local::Embedded;
-use portmaster_registry::{Call, Endpoint, Table, connect};
+use portmaster_local::{Embedded, HISTORY_TABLE};
+use portmaster_registry::{Call, Endpoint, History, Table, connect};
 use portmaster_testkit::{Function, TABLE};
 use serde_json::{Value, json};
 
@@ -17,8 +17,9 @@ pub fn binary(function: &str) -> PathBuf {
 
 /// Starts a function on a table in this database, which listens on a socket.
 pub async fn start(function: &str, database: &Embedded) -> Function {
-    let allowed = [("CUSTOM_RESOURCE_PORTS", "*/*"), ("CUSTOM_RESOURCE_SERVICES", "*/*")];
-    Function::start(&binary(function), database.url().unwrap(), &allowed).await
+    let settings =
+        [("HISTORY_TABLE", HISTORY_TABLE), ("CUSTOM_RESOURCE_PORTS", "*/*"), ("CUSTOM_RESOURCE_SERVICES", "*/*")];
+    Function::start(&binary(function), database.url().unwrap(), &settings).await
 }
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(portmaster_http::document()).unwrap());
@@ -72,8 +73,10 @@ impl Deployment {
     pub async fn new() -> Self {
         let mut database = Embedded::start(None, None).unwrap();
         let url = database.listen("127.0.0.1:0").unwrap();
-        let table = Table::new(connect(&Endpoint::Embedded(url)).await, TABLE);
-        table.create(&Call::within(Duration::from_secs(10))).await.unwrap();
+        let client = connect(&Endpoint::Embedded(url)).await;
+        let call = Call::within(Duration::from_secs(10));
+        Table::new(client.clone(), TABLE).create(&call).await.unwrap();
+        History::new(Table::new(client, HISTORY_TABLE)).create(&call).await.unwrap();
         Self { database, functions: BTreeMap::new() }
     }
 

@@ -53,6 +53,49 @@ async fn every_function_serves_its_endpoint() {
     assert_eq!(cloud.call("release-port", "DELETE", "/v1/services/django/ports/5000", None).await, (204, Value::Null));
     assert_eq!(cloud.call("delete-service", "DELETE", "/v1/services/django", None).await.0, 204);
 
+    // The table's stream, as Lambda hands it over: an offer that was accepted, and that TTL removed later.
+    let image = |state: &str| {
+        let expires_at = if state == "offered" { json!({ "N": "1795343400" }) } else { json!({ "N": "1795345200" }) };
+        json!({
+            "pk": { "S": "N#default#PORT" }, "sk": { "S": "05000" }, "service": { "S": "django" }, "confirmed": { "BOOL": true },
+            "name": { "S": "web-01" }, "state": { "S": state }, "created": { "N": "1795341600000" },
+            "accepted": { "N": "1795341660000" }, "lease_until": { "N": "1795345190" }, "expires_at": expires_at,
+            "secret": { "S": "138886c0-5d3e-8b2a-9f04-2a1b0c3d4e5f" },
+        })
+    };
+    let record = |number: &str, old: Value, new: Value| {
+        json!({
+            "eventName": "MODIFY", "userIdentity": { "type": "Service", "principalId": "dynamodb.amazonaws.com" },
+            "dynamodb": {
+                "ApproximateCreationDateTime": 1_795_400_000, "SequenceNumber": number, "OldImage": old, "NewImage": new,
+            },
+        })
+    };
+    let (offered, allocated) = (image("offered"), image("allocated"));
+    let stream = [
+        record("8", Value::Null, offered.clone()),
+        record("9", offered, allocated.clone()),
+        record("10", allocated, Value::Null),
+    ];
+    let recorder = cloud.function("record-history").await;
+    // In whatever order, and however often.
+    for records in [&stream[..], &stream[..1], &stream[1..2]] {
+        let answer = recorder.invoke(json!({ "Records": records })).await;
+        assert_eq!(answer, json!({ "batchItemFailures": [] }));
+    }
+    let (status, history) = cloud.call("get-port-history", "GET", "/v1/ports/5000/history", None).await;
+    let tenure = &history[0];
+    assert_eq!((status, history.as_array().unwrap().len()), (200, 1), "{history}");
+    let times =
+        json!(["2026-11-22T10:00:00.000Z", "2026-11-22T10:01:00.000Z", "2026-11-22T10:59:50.000Z", "lease-lapsed"]);
+    assert_eq!(json!([tenure["offered"], tenure["allocated"], tenure["ended"], tenure["end"]]), times);
+    let at = "/v1/ports/5000/history?at=2026-11-22T10:30:00Z";
+    assert_eq!(cloud.call("get-port-history", "GET", at, None).await.1, history);
+    assert_eq!(cloud.call("get-port-history", "GET", &at.replace("10:30", "10:59:59"), None).await.0, 400);
+    assert_eq!(cloud.call("get-port-history", "GET", &at.replace("10:30", "11:30"), None).await.1, json!([]));
+    let by_name = "/v1/services/django/history?name=web-01";
+    assert_eq!(cloud.call("get-service-history", "GET", by_name, None).await.1, history);
+
     assert_eq!(cloud.call("health", "GET", "/health", None).await, (200, json!({ "status": "ok" })));
     assert_eq!(cloud.call("pages", "GET", "/v1/openapi.json", None).await.1["openapi"], "3.1.0");
     let (status, words) = cloud.call("pages", "GET", "/problems/name-taken", None).await;
@@ -86,8 +129,8 @@ async fn the_functions_and_the_document_have_the_same_routes() {
             operations.insert((template.clone(), method.to_uppercase()), 0);
         }
     }
-    // 23 of them stand below a namespace as well.
-    assert_eq!(operations.len(), 30 + 23);
+    // 25 of them stand below a namespace as well.
+    assert_eq!(operations.len(), 32 + 25);
     for endpoint in ENDPOINTS {
         let (_, own) = (endpoint.routes)().split_for_parts();
         let own = serde_json::to_value(&own.paths).unwrap();

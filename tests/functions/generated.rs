@@ -15,8 +15,13 @@ use crate::template::{file, logical_id, operations};
 const MOST_IN_AN_ALARM: usize = 10;
 
 /// Which alarm watches a function: the tags that its operations have in the OpenAPI document.
-const GROUPS: [(&str, &[&str]); 4] =
-    [("Services", &["services"]), ("Offers", &["offers"]), ("Ports", &["ports"]), ("Others", &["about", "namespaces"])];
+const GROUPS: [(&str, &[&str]); 5] = [
+    ("Services", &["services"]),
+    ("Offers", &["offers"]),
+    ("Ports", &["ports"]),
+    ("History", &["history"]),
+    ("Others", &["about", "namespaces"]),
+];
 
 /// The properties of a function that the generated parts repeat.
 struct Function {
@@ -35,11 +40,11 @@ fn functions() -> Vec<Function> {
         let routes = operations.into_iter().map(|operation| (operation.method, operation.path)).collect();
         Function { name: endpoint.function, tag, routes }
     };
-    // The reconciler has no route: its schedule calls it.
-    let reconciler = Function { name: "reconcile", tag: "about".to_owned(), routes: Vec::new() };
-    // Nor has this one: CloudFormation and Terraform do.
-    let for_stacks = Function { name: "custom-resource", tag: "about".to_owned(), routes: Vec::new() };
-    ENDPOINTS.iter().map(of).chain([reconciler, for_stacks]).collect()
+    // These have no routes: the table's stream calls the recorder of history, a schedule the reconciler, and
+    // CloudFormation and Terraform the third.
+    let others = [("record-history", "history"), ("reconcile", "about"), ("custom-resource", "about")];
+    let others = others.map(|(name, tag)| Function { name, tag: tag.to_owned(), routes: Vec::new() });
+    ENDPOINTS.iter().map(of).chain(others).collect()
 }
 
 /// Returns one alarm for each group, which fires if a function failed.

@@ -127,8 +127,11 @@ fn template_routers_and_document_have_the_same_routes() {
     }
     assert_eq!(&all - &catch_all(), documented());
 
-    let expected: BTreeSet<_> =
-        ENDPOINTS.iter().map(|endpoint| endpoint.function).chain(["reconcile", "custom-resource"]).collect();
+    let expected: BTreeSet<_> = ENDPOINTS
+        .iter()
+        .map(|endpoint| endpoint.function)
+        .chain(["record-history", "reconcile", "custom-resource"])
+        .collect();
     assert_eq!(template.binaries(), expected.iter().map(|function| (*function).to_owned()).collect());
     for (id, function) in template.functions() {
         assert_eq!(id, logical_id(binary(function)));
@@ -320,7 +323,9 @@ fn the_expensive_routes_are_throttled_on_their_own() {
     assert!(limited.is_subset(&documented()), "{limited:?}");
     let lists = documented().into_iter().filter(|route| {
         route.starts_with("GET ")
-            && ["/namespaces", "/services", "/offers", "/ports", "/map"].iter().any(|end| route.ends_with(end))
+            && ["/namespaces", "/services", "/offers", "/ports", "/map", "/history"]
+                .iter()
+                .any(|end| route.ends_with(end))
     });
     let others = [
         "GET /health",

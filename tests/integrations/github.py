@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 
-from ground import PATIENCE, Gate, Run, Service, call, play, run, take, until, wait_for, workflow
+from ground import ACTION, PATIENCE, ROOT, Gate, Run, Service, call, play, run, take, until, wait_for, workflow
 from standins import server
 
 URL = "${{ vars.URL }}"
@@ -104,18 +104,17 @@ def again(checks, url):
     service.take("before")
     with Run(text, run=1, attempt=1) as job:
         _, first = job.end()
-    service.take("between")
-    service.take("between-2")
-    check("again: somebody else took the port meanwhile", str(service.ports()["between"]["port"]) == port(first), first)
-    call(f"{service.url}/ports/between?owner=stranger", "DELETE")
+    # From now on a lower one is free, which everybody else would get.
+    call(f"{service.url}/ports/before?owner=stranger", "DELETE")
+    check("again: the first attempt did not have the lowest port", port(first) == str(service.start + 1), first)
     with Run(text, run=1, attempt=2) as job:
         _, second = job.end()
     check("again: a second attempt has the same port", port(second) == port(first), (first, second))
     with Run(waits, run=1, attempt=3) as job:
-        wait_for("the third attempt", PATIENCE, lambda: "mine=" in job.text())
+        job.until("| mine=")
         killed = job.text()
         job.kill()
-    left = [item for name, item in service.ports().items() if not name.startswith("be")]
+    left = list(service.ports().values())
     check("again: an attempt that was killed leaves its port", len(left) == 1 and "/3-" in left[0]["owner"], left)
     with Run(text, run=2, attempt=1) as job:
         _, other = job.end()
@@ -124,8 +123,7 @@ def again(checks, url):
         code, fourth = job.end()
     check("again: the next attempt does, at once", code == 0 and port(fourth) == port(killed), fourth)
     check("again: and says so", "giving back what an earlier attempt of this job has left" in fourth, fourth)
-    held = {name for name in service.ports() if not name.startswith("be")}
-    check("again: nothing is left", held == set(), held)
+    check("again: nothing is left", service.ports() == {}, service.ports())
 
 
 def renewed(checks, url):
@@ -170,7 +168,7 @@ def away(checks, url):
         with Run(workflow(steps)) as job:
             wait_for("the port", PATIENCE, lambda: "mine" in service.ports())
             port = service.ports()["mine"]["port"]
-            wait_for("the next step", PATIENCE, lambda: "touch" in job.text())
+            job.until("touch")
             gate.away()
             code, log = job.end()
     checks.check("away: the job is green", code == 0, log)
@@ -216,7 +214,7 @@ def waits(checks, url):
     service = Service(url, "waits", size=2)
     service.take("a-job"), service.take("another-job")
     with Run(workflow(take(url, "waits", wait="2m") + run('echo "mine=$PORT"'))) as job:
-        wait_for("the step to wait", PATIENCE, lambda: "waiting for a port, for 120 seconds at most" in job.text())
+        job.until("waiting for a port, for 120 seconds at most")
         call(f"{service.url}/ports/a-job?owner=stranger", "DELETE")
         code, log = job.end()
     checks.check("waits: the job is green", code == 0 and f"mine={service.start}" in log, log)
@@ -273,7 +271,7 @@ def cancelled(checks, url):
     """The run is cancelled while the job runs. act, as GitHub's runner does, runs post all the same."""
     service = Service(url, "cancelled")
     with Run(workflow(take(url, "cancelled", name="mine", lease="2s") + run("sleep 300"))) as job:
-        wait_for("the next step", PATIENCE, lambda: "Run Main sleep" in job.text())
+        job.until("Run Main sleep")
         port = service.ports()["mine"]["port"]
         job.act.send_signal(signal.SIGINT)
         code, log = job.end()
@@ -282,7 +280,29 @@ def cancelled(checks, url):
     checks.check("cancelled: and anybody can have it", service.free_for_strangers(port), log)
 
 
-TESTS = [succeeds, fails, matrix, twins, again, renewed, lost, away, refused, waits, troubled, hostile, cancelled]
+def pages(checks, url):
+    """The examples of docs/pipelines.md and of the action's own page, as they stand there, at this registry."""
+    service = Service(url, "web")
+    version = re.search(r'^version = "(.*)"$', (ROOT / "Cargo.toml").read_text(), re.M)[1]
+    expected = {"docs/pipelines.md": [["test", "--port", "P", "--grpc", "P"]] * 2, "integrations/github/README.md": [["test", "--port", "P"]]}
+    for page, commands in expected.items():
+        text = next(block for block in re.findall(r"```yaml\n(.*?)^```$", (ROOT / page).read_text(), re.M | re.S) if ACTION in block)
+        checks.check(f"{page}: the action has this version", f"/integrations/github@v{version}\n" in text, text)
+        checks.check(f"{page}: the job may ask for its token", "id-token: write" in text and "role-to-assume: arn:aws:iam::" in text, text)
+        here = re.sub(r"url: \S+", f"url: {url}", re.sub(r"\n *role-to-assume: \S+", "", text))
+        with Run(here, programs={"npm": "echo npm \"$@\""}) as job:
+            code, log = job.end()
+        checks.check(f"{page}: the run is green", code == 0, log)
+        ran = [line.split()[1:] for line in re.findall(r"\| (npm [^|\n]*)$", log, re.M)]
+        ports = [word for line in ran for word in line if word.isdigit()]
+        shape = [["P" if word.isdigit() else word for word in line if word != "--"] for line in ran]
+        checks.check(f"{page}: what it runs has its ports", shape == commands and len(set(ports)) == len(ports), ran)
+        mine = range(service.start, service.start + 10)
+        checks.check(f"{page}: of the service", ports and all(int(port) in mine for port in ports), ports)
+        checks.check(f"{page}: nothing is left", service.ports() == {}, service.ports())
+
+
+TESTS = [succeeds, fails, matrix, twins, again, renewed, lost, away, refused, waits, troubled, hostile, cancelled, pages]
 
 
 play("github", TESTS)

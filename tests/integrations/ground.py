@@ -40,7 +40,7 @@ REPOSITORY = pathlib.Path(tempfile.mkdtemp(prefix="integrations-action-"))
 shutil.copytree(ROOT / "integrations" / "github", REPOSITORY / "integrations" / "github")
 atexit.register(shutil.rmtree, REPOSITORY, ignore_errors=True)
 # How long anything may take, in seconds, on a machine that has much else to do.
-PATIENCE = 300
+PATIENCE = 120
 MARK = "INTEGRATIONS_TEST"
 
 
@@ -196,8 +196,9 @@ def kill_all(mark):
 class Run:
     """A workflow that act runs."""
 
-    def __init__(self, workflows, run=1, attempt=1, environment=(), variables=(), jobs=8):
-        """Starts it. `workflows` is the text of one, or several by their file names, the first of which is run."""
+    def __init__(self, workflows, run=1, attempt=1, environment=(), variables=(), jobs=8, programs=()):
+        """Starts it. `workflows` is the text of one, or several by their file names, the first of which is run; `programs` are
+        shell scripts, which come first on PATH."""
         self.mark = uuid.uuid4().hex
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="integrations-"))
         if isinstance(workflows, str):
@@ -206,8 +207,11 @@ class Run:
             path = self.folder / "repository" / (name if "/" in name else f".github/workflows/{name}")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
+        for name, script in dict(programs).items():
+            (self.folder / name).write_text(f"#!/bin/sh\n{script}\n")
+            (self.folder / name).chmod(0o755)
         self.environment = {
-            "PATH": os.environ["PATH"],
+            "PATH": f"{self.folder}:{os.environ['PATH']}",
             "HOME": str(self.folder),
             MARK: self.mark,
             "GIT_CONFIG_GLOBAL": os.devnull,
@@ -250,6 +254,11 @@ class Run:
     def text(self):
         """Returns what act has said."""
         return self.log.read_text()
+
+    def until(self, text):
+        """Waits until act has said something."""
+        wait_for(text, PATIENCE, lambda: text in self.text() or self.act.poll() is not None)
+        assert text in self.text(), self.text()
 
     def end(self):
         """Waits for the end; returns the exit code and what act has said."""

@@ -103,7 +103,7 @@ def step_alone(checks, url):
 def while_it_runs(checks, url):
     service = Service(url, "while-it-runs")
     with Run(workflow(take(url, service.name, lease=LEASE) + WAITS)) as job:
-        wait_for("the job", PATIENCE, lambda: "| mine=" in job.text())
+        job.until("| mine=")
         job.kill()
     comes_back(checks, "while it runs", service)
 
@@ -112,7 +112,7 @@ def runner_alone(checks, url):
     """The runner dies, and nobody tells the process that renews."""
     service = Service(url, "runner-alone")
     with Run(workflow(take(url, service.name, lease=LEASE) + WAITS)) as job:
-        wait_for("the job", PATIENCE, lambda: "| mine=" in job.text())
+        job.until("| mine=")
         checks.check("the runner alone: the lease is being renewed", len(running(job, "renew.js")) == 1, processes(job.mark))
         job.act.kill()
         job.act.wait(PATIENCE)
@@ -126,7 +126,7 @@ def renewal_alone(checks, url):
     service = Service(url, "renewal-alone")
     steps = take(url, service.name, lease=LEASE) + run('echo "mine=$PORT"') + run(f'until test -e "$RUNNER_TEMP/go"; do sleep 0.3; done')
     with Run(workflow(steps)) as job:
-        wait_for("the job", PATIENCE, lambda: "| mine=" in job.text())
+        job.until("| mine=")
         for process in running(job, "renew.js"):
             os.kill(process, signal.SIGKILL)
         comes_back(checks, "the renewal alone", service)

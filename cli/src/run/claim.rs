@@ -88,6 +88,8 @@ pub(super) struct Claim<'a> {
     length: Cell<Duration>,
     /// Names whose ports this command has made, and did not find.
     made: RefCell<BTreeSet<InstanceName>>,
+    /// Whether a call is under way whose answer alone says whose the port is.
+    asking: Cell<bool>,
 }
 
 impl<'a> Claim<'a> {
@@ -95,7 +97,8 @@ impl<'a> Claim<'a> {
     pub(super) fn new(client: &'a Client, wanted: Wanted) -> Self {
         let length = Cell::new(Duration::from_secs(wanted.lease.get().into()));
         let names = RefCell::new(wanted.names.clone());
-        Self { client, wanted, names, ours: RefCell::default(), length, made: RefCell::default() }
+        let (ours, made) = (RefCell::default(), RefCell::default());
+        Self { client, wanted, names, ours, length, made, asking: Cell::new(false) }
     }
 
     /// Takes the ports: all or none. If this is dropped before it is done, [`Self::release`] gives back what it may have
@@ -293,7 +296,10 @@ impl<'a> Claim<'a> {
             self.ours.borrow_mut().extend(names.iter().cloned());
         }
         let since = now();
-        let answer = match self.send(client, origin, &names).await {
+        self.asking.set(origin == Origin::Job);
+        let answer = self.send(client, origin, &names).await;
+        self.asking.set(false);
+        let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
                 // A problem means that the call changed nothing; otherwise nobody knows.
@@ -396,6 +402,12 @@ impl<'a> Claim<'a> {
             },
             waited = patience => Err(format!("no answer within {waited:?}")),
         }
+    }
+
+    /// Whether [`Self::take`] should hear an answer before it is dropped, since [`Self::release`] gives back no port of
+    /// which it is not known that this command has made it.
+    pub(super) fn has_to_hear(&self) -> bool {
+        self.asking.get()
     }
 
     /// Leaves a port to its lease: [`Self::release`] does not give it back.

@@ -149,3 +149,15 @@ async fn a_chosen_name_takes_the_port_that_it_has_and_says_so() {
     assert_eq!(end.err, format!("portmaster: job had port {port} already, which is given back at the end\n"));
     assert_eq!(ground.held().await, []);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_while_the_registry_is_asked_leaves_no_port() {
+    let ground = Ground::new().await;
+    let url = super::lossy::slow(&ground.world.api.url, "PUT ", Duration::from_millis(200)).await;
+    let mut job = job(&url, &["-v"], "exec sleep 600");
+    job.says("sending").await;
+    job.signal(Signal::TERM);
+    let end = job.end().await;
+    assert_eq!(end.code, 143, "{}", end.err);
+    assert_eq!(ground.held().await, [], "{}", end.err);
+}

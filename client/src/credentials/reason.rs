@@ -1,8 +1,9 @@
 //! Why AWS gave no keys, in words that repeat nothing of an answer.
 //!
 //! The SDK's own `DisplayErrorContext` prints each error of the chain by its `Debug`, and so the raw answer: where STS
-//! answered with keys that cannot be read, the keys. Here only `Display` is used, and what comes of parsing an answer is
-//! left out as well, since a parser's complaint may quote what it could not parse.
+//! answered with keys that cannot be read, the keys. Here only `Display` is used. What comes of parsing an answer is left
+//! out as well, since a parser's complaint may quote what it could not parse, and so is the rest of a text that has a
+//! `Debug` in it after all.
 
 use std::error::Error;
 
@@ -13,7 +14,7 @@ use aws_sdk_sts::operation::assume_role_with_web_identity::AssumeRoleWithWebIden
 /// What is said of an answer that was not understood.
 const UNREADABLE: &str = "the answer cannot be read";
 
-/// How many characters of a service's own message are kept.
+/// How many characters of a text are kept.
 const KEPT: usize = 400;
 
 /// Says why, from the outermost error to the innermost.
@@ -25,7 +26,7 @@ pub(super) fn reason(error: &(dyn Error + 'static)) -> String {
             reasons.push(said);
             break;
         }
-        let text = cause.to_string();
+        let text = without_debug(&cause.to_string());
         match text.as_str() {
             // What follows is a parser's.
             "response error" => {
@@ -46,6 +47,13 @@ pub(super) fn reason(error: &(dyn Error + 'static)) -> String {
         next = cause.source();
     }
     if reasons.is_empty() { "for no reason that is known".to_owned() } else { reasons.join(": ") }
+}
+
+/// The text without the answer that is in the `Display` of the metadata service's error.
+fn without_debug(text: &str) -> String {
+    let begin = ["Response {", "SdkBody"].iter().filter_map(|mark| text.find(mark)).min();
+    let text = text.get(..begin.unwrap_or(text.len())).unwrap_or_default().trim_end_matches([' ', '.', ':']);
+    text.chars().take(KEPT).collect()
 }
 
 /// What STS said, as `code: message`.

@@ -1,11 +1,11 @@
 /**
  * The process that renews: how `main` starts it, what it leaves for `post`, and how it knows when to end.
  *
- * It outlives the step, and must not outlive the job. `post` ends it by taking away its mark, a file in its folder. If there
- * is no `post` any more, the runner ends it: on GitHub's runners it carries the job's `RUNNER_TRACKING_ID`, by which they
- * find and kill what a job has left running; they empty `RUNNER_TEMP`, where its folder is; a job's container is removed with
- * all that runs in it. If the runner itself was killed, it notices that the process that ran the step has gone. Then the
- * lease ends the claim.
+ * It outlives the step, and must not outlive the job. `post` ends it by taking away its mark, a file in its folder.
+ * If there is no `post` any more, the runner ends it: on GitHub's runners it carries the job's `RUNNER_TRACKING_ID`,
+ * by which they find and kill what a job has left running; they empty `RUNNER_TEMP`, where its folder is; a job's
+ * container is removed with all that runs in it. If the runner itself was killed, it notices that the process that
+ * ran the step has gone. Then the lease ends the claim.
  */
 
 import { spawn } from 'node:child_process';
@@ -50,7 +50,11 @@ function processOf(pid) {
         const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
         // The name is in parentheses, and may have some itself.
         const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-        return { parent: Number(fields[1]), name: text.slice(text.indexOf('(') + 1, text.lastIndexOf(')')), started: fields[19] };
+        return {
+            parent: Number(fields[1]),
+            name: text.slice(text.indexOf('(') + 1, text.lastIndexOf(')')),
+            started: fields[19],
+        };
     } catch {
         return undefined;
     }
@@ -84,7 +88,8 @@ export function isThere({ pid, started }) {
 }
 
 /**
- * Starts the process, and waits until it runs: by then it has read all of its code, whatever becomes of the action's files.
+ * Starts the process, and waits until it runs: by then it has read all of its code, whatever becomes of the action's
+ * files.
  * @param {Order} order
  * @throws {Error} why it does not run
  */

@@ -13,12 +13,15 @@ import { nameOfPart } from './job/names.js';
  * @property {string} name the one name, or what the names of several ports begin with
  * @property {string[]} names
  * @property {Port[]} ports in the order of the names
- * @property {number} length how long their lease is, in milliseconds, from when they were asked for; 0 if they have none
+ * @property {number} length how long their lease is, in milliseconds, from when they were asked for; 0 if they have
+ *   none
  * @property {number} since when they were asked for, by this machine's steady clock
  */
 
-/** The longest pause between two attempts while a range is full: ports come back earlier than `Retry-After` says, whenever a
- *  job ends. The one where the answer names none, and the shortest. In milliseconds. */
+/**
+ * The longest pause between two attempts while a range is full: ports come back earlier than `Retry-After` says,
+ * whenever a job ends. The one where the answer names none, and the shortest. In milliseconds.
+ */
 const LONGEST_PAUSE = 10_000;
 const PAUSE = 2_000;
 const SHORTEST_PAUSE = 200;
@@ -27,8 +30,8 @@ const SHORTEST_PAUSE = 200;
 const PASSING = ['range-exhausted', 'name-taken'];
 
 /**
- * How long the lease of a port is, by the registry's own clock: from when it was made, or if it is older, from when it was
- * answered for. If that makes no sense, or is more than was asked for, it is what was asked for.
+ * How long the lease of a port is, by the registry's own clock: from when it was made, or if it is older, from when
+ * it was answered for. If that makes no sense, or is more than was asked for, it is what was asked for.
  * @param {Port} port
  * @param {number} date the registry's time
  * @param {number} asked in milliseconds
@@ -58,7 +61,8 @@ export async function claim(registry, settings, identity, { save, say }) {
     const wanted = { owner: identity.owner, lease_seconds: lease, labels: identity.labels };
     const until = now() + settings.wait;
     const candidates = name ? [name] : identity.names();
-    const namesOf = (/** @type {string} */ base) => (parts.length ? parts.map((part) => nameOfPart(base, part)) : [base]);
+    const namesOf = (/** @type {string} */ base) =>
+        parts.length ? parts.map((part) => nameOfPart(base, part)) : [base];
     const cleared = new Set();
     let [which, said] = [0, false];
     for (;;) {

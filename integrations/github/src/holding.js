@@ -1,7 +1,7 @@
 /**
- * What the action holds, or may hold: all that is needed to renew it and to give it back. `main` hands it to `post` and to the
- * process that renews. Nothing in it is secret. The inputs would not do instead, because the runner evaluates them anew for
- * `post`, and by then a variable in them may have another value.
+ * What the action holds, or may hold: all that is needed to renew it and to give it back. `main` hands it to `post`
+ * and to the process that renews. Nothing in it is secret. The inputs would not do instead, because the runner
+ * evaluates them anew for `post`, and by then a variable in them may have another value.
  */
 
 import { choose } from './aws/credentials.js';

@@ -3,14 +3,16 @@
 import { now, sleep } from './clock.js';
 import { Failure, reason } from './failure.js';
 
-/** The first wait after a renewal that nobody answered. Each one is twice as long as the last, up to a tenth of the lease or
- *  the longest. In milliseconds. */
+/**
+ * The first wait after a renewal that nobody answered. Each one is twice as long as the last, up to a tenth of the
+ * lease or the longest. In milliseconds.
+ */
 const FIRST_WAIT = 250;
 const LONGEST_WAIT = 15_000;
 
 /**
- * When to renew a lease: after a third of it, so that two more attempts fit in, and a little earlier by chance, so that jobs
- * that began together do not call together for ever.
+ * When to renew a lease: after a third of it, so that two more attempts fit in, and a little earlier by chance, so
+ * that jobs that began together do not call together for ever.
  * @param {number} since when it was asked for
  * @param {number} length
  * @param {number} chance from 0 to 1
@@ -33,9 +35,9 @@ export function pause(failed, length, asked, chance) {
 }
 
 /**
- * Renews a lease until it is lost. The job goes on whatever happens here, so a renewal that nobody answers is tried for as
- * long as the job takes: only the registry knows whether the port is still the job's, and it does not renew a lease that is
- * over.
+ * Renews a lease until it is lost. The job goes on whatever happens here, so a renewal that nobody answers is tried
+ * for as long as the job takes: only the registry knows whether the port is still the job's, and it does not renew a
+ * lease that is over.
  * @param {{since: number, length: number}} lease
  * @param {(signal: AbortSignal) => Promise<number>} renew returns how long the lease is by now
  * @param {(text: string) => void} log

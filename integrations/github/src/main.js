@@ -18,7 +18,17 @@ async function main() {
     const { url, namespace, service, role, region } = asked;
     const identity = new Identity(process.env, legOf(asked.index, asked.matrix));
     /** @type {import('./holding.js').Holding} */
-    const holding = { url, namespace, service, role, region, owner: identity.owner, names: [], taken: false, folder: '' };
+    const holding = {
+        url,
+        namespace,
+        service,
+        role,
+        region,
+        owner: identity.owner,
+        names: [],
+        taken: false,
+        folder: '',
+    };
     const save = (/** @type {Partial<typeof holding>} */ more) => {
         Object.assign(holding, more);
         saveState('holding', JSON.stringify(holding));

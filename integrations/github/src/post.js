@@ -1,6 +1,6 @@
 /**
- * The end of the job: gives the ports back. It never fails the job, and takes a few seconds at most: what it cannot give back
- * comes back when the lease is over.
+ * The end of the job: gives the ports back. It never fails the job, and takes a few seconds at most: what it cannot
+ * give back comes back when the lease is over.
  */
 
 import { end } from './background.js';
@@ -49,6 +49,8 @@ async function main() {
     await Promise.all(holding.names.map((name) => release(registry, name, holding, left.lost.length > 0)));
 }
 
-main().catch((why) => warning(`The port could not be given back, and comes back when its lease is over. ${reason(why)}`)).finally(() => {
-    process.exitCode = 0;
-});
+main()
+    .catch((why) => warning(`The port could not be given back, and comes back when its lease is over. ${reason(why)}`))
+    .finally(() => {
+        process.exitCode = 0;
+    });

@@ -47,7 +47,9 @@ async function main() {
     const registry = registryOf(holding, process.env, () => {});
     try {
         // The look that follows at once when post takes the mark away.
-        watch(folder, look).on('error', () => {}).unref();
+        watch(folder, look)
+            .on('error', () => {})
+            .unref();
     } catch {
         // Where the system cannot watch, the timer is enough.
     }
@@ -56,8 +58,10 @@ async function main() {
     clearInterval(looking);
 }
 
-main().catch((error) => {
-    if (!ended.signal.aborted) {
-        noteLoss(folder, `the leases are not renewed any more: ${reason(error)}`);
-    }
-}).finally(() => process.exit());
+main()
+    .catch((error) => {
+        if (!ended.signal.aborted) {
+            noteLoss(folder, `the leases are not renewed any more: ${reason(error)}`);
+        }
+    })
+    .finally(() => process.exit());

@@ -38,20 +38,24 @@ test('a process is known by its number and by when it was started', async () => 
     assert.ok(!isThere(found));
 });
 
-test('the runner is behind the shell that it may have put before a step', { skip: process.platform !== 'linux' }, async () => {
-    const script = `import { runner } from ${JSON.stringify(new URL('../src/background.js', import.meta.url).href)};
+test(
+    'the runner is behind the shell that it may have put before a step',
+    { skip: process.platform !== 'linux' },
+    async () => {
+        const script = `import { runner } from ${JSON.stringify(new URL('../src/background.js', import.meta.url).href)};
         console.log(JSON.stringify(runner()));`;
-    // Two commands, so that the shell stays.
-    const shell = spawn('sh', ['-c', '"$0" --input-type=module -e "$1"; true', process.execPath, script]);
-    let text = '';
-    shell.stdout.on('data', (part) => {
-        text += part;
-    });
-    await once(shell, 'close');
-    assert.equal(JSON.parse(text).pid, process.pid);
-    assert.ok(isThere(JSON.parse(text)));
-    assert.notEqual(runner()?.pid, process.pid);
-});
+        // Two commands, so that the shell stays.
+        const shell = spawn('sh', ['-c', '"$0" --input-type=module -e "$1"; true', process.execPath, script]);
+        let text = '';
+        shell.stdout.on('data', (part) => {
+            text += part;
+        });
+        await once(shell, 'close');
+        assert.equal(JSON.parse(text).pid, process.pid);
+        assert.ok(isThere(JSON.parse(text)));
+        assert.notEqual(runner()?.pid, process.pid);
+    },
+);
 
 test('a folder that was there before is not one of ours', () => {
     const parent = mkdtempSync(join(tmpdir(), 'portmaster-test-'));

@@ -16,7 +16,14 @@ test('a job begins as the command line names it', () => {
     const job = new Identity(JOB, '0', 'f'.repeat(16));
     assert.equal(job.owner, `gh/our-org/shop/1234567/deploy/0/2-${'f'.repeat(16)}`);
     assert.equal(job.names()[0], 'our-org-shop-1234567-deploy-0-port');
-    const labels = { run: '1234567', job: 'deploy', index: '0', attempt: '2', repository: 'our-org/shop', ci: 'github' };
+    const labels = {
+        run: '1234567',
+        job: 'deploy',
+        index: '0',
+        attempt: '2',
+        repository: 'our-org/shop',
+        ci: 'github',
+    };
     assert.deepEqual(job.labels, labels);
 });
 
@@ -73,7 +80,10 @@ test('whatever a runner says, the owner and the names are such', () => {
         assert.ok(job.owner.length <= 128, job.owner);
         assert.ok(job.names().every(isInstance), String(job.names()));
         const length = Object.entries(job.labels).flat().join('').length;
-        assert.ok(length <= 256 && Object.values(job.labels).every((value) => /^[ -~]{1,64}$/.test(value)), String(job.labels));
+        assert.ok(
+            length <= 256 && Object.values(job.labels).every((value) => /^[ -~]{1,64}$/.test(value)),
+            String(job.labels),
+        );
         assert.ok(new Identity({ ...values, GITHUB_RUN_ATTEMPT: '7' }, '0').isEarlier(job.owner), job.owner);
     }
 });

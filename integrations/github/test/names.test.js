@@ -22,7 +22,18 @@ test('parts make the name that the command line makes of them', () => {
 });
 
 test('whatever the parts are, it is a name, and others have another', () => {
-    const all = [[''], ['', ''], ['ü'], ['\n'], ['1', '2'], ['17'], ['a'.repeat(200)], ['a'.repeat(201)], ['-', '-'], ['..']];
+    const all = [
+        [''],
+        ['', ''],
+        ['ü'],
+        ['\n'],
+        ['1', '2'],
+        ['17'],
+        ['a'.repeat(200)],
+        ['a'.repeat(201)],
+        ['-', '-'],
+        ['..'],
+    ];
     const names = all.map(nameOf);
     assert.ok(names.every(isInstance), String(names));
     assert.equal(new Set(names).size, all.length, String(names));
@@ -39,5 +50,9 @@ test('every name can have parts', () => {
 
 test('the first port of several is the port', () => {
     assert.deepEqual(variables('PORT', []), [['PORT']]);
-    assert.deepEqual(variables('PORT', ['http', 'grpc-web', 'v2.1']), [['PORT_HTTP', 'PORT'], ['PORT_GRPC_WEB'], ['PORT_V2_1']]);
+    assert.deepEqual(variables('PORT', ['http', 'grpc-web', 'v2.1']), [
+        ['PORT_HTTP', 'PORT'],
+        ['PORT_GRPC_WEB'],
+        ['PORT_V2_1'],
+    ]);
 });

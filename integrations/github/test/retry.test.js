@@ -10,7 +10,10 @@ const passing = (retryAfter) => new Failure('unexpected', 'busy', { status: 503,
 const final = new Failure('problem', 'no', { status: 409, kind: 'name-taken' });
 
 test('what passes is repeated four times, ever more slowly, and no sooner than the answer says', () => {
-    assert.deepEqual([0, 1, 2, 3, 4].map((repetition) => wait(passing(), repetition, 0)), [150, 300, 600, 1200, undefined]);
+    assert.deepEqual(
+        [0, 1, 2, 3, 4].map((repetition) => wait(passing(), repetition, 0)),
+        [150, 300, 600, 1200, undefined],
+    );
     assert.equal(wait(passing(), 0, 1), 300, 'up to twice as long by chance');
     assert.equal(wait(passing(7000), 0, 0), 7000);
     assert.equal(wait(final, 0, 0), undefined);
@@ -37,17 +40,23 @@ test('a call is made until it succeeds, or fails for good', async () => {
 
 test('a wait that is longer than the time is not begun', async () => {
     let calls = 0;
-    await assert.rejects(repeated(async () => {
-        calls += 1;
-        throw passing(3_600_000);
-    }, 60_000), /busy/);
+    await assert.rejects(
+        repeated(async () => {
+            calls += 1;
+            throw passing(3_600_000);
+        }, 60_000),
+        /busy/,
+    );
     assert.equal(calls, 1);
 });
 
 test('a mistake of the program is not repeated', async () => {
-    await assert.rejects(repeated(async () => {
-        throw new TypeError('oh');
-    }, 60_000), TypeError);
+    await assert.rejects(
+        repeated(async () => {
+            throw new TypeError('oh');
+        }, 60_000),
+        TypeError,
+    );
 });
 
 test('a lease is renewed by a third', () => {
@@ -55,7 +64,10 @@ test('a lease is renewed by a third', () => {
 });
 
 test('a renewal that nobody answers is repeated ever more slowly, and often enough for a short lease', () => {
-    assert.deepEqual([1, 2, 3, 20].map((failed) => pause(failed, 900_000, undefined, 0)), [250, 500, 1000, 15_000]);
+    assert.deepEqual(
+        [1, 2, 3, 20].map((failed) => pause(failed, 900_000, undefined, 0)),
+        [250, 500, 1000, 15_000],
+    );
     assert.equal(pause(20, 3000, undefined, 0), 300);
     assert.equal(pause(1, 900_000, 4000, 0), 4000, 'or as the answer says');
 });
@@ -90,7 +102,12 @@ test('a lease is lost when the registry says so, and not before', async () => {
 
 test('keeping a lease ends when the job does', async () => {
     const over = new AbortController();
-    const kept = keep({ since: performance.now(), length: 3_600_000 }, async () => 1, () => {}, over.signal);
+    const kept = keep(
+        { since: performance.now(), length: 3_600_000 },
+        async () => 1,
+        () => {},
+        over.signal,
+    );
     over.abort(new Error('the job is over'));
     await assert.rejects(kept, /the job is over/);
 });

@@ -6,21 +6,26 @@ import { seconds, settings } from '../src/job/settings.js';
 
 const of = (inputs) => {
     const given = { url: 'https://ports.example.com/', service: 'web', ...inputs };
-    return settings(Object.fromEntries(Object.entries(given).map(([name, value]) => [`INPUT_${name.toUpperCase()}`, value])));
+    return settings(
+        Object.fromEntries(Object.entries(given).map(([name, value]) => [`INPUT_${name.toUpperCase()}`, value])),
+    );
 };
 
 test('two inputs are enough', () => {
     const { url, service, namespace, name, parts, lease, wait, variables } = of({});
-    assert.deepEqual({ url, service, namespace, name, parts, lease, wait, variables }, {
-        url: 'https://ports.example.com',
-        service: 'web',
-        namespace: 'default',
-        name: '',
-        parts: [],
-        lease: 900,
-        wait: 0,
-        variables: [['PORT']],
-    });
+    assert.deepEqual(
+        { url, service, namespace, name, parts, lease, wait, variables },
+        {
+            url: 'https://ports.example.com',
+            service: 'web',
+            namespace: 'default',
+            name: '',
+            parts: [],
+            lease: 900,
+            wait: 0,
+            variables: [['PORT']],
+        },
+    );
 });
 
 test('several ports are a list, by commas or lines', () => {
@@ -31,7 +36,14 @@ test('several ports are a list, by commas or lines', () => {
 });
 
 test('durations are those of the command line', () => {
-    const all = [['90', 90], ['90s', 90], ['15m', 900], ['1h30m', 5400], ['7d', 604800], ['0', 0]];
+    const all = [
+        ['90', 90],
+        ['90s', 90],
+        ['15m', 900],
+        ['1h30m', 5400],
+        ['7d', 604800],
+        ['0', 0],
+    ];
     for (const [text, expected] of all) {
         assert.equal(seconds(text), expected, text);
     }
@@ -41,13 +53,32 @@ test('durations are those of the command line', () => {
 });
 
 test('all that is wrong is said at once, and no password with it', () => {
-    const bad = { url: 'https://user:hidden@a.example', service: 'a b', lease: '31d', wait: 'long', contiguous: 'yes', env: '1A', name: '17' };
-    assert.throws(() => of(bad), ({ message }) => {
-        for (const part of ['url has a user', 'service is not', 'lease is not', 'wait is not', 'contiguous is', 'env is', 'name is not']) {
-            assert.ok(message.includes(part), `${part}: ${message}`);
-        }
-        return !message.includes('hidden');
-    });
+    const bad = {
+        url: 'https://user:hidden@a.example',
+        service: 'a b',
+        lease: '31d',
+        wait: 'long',
+        contiguous: 'yes',
+        env: '1A',
+        name: '17',
+    };
+    assert.throws(
+        () => of(bad),
+        ({ message }) => {
+            for (const part of [
+                'url has a user',
+                'service is not',
+                'lease is not',
+                'wait is not',
+                'contiguous is',
+                'env is',
+                'name is not',
+            ]) {
+                assert.ok(message.includes(part), `${part}: ${message}`);
+            }
+            return !message.includes('hidden');
+        },
+    );
     assert.throws(() => of({ url: '', service: '' }), /url is missing.*service is missing/);
     assert.throws(() => of({ url: 'ftp://a.example' }), /not one of HTTP/);
     assert.throws(() => of({ url: 'https://a.example?x=1' }), /a query/);

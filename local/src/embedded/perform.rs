@@ -49,7 +49,7 @@ operations! {
     "ListTagsOfResource" => list_tags_of_resource,
 }
 
-fn run<Q: DeserializeOwned, R: Serialize>(
+pub(super) fn run<Q: DeserializeOwned, R: Serialize>(
     body: &[u8],
     ask: impl FnOnce(Q) -> dynoxide::Result<R>,
 ) -> Result<String, (u16, String)> {

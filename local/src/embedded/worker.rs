@@ -20,6 +20,8 @@ use std::thread::JoinHandle;
 use dynoxide::Database;
 use tokio::sync::{Notify, oneshot};
 
+use super::history::{Expired, Feed};
+
 /// The result of a request: the body of the response, or an error's status and body.
 pub(super) type Answer = Result<String, (u16, String)>;
 
@@ -30,6 +32,7 @@ pub(super) struct Requests(mpsc::Sender<Message>);
 #[derive(Debug)]
 enum Message {
     Request { operation: String, body: Vec<u8>, answer: oneshot::Sender<Answer> },
+    Expire { item: Expired, done: mpsc::Sender<Result<(), String>> },
     Stop,
 }
 
@@ -41,24 +44,70 @@ impl Requests {
         answered.await.ok()
     }
 
+    /// Removes an item whose time is over, if it still is. Blocks until that is done.
+    pub(super) fn expire(&self, item: Expired) -> Result<(), String> {
+        let (done, removed) = mpsc::channel();
+        let stopped = || "the embedded database has stopped".to_owned();
+        self.0.send(Message::Expire { item, done }).map_err(|_| stopped())?;
+        removed.recv().map_err(|_| stopped())?
+    }
+
     /// Stops the thread after the requests sent so far.
     pub(super) fn stop(&self) {
         let _ = self.0.send(Message::Stop);
     }
 }
 
+/// What performs the requests on the thread.
+pub(super) trait Performs: Send + 'static {
+    /// Performs a request.
+    fn perform(&mut self, database: &Database, operation: &str, body: &[u8]) -> Answer;
+
+    /// Removes an item whose time is over, if it still is.
+    fn expire(&mut self, database: &Database, item: Expired) -> Result<(), String>;
+}
+
+impl Performs for Feed {
+    fn perform(&mut self, database: &Database, operation: &str, body: &[u8]) -> Answer {
+        Self::perform(self, database, operation, body)
+    }
+
+    fn expire(&mut self, database: &Database, item: Expired) -> Result<(), String> {
+        Self::expire(self, database, item)
+    }
+}
+
+/// Nothing stands around the database: it removes what expires by itself.
+impl<F: FnMut(&Database, &str, &[u8]) -> Answer + Send + 'static> Performs for F {
+    fn perform(&mut self, database: &Database, operation: &str, body: &[u8]) -> Answer {
+        self(database, operation, body)
+    }
+
+    fn expire(&mut self, _: &Database, _: Expired) -> Result<(), String> {
+        Ok(())
+    }
+}
+
 /// Starts the thread.
 pub(super) fn start(
     database: Database,
-    perform: impl Fn(&Database, &str, &[u8]) -> Answer + Send + 'static,
+    mut performs: impl Performs,
     failed: Arc<Notify>,
 ) -> io::Result<(Requests, JoinHandle<()>)> {
     let (requests, asked) = mpsc::channel();
     let thread = std::thread::Builder::new().name("database".to_owned()).spawn(move || {
         let _alarm = Alarm(failed);
-        while let Ok(Message::Request { operation, body, answer }) = asked.recv() {
-            if !answer.is_closed() {
-                let _ = answer.send(perform(&database, &operation, &body));
+        loop {
+            match asked.recv() {
+                Ok(Message::Request { operation, body, answer }) => {
+                    if !answer.is_closed() {
+                        let _ = answer.send(performs.perform(&database, &operation, &body));
+                    }
+                }
+                Ok(Message::Expire { item, done }) => {
+                    let _ = done.send(performs.expire(&database, item));
+                }
+                Ok(Message::Stop) | Err(_) => return,
             }
         }
     })?;

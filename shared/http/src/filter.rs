@@ -43,7 +43,7 @@ pub(super) fn pairs(uri: &Uri) -> Result<Vec<(String, String)>, Problem> {
 }
 
 /// The only value of a parameter. The middleware `declared` has checked that it occurs once.
-fn single<'a>(pairs: &'a [(String, String)], parameter: &str) -> Option<&'a str> {
+pub(super) fn single<'a>(pairs: &'a [(String, String)], parameter: &str) -> Option<&'a str> {
     pairs.iter().find(|(name, _)| name == parameter).map(|(_, value)| value.as_str())
 }
 
@@ -80,12 +80,16 @@ impl Filter {
     /// Its parameters as they stand in a query, encoded, for the link to the next page.
     pub(super) fn parameters(&self) -> Vec<(&'static str, String)> {
         let ListFilter { name_prefix, owner, labels } = &self.0;
-        let encode = |text: &str| utf8_percent_encode(text, RESERVED).to_string();
-        let labels = labels.iter().map(|(key, value)| ("label", encode(&format!("{key}:{value}"))));
-        let prefix = name_prefix.iter().map(|prefix| ("name_prefix", encode(prefix)));
-        let owner = owner.iter().map(|owner| ("owner", encode(owner.as_str())));
+        let labels = labels.iter().map(|(key, value)| ("label", encoded(&format!("{key}:{value}"))));
+        let prefix = name_prefix.iter().map(|prefix| ("name_prefix", encoded(prefix)));
+        let owner = owner.iter().map(|owner| ("owner", encoded(owner.as_str())));
         labels.chain(prefix).chain(owner).collect()
     }
+}
+
+/// A value as it stands in a query.
+pub(super) fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, RESERVED).to_string()
 }
 
 /// `key:value`, each key once.

@@ -7,8 +7,10 @@
 mod about;
 mod body;
 mod declared;
+mod events;
 mod filter;
 mod headers;
+mod history;
 mod import;
 pub mod log;
 mod map;
@@ -37,6 +39,8 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub use about::unknown_path;
+pub use events::told;
 pub use observe::Origin;
 pub use openapi::{document, generate};
 pub use portmaster_wire::Kind;
@@ -117,13 +121,22 @@ endpoints! {
     end_quarantine "end-quarantine": ports::lift;
     get_map "get-map": map::get;
     find_port "find-port": ports::find;
+    get_port_history "get-port-history": history::of_port;
+    get_service_history "get-service-history": history::of_name;
     health "health": about::health;
     pages "pages": about::problem, about::openapi;
 }
 
 /// The whole API, as the local server serves it.
 pub fn api(api: Api) -> Router {
-    one(ENDPOINTS.iter().fold(Routes::new(), |routes, endpoint| routes.merge((endpoint.routes)())), api)
+    api_and(Router::new(), api)
+}
+
+/// The whole API, and routes that only the local server has: they are wrapped as all others are, and are in no document.
+pub fn api_and(more: Router<Api>, api: Api) -> Router {
+    let routes = ENDPOINTS.iter().fold(Routes::new(), |routes, endpoint| routes.merge((endpoint.routes)()));
+    let (routes, document) = routes.split_for_parts();
+    serve(routes.merge(more), &document, api)
 }
 
 /// One endpoint, as its function serves it.

@@ -43,6 +43,7 @@ fn build() -> OpenApi {
         tag("services", "Services, each with a range of ports of its own."),
         tag("offers", "Ports held for an instance until it accepts or rejects them."),
         tag("ports", "Ports that an instance has, until it releases them or their lease ends."),
+        tag("history", "Who had a port, and when."),
         tag("about", "The registry itself."),
     ]);
     let components = document.components.get_or_insert_default();
@@ -143,6 +144,8 @@ mod tests {
                 path::map(&service),
                 path::quarantine(&service, Port::MIN),
                 path::any_port(&namespace, Port::MIN),
+                path::port_history(&namespace, Port::MIN),
+                path::service_history(&service),
             ]);
         }
         routes.sort();

@@ -268,6 +268,11 @@ impl From<Error> for Problem {
             .regarding(About::port(port)),
             Error::PortNotFound { offered: Some(claim), .. } => not_allocated(&claim).regarding(About::from(&*claim)),
             Error::PortNotFound { service, wanted, offered: None } => port_not_found(service.as_ref(), &wanted),
+            Error::HistoryOff => Self::new(
+                Kind::HistoryOff,
+                "No history is kept here. A deployment keeps one where its parameter HistoryDays is not 0, and portmasterd \
+                 with its own database and --history-days other than 0.",
+            ),
             Error::Store(error) => error.into(),
         }
     }

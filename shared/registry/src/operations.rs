@@ -6,6 +6,7 @@ mod bulk;
 mod chance;
 mod error;
 mod health;
+mod history;
 mod holder;
 mod import;
 mod lease;
@@ -29,6 +30,7 @@ use std::time::Duration;
 pub use crate::store::By;
 pub use bulk::{BulkRelease, RELEASED_AT_ONCE, Released};
 pub use error::{Error, Occupancy};
+pub use history::{HistoryOf, Span};
 pub use holder::Rejection;
 pub use import::{Import, Imported};
 pub use lists::ListFilter;
@@ -40,7 +42,7 @@ pub use services::{Content, IfMatch, NewService, Written};
 pub use sets::{NewSet, Set};
 pub use watch::{InvalidWatched, Watch, Watched};
 
-use crate::store::Table;
+use crate::store::{History, Table};
 use chance::Chance;
 use health::Writing;
 use memory::Memory;
@@ -57,6 +59,8 @@ pub struct Registry {
     chance: Chance,
     full_for: Duration,
     watch: Arc<Watch>,
+    /// The history, if there is one and this process may read it.
+    history: Option<History>,
     /// The writes of health checks, if they make any: see [`Registry::on_a_disk`].
     writing: Option<Writing>,
 }
@@ -99,6 +103,7 @@ impl Registry {
             chance: Chance::default(),
             full_for: Self::FULL_FOR,
             watch: Arc::default(),
+            history: None,
             writing: None,
         }
     }

@@ -13,6 +13,8 @@
 //! | Health (on a disk) | `HEALTH` | `HEALTH` | `schema` |
 //! | Checkpoint | `RECONCILER` | `CHECKPOINT` | `sweep` |
 //!
+//! The history is a table of its own: `tenures`. What the images of items say to it is in `images`.
+//!
 //! Every conditional write asks for the item as it was (`ALL_OLD`), so that a loser learns the reason without another
 //! read. Every request asks for the capacity it consumed, so that the cost of an operation is counted and not
 //! estimated. The conditions themselves are in `rules`, one constant each.
@@ -23,6 +25,7 @@ mod condition;
 mod connect;
 mod hint;
 mod holders;
+mod images;
 mod instances;
 mod item;
 mod namespaces;
@@ -35,15 +38,20 @@ mod schema;
 mod send;
 mod services;
 mod sweep;
+mod tenures;
 mod transact;
 mod usage;
 
 use aws_sdk_dynamodb::Client;
 
 pub(crate) use claim::{ClaimWrite, Claimed, Losses, NameRule};
-pub use connect::{Endpoint, connect, connect_within_lambda, connector_within_lambda, in_process, is_url, sdk_config};
+pub use connect::{
+    Endpoint, connect, connect_within_lambda, connector_within_lambda, endpoint_within_lambda, http_within_lambda,
+    in_process, is_url, sdk_config,
+};
 pub use holders::By;
 pub(crate) use holders::{Accepted, BeganBy, Lapse, Meant, Removed, Renewal, Renewed, Under, withdrawn_until};
+pub(crate) use images::{image, is_watched, without_secret};
 pub(crate) use instances::Instance;
 pub(crate) use item::Key;
 pub(crate) use namespaces::Deleted;
@@ -55,6 +63,8 @@ pub use send::{DISK_FAILED, StoreError};
 pub(crate) use send::{backoff, wait};
 pub(crate) use services::{Marked, Rewriting, Rewritten};
 pub(crate) use sweep::{Checkpoint, Found, Fullness, SETTLED_AT_ONCE, SweptPort};
+pub(crate) use tenures::Of;
+pub use tenures::{Behind, History};
 pub(crate) use transact::Reason;
 
 /// The registry's table.

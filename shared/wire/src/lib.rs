@@ -3,6 +3,7 @@
 //! Each body is one type, which the server reads and a client writes, or the other way round. The crate depends on the
 //! domain's types and on nothing that a client would not have: no router, and no database.
 
+mod event;
 mod health;
 mod import;
 mod instant;
@@ -22,8 +23,10 @@ mod reserved;
 mod seconds;
 mod service;
 mod set;
+mod tenure;
 mod usage;
 
+pub use event::{Event, EventUsage};
 pub use health::Health;
 pub use import::{Conflict, Import, Imported, PortInUse};
 pub use kind::Kind;
@@ -39,6 +42,7 @@ pub use reserved::Reserved;
 pub use seconds::{HoldSeconds, LeaseSeconds, OutOfBounds, Seconds};
 pub use service::{NewService, Service, ServiceContent, ServicePatch};
 pub use set::{NewSet, Set};
+pub use tenure::Tenure;
 pub use usage::Usage;
 
 #[cfg(test)]

@@ -107,6 +107,24 @@ pub fn any_port(namespace: &Namespace, port: portmaster_domain::Port) -> String 
     format!("{}/ports/{port}", base(namespace))
 }
 
+/// The history of a port, whatever its services.
+#[must_use]
+pub fn port_history(namespace: &Namespace, port: portmaster_domain::Port) -> String {
+    format!("{}/history", any_port(namespace, port))
+}
+
+/// The history of a service's names.
+#[must_use]
+pub fn service_history(service: &ServiceId) -> String {
+    format!("{}/history", self::service(service))
+}
+
+/// The events of a registry on one machine, as they happen.
+#[must_use]
+pub fn events() -> String {
+    "/v1/events".to_owned()
+}
+
 /// The beginning of every path of a namespace.
 fn base(namespace: &Namespace) -> String {
     if namespace.is_default() { "/v1".to_owned() } else { self::namespace(namespace) }

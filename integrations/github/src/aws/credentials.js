@@ -45,7 +45,10 @@ export function choose({ url: text, owner, role, region: given }, environment, m
     }
     const region = there || given || environment.AWS_REGION || environment.AWS_DEFAULT_REGION;
     if (!region || !/^[a-z0-9-]+$/.test(region)) {
-        throw new Failure('credentials', 'Which region is the registry in? The URL does not say; give the input aws-region');
+        throw new Failure(
+            'credentials',
+            'Which region is the registry in? The URL does not say; give the input aws-region',
+        );
     }
     if (!role && !(environment.AWS_ACCESS_KEY_ID && environment.AWS_SECRET_ACCESS_KEY)) {
         const how = 'give the input role-to-assume, or run aws-actions/configure-aws-credentials in a step before';
@@ -86,7 +89,11 @@ export class Credentials {
     async get(time, signal) {
         if (!this.role) {
             const { AWS_ACCESS_KEY_ID = '', AWS_SECRET_ACCESS_KEY = '', AWS_SESSION_TOKEN } = this.environment;
-            return { accessKeyId: AWS_ACCESS_KEY_ID, secretAccessKey: AWS_SECRET_ACCESS_KEY, sessionToken: AWS_SESSION_TOKEN };
+            return {
+                accessKeyId: AWS_ACCESS_KEY_ID,
+                secretAccessKey: AWS_SECRET_ACCESS_KEY,
+                sessionToken: AWS_SESSION_TOKEN,
+            };
         }
         const lent = this.#lent;
         if (lent && lent.expiresAt > Date.now() + AHEAD) {

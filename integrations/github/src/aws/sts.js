@@ -3,7 +3,10 @@
 import { Failure } from '../failure.js';
 import { exchange, isLoopback } from '../registry/exchange.js';
 
-/** @typedef {import('../registry/sign.js').Keys & {expiresAt: number}} Lent the keys, and when they end, in milliseconds since 1970 */
+/**
+ * @typedef {import('../registry/sign.js').Keys & {expiresAt: number}} Lent the keys, and when they end, in
+ *   milliseconds since 1970
+ */
 
 /**
  * Where the service is. The one of the registry's region, so that no other region has to be up.
@@ -21,13 +24,16 @@ export function endpoint(region, given) {
 }
 
 /**
- * Makes a session's name of a text: `[\w+=,.@-]{2,64}` (AWS, AssumeRoleWithWebIdentity). Where it is too long, its end is
- * kept, which tells one run from another.
+ * Makes a session's name of a text: `[\w+=,.@-]{2,64}` (AWS, AssumeRoleWithWebIdentity). Where it is too long, its
+ * end is kept, which tells one run from another.
  * @param {string} text
  * @returns {string}
  */
 export function sessionName(text) {
-    const name = text.replace(/[^\w+=,.@-]/g, '-').slice(-64).replace(/^-+|-+$/g, '');
+    const name = text
+        .replace(/[^\w+=,.@-]/g, '-')
+        .slice(-64)
+        .replace(/^-+|-+$/g, '');
     return name.length < 2 ? `portmaster-${name}`.replace(/-$/, '') : name;
 }
 

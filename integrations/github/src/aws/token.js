@@ -37,7 +37,10 @@ export async function requestToken(environment, timeout, signal) {
     }
     url.searchParams.append('audience', AUDIENCE);
     // GitHub's own clients write `bearer` in lower case.
-    const headers = { accept: 'application/json', authorization: `bearer ${environment.ACTIONS_ID_TOKEN_REQUEST_TOKEN}` };
+    const headers = {
+        accept: 'application/json',
+        authorization: `bearer ${environment.ACTIONS_ID_TOKEN_REQUEST_TOKEN}`,
+    };
     const { status, body } = await exchange({ method: 'GET', url, headers, body: '', timeout, signal });
     if (status !== 200) {
         const hint = status < 500 ? '; does the job have `permissions: {id-token: write}`?' : '';

@@ -1,15 +1,15 @@
 /**
  * Who holds the port: one step of one job.
  *
- * The **name** is the same whenever the run is run again, so that the job gets the port that it had: it is made of the
- * repository, the run, the job, its place in the matrix and the step. Nothing that a runner says is sure to tell two steps
- * apart, though: the jobs of a matrix share `GITHUB_JOB`; so do the jobs of a reusable workflow that is called twice, which
- * have the same place in their matrix too; and the steps of a composite action share `GITHUB_ACTION`. So the **owner** ends
- * with a random number. Two steps never are the same holder, whatever the runner says: the registry refuses the second one
- * the name, and it takes another.
+ * The **name** is the same whenever the run is run again, so that the job gets the port that it had: it is made of
+ * the repository, the run, the job, its place in the matrix and the step. Nothing that a runner says is sure to tell
+ * two steps apart, though: the jobs of a matrix share `GITHUB_JOB`; so do the jobs of a reusable workflow that is
+ * called twice, which have the same place in their matrix too; and the steps of a composite action share
+ * `GITHUB_ACTION`. So the **owner** ends with a random number. Two steps never are the same holder, whatever the
+ * runner says: the registry refuses the second one the name, and it takes another.
  *
- * The owner begins with the job, as the command line names it, and says which attempt it is. By that a job recognizes what an
- * earlier attempt, which was killed, has left behind.
+ * The owner begins with the job, as the command line names it, and says which attempt it is. By that a job recognizes
+ * what an earlier attempt, which was killed, has left behind.
  */
 
 import { randomBytes } from 'node:crypto';
@@ -52,7 +52,10 @@ function fitting(text, length) {
         return text;
     }
     const end = hash(text);
-    return `${text.replace(/[^ -~]/g, '-').slice(0, length - end.length - 1).trim()}-${end}`;
+    return `${text
+        .replace(/[^ -~]/g, '-')
+        .slice(0, length - end.length - 1)
+        .trim()}-${end}`;
 }
 
 /**
@@ -106,13 +109,15 @@ export class Identity {
     }
 
     /**
-     * The names that the port may have, in the order in which they are tried. The first is enough for nearly every job.
-     * The jobs of a reusable workflow that is called twice come to the second one; and if there are many of them, to one
-     * that nobody else has.
+     * The names that the port may have, in the order in which they are tried. The first is enough for nearly every
+     * job. The jobs of a reusable workflow that is called twice come to the second one; and if there are many of
+     * them, to one that nobody else has.
      * @returns {string[]}
      */
     names() {
-        return [[], ...NUMBERS.map((number) => [String(number)]), [this.unique]].map((more) => nameOf([...this.parts, ...more]));
+        return [[], ...NUMBERS.map((number) => [String(number)]), [this.unique]].map((more) =>
+            nameOf([...this.parts, ...more]),
+        );
     }
 
     /**

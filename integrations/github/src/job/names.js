@@ -25,8 +25,8 @@ export const isName = (text) => text.length <= NAME && /^[A-Za-z0-9]([A-Za-z0-9.
 export const isInstance = (text) => isName(text) && /[^0-9]/.test(text);
 
 /**
- * Joins parts by hyphens. Where that cannot be a name, characters are replaced and the end is a hash of the parts, so that
- * two lists of parts still differ.
+ * Joins parts by hyphens. Where that cannot be a name, characters are replaced and the end is a hash of the parts, so
+ * that two lists of parts still differ.
  * @param {string[]} parts
  * @returns {string}
  */
@@ -36,13 +36,17 @@ export function nameOf(parts) {
         return joined;
     }
     const edges = /^[^A-Za-z0-9]+|[^A-Za-z0-9]+$/g;
-    const cut = joined.replace(/[^A-Za-z0-9._~-]/g, '-').replace(edges, '').slice(0, NAME - HASH).replace(edges, '');
+    const cut = joined
+        .replace(/[^A-Za-z0-9._~-]/g, '-')
+        .replace(edges, '')
+        .slice(0, NAME - HASH)
+        .replace(edges, '');
     return `${cut || 'job'}-${hash(parts.join('/'))}`;
 }
 
 /**
- * The name of one of several ports: that of the job, and what the port is for. Where it would be too long, the end of the
- * job's name gives way to a hash of it.
+ * The name of one of several ports: that of the job, and what the port is for. Where it would be too long, the end of
+ * the job's name gives way to a hash of it.
  * @param {string} name
  * @param {string} part
  * @returns {string} which may still not be a name, if the part cannot be a part of one

@@ -81,10 +81,15 @@ export function settings(environment) {
     const name = given('name');
     wrong.push(name && !isInstance(name) && `name is not a name: ${nameRule}, not digits alone`);
 
-    const parts = given('ports').split(/[\s,]+/).filter(Boolean);
+    const parts = given('ports')
+        .split(/[\s,]+/)
+        .filter(Boolean);
     wrong.push(parts.length > MOST_PORTS && `ports has more than ${MOST_PORTS} entries`);
     const misfits = parts.filter((part) => !isInstance(nameOfPart('job', part)) || part.length > 32);
-    wrong.push(misfits.length > 0 && `ports has what no part of a name can be: ${misfits.join(', ')}; it is a list as in http,grpc`);
+    wrong.push(
+        misfits.length > 0 &&
+            `ports has what no part of a name can be: ${misfits.join(', ')}; it is a list as in http,grpc`,
+    );
     const first = given('env') || 'PORT';
     wrong.push(!/^[A-Za-z_][A-Za-z0-9_]*$/.test(first) && 'env is no name of a variable: letters, digits and _');
     const names = variables(first, parts);
@@ -95,7 +100,9 @@ export function settings(environment) {
     wrong.push(contiguous === 'true' && parts.length < 2 && 'contiguous is about several ports; give the input ports');
 
     const lease = seconds(given('lease') || '15m') ?? 0;
-    wrong.push((lease < 1 || lease > LONGEST_LEASE) && 'lease is not a duration from 1s to 30d, as in 90s, 15m or 1h30m');
+    wrong.push(
+        (lease < 1 || lease > LONGEST_LEASE) && 'lease is not a duration from 1s to 30d, as in 90s, 15m or 1h30m',
+    );
     const wait = seconds(given('wait') || '0');
     wrong.push(wait === undefined && 'wait is not a duration, as in 90s, 15m or 1h30m');
 

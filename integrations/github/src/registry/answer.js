@@ -46,7 +46,9 @@ export function read({ status, headers, body }, url) {
     const document = object(body);
     if (status >= 200 && status < 300) {
         if (!document && body.trim()) {
-            throw new Failure('unexpected', `${url.origin} answers ${status} with something that is not Portmaster's`, { status });
+            throw new Failure('unexpected', `${url.origin} answers ${status} with something that is not Portmaster's`, {
+                status,
+            });
         }
         return document ?? {};
     }
@@ -63,9 +65,13 @@ export function read({ status, headers, body }, url) {
     if (typeof message === 'string') {
         // To a wrong signature AWS answers with the canonical request, and so with the session's token.
         const [said] = message.split(/The Canonical String|\n/, 1);
-        return raise(new Failure('denied', `The gateway of ${url.host} answers ${status}: ${said.trim().slice(0, 400)}`, more));
+        return raise(
+            new Failure('denied', `The gateway of ${url.host} answers ${status}: ${said.trim().slice(0, 400)}`, more),
+        );
     }
-    return raise(new Failure('unexpected', `${url.origin} answers ${status}, which is not an answer of Portmaster's`, more));
+    return raise(
+        new Failure('unexpected', `${url.origin} answers ${status}, which is not an answer of Portmaster's`, more),
+    );
 }
 
 /**

@@ -72,7 +72,10 @@ export class Registry {
         const { body, date } = await this.#call('POST', '/sets', { names, ...wanted });
         const ports = Array.isArray(body.ports) ? body.ports.map(port) : [];
         if (ports.length !== names.length) {
-            throw new Failure('unexpected', `The registry answers with ${ports.length} ports instead of ${names.length}`);
+            throw new Failure(
+                'unexpected',
+                `The registry answers with ${ports.length} ports instead of ${names.length}`,
+            );
         }
         return { ports, date };
     }
@@ -112,8 +115,8 @@ export class Registry {
     }
 
     /**
-     * Sends a request. If its signature is refused, for keys that are too old or a clock that is wrong, it is sent once more,
-     * signed anew.
+     * Sends a request. If its signature is refused, for keys that are too old or a clock that is wrong, it is sent
+     * once more, signed anew.
      * @param {string} method
      * @param {string} path
      * @param {object | undefined} content

@@ -1,8 +1,8 @@
 /**
  * One request and its answer.
  *
- * By node:http and not by `fetch`, which follows redirections with the signature of another host, adds headers of its own,
- * does not know proxies, and says "fetch failed" whatever has happened.
+ * By node:http and not by `fetch`, which follows redirections with the signature of another host, adds headers of its
+ * own, does not know proxies, and says "fetch failed" whatever has happened.
  */
 
 import http from 'node:http';

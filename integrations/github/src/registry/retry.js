@@ -13,8 +13,8 @@ const LONGEST_WAIT = 5_000;
  * @param {Failure} failure the last one
  * @param {number} repetition 0 for the first
  * @param {number} chance from 0 to 1
- * @returns {number | undefined} milliseconds, up to twice as long by chance, so that a crowd of callers spreads out, and no
- *   less than the answer asks for; undefined if the failure is final
+ * @returns {number | undefined} milliseconds, up to twice as long by chance, so that a crowd of callers spreads out,
+ *   and no less than the answer asks for; undefined if the failure is final
  */
 export function wait(failure, repetition, chance) {
     if (!failure.passes || repetition >= REPETITIONS) {

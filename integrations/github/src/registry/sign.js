@@ -26,7 +26,12 @@ export function encode(text) {
  * @param {string} path as it is sent
  * @returns {string} encoded once more, as for every service but S3, and without empty segments
  */
-const canonicalPath = (path) => path.replace(/\/{2,}/g, '/').split('/').map(encode).join('/');
+const canonicalPath = (path) =>
+    path
+        .replace(/\/{2,}/g, '/')
+        .split('/')
+        .map(encode)
+        .join('/');
 
 /**
  * @param {string} query as it is sent, without its question mark
@@ -34,11 +39,17 @@ const canonicalPath = (path) => path.replace(/\/{2,}/g, '/').split('/').map(enco
  */
 function canonicalQuery(query) {
     const order = (/** @type {string} */ a, /** @type {string} */ b) => (a < b ? -1 : Number(a > b));
-    const pairs = query.split('&').filter(Boolean).map((pair) => {
-        const [name] = pair.split('=', 1);
-        return [name, pair.slice(name.length + 1)];
-    });
-    return pairs.sort((a, b) => order(a[0], b[0]) || order(a[1], b[1])).map((pair) => pair.join('=')).join('&');
+    const pairs = query
+        .split('&')
+        .filter(Boolean)
+        .map((pair) => {
+            const [name] = pair.split('=', 1);
+            return [name, pair.slice(name.length + 1)];
+        });
+    return pairs
+        .sort((a, b) => order(a[0], b[0]) || order(a[1], b[1]))
+        .map((pair) => pair.join('='))
+        .join('&');
 }
 
 /**

@@ -1,8 +1,9 @@
 /**
  * What the action says in the job's log.
  *
- * The runner reads commands out of the log, from lines that begin with `::`, and from lines that have `##[` anywhere. So
- * nothing that comes from outside may begin a line or have that mark in it: neither an input nor an answer of the registry.
+ * The runner reads commands out of the log, from lines that begin with `::`, and from lines that have `##[` anywhere.
+ * So nothing that comes from outside may begin a line or have that mark in it: neither an input nor an answer of the
+ * registry.
  */
 
 /**
@@ -21,7 +22,10 @@ export function escapeData(text) {
  */
 export function plain(text) {
     // eslint-disable-next-line no-control-regex
-    return text.replace(/[\u0000-\u001f\u007f\u2028\u2029]+/g, ' ').replace(/##\[/g, '## [').replace(/^\s*::/, ': :');
+    return text
+        .replace(/[\u0000-\u001f\u007f\u2028\u2029]+/g, ' ')
+        .replace(/##\[/g, '## [')
+        .replace(/^\s*::/, ': :');
 }
 
 /** @param {string} line */

@@ -1,6 +1,6 @@
 /**
- * What the action hands to the runner: outputs, variables, its own state, and the summary. Each goes into a file that the
- * runner names by a variable.
+ * What the action hands to the runner: outputs, variables, its own state, and the summary. Each goes into a file that
+ * the runner names by a variable.
  */
 
 import { randomUUID } from 'node:crypto';

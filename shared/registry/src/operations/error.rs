@@ -215,6 +215,9 @@ pub enum Error {
         /// What has the port instead: a live offer, a cool-down or a quarantine.
         offered: Option<Box<Claim>>,
     },
+    /// No history is kept, or this process does not know where.
+    #[error("no history is kept")]
+    HistoryOff,
     /// The table could not answer.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -102,12 +102,29 @@ fn within_lambda(url: Option<&str>) -> Builder {
         .behavior_version(BehaviorVersion::latest())
         .region(variable("AWS_REGION").map(Region::new))
         .credentials_provider(EnvironmentVariableCredentialsProvider::new());
-    let elsewhere = || variable("AWS_ENDPOINT_URL_DYNAMODB").or_else(|| variable("AWS_ENDPOINT_URL"));
-    match url.map(str::to_owned).or_else(elsewhere) {
-        Some(url) if url.starts_with("http://") => builder.endpoint_url(url).http_client(plain_http()),
-        Some(url) => builder.endpoint_url(url).http_client(https()),
-        None if amazons_roots_are_enough(variable) => builder.http_client(https_to_amazon()),
-        None => builder.http_client(https()),
+    let url = url.map(str::to_owned).or_else(|| endpoint_within_lambda("DYNAMODB"));
+    let builder = builder.http_client(http_within_lambda(url.as_deref()));
+    match url {
+        Some(url) => builder.endpoint_url(url),
+        None => builder,
+    }
+}
+
+/// The URL at which the environment has a service of AWS, if it is another one than AWS's own (*AWS SDKs and Tools
+/// Reference Guide*, "Service-specific endpoints"). The service is named as there, in capitals.
+#[must_use]
+pub fn endpoint_within_lambda(service: &str) -> Option<String> {
+    variable(&format!("AWS_ENDPOINT_URL_{service}")).or_else(|| variable("AWS_ENDPOINT_URL"))
+}
+
+/// The HTTP client of a function's SDK, for AWS or this other URL.
+#[must_use]
+pub fn http_within_lambda(url: Option<&str>) -> SharedHttpClient {
+    match url {
+        Some(url) if url.starts_with("http://") => plain_http(),
+        Some(_) => https(),
+        None if amazons_roots_are_enough(variable) => https_to_amazon(),
+        None => https(),
     }
 }
 

@@ -45,6 +45,16 @@ impl Table {
         self.get(call, &Key::port(namespace, port)).await?.map(occupant).transpose()
     }
 
+    /// Reads a Port item as it is, eventually consistently: half a read unit.
+    pub(crate) async fn port_image(
+        &self,
+        call: &Call,
+        namespace: &Namespace,
+        port: Port,
+    ) -> Result<Option<Item>, StoreError> {
+        self.get_as(call, &Key::port(namespace, port), Freshness::Eventual).await
+    }
+
     /// Reads the claim on a port that an Instance or a Request points to, or pointed to. They were written in one
     /// transaction; see [`Table::get_settled`].
     pub(crate) async fn settled_port(

@@ -92,6 +92,11 @@ impl Table {
             Ok(_) | Err(CreateTableError::ResourceInUseException(_)) => {}
             Err(other) => return Err(StoreError::Refused { reason: other.to_string() }),
         }
+        self.ready(call).await
+    }
+
+    /// Waits until the table can be used, and turns TTL on.
+    pub(super) async fn ready(&self, call: &Call) -> Result<(), StoreError> {
         while !self.is_active(call).await? {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }

@@ -1,0 +1,266 @@
+//! The thread that keeps the history: from images to tenures and events, and the tenures into a database of their own.
+
+use std::collections::HashMap;
+use std::io;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use dynoxide::Database;
+use lru::LruCache;
+use portmaster_domain::{Tenure, TenureId, Timestamp};
+use portmaster_registry::History;
+use portmaster_registry::history::{Image, Moment, Sequence, changes};
+use tokio::sync::{Notify, oneshot};
+
+use super::super::perform::perform;
+use super::super::worker::{Alarm, Answer};
+use super::feed::read;
+use super::journal::{self, PkSk};
+use super::native::{self, Item};
+use super::{HISTORY_TABLE, Keeping};
+
+/// How many messages may wait for the thread; whoever sends one more waits.
+const WAITING: usize = 8_192;
+
+/// How long nothing must have come before tenures are written.
+const IDLE: Duration = Duration::from_millis(100);
+
+/// How long a tenure waits at most, and how many of them do.
+const LATEST: Duration = Duration::from_secs(5);
+const MOST: usize = 20_000;
+
+/// How many tenures one transaction writes.
+const BATCH: usize = 500;
+
+/// How many images are remembered, so that they need not be read twice.
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(8_192).unwrap();
+
+/// How often tenures whose time is over are removed.
+const SWEEP: Duration = Duration::from_secs(10 * 60);
+
+/// What the thread is told.
+#[derive(Debug)]
+pub(in super::super) enum Message {
+    /// A write has changed an item.
+    Change { before: Option<Arc<Item>>, after: Option<Arc<Item>>, at: Timestamp, by_ttl: bool, sequence: u64 },
+    /// A segment of the journal is complete.
+    Complete(u64),
+    /// A request to the history's database.
+    Request { operation: String, body: Vec<u8>, answer: oneshot::Sender<Answer> },
+    /// Write everything, and end.
+    Stop,
+}
+
+/// A tenure that waits to be written.
+struct Pending {
+    tenure: Tenure,
+    sequence: Sequence,
+}
+
+/// See the module.
+pub(in super::super) struct Recorder {
+    keeping: Keeping,
+    database: Database,
+    /// Where the journal is, if there is one, and its segments whose changes all have arrived here.
+    folder: Option<PathBuf>,
+    complete: Vec<u64>,
+    pending: HashMap<TenureId, Pending>,
+    /// Since when the first of them waits.
+    since: Option<Instant>,
+    images: LruCache<PkSk, (Option<Arc<Item>>, Option<Image>)>,
+    /// Whether the table of tenures is known to be there.
+    is_ready: bool,
+    swept: Instant,
+}
+
+impl Recorder {
+    /// Over this database, with what earlier processes have left in a folder.
+    ///
+    /// `registry` is the registry's database: what their last writes did is in it.
+    pub(in super::super) fn new(
+        keeping: Keeping,
+        database: Database,
+        folder: Option<&Path>,
+        registry: &Database,
+    ) -> io::Result<Self> {
+        let mut recorder = Self {
+            keeping,
+            database,
+            folder: folder.map(Path::to_owned),
+            complete: Vec::new(),
+            pending: HashMap::new(),
+            since: None,
+            images: LruCache::new(REMEMBERED),
+            is_ready: false,
+            swept: Instant::now(),
+        };
+        if let Some(folder) = folder {
+            recorder.replay(folder, registry)?;
+        }
+        Ok(recorder)
+    }
+
+    /// Catches up with the journal. Its changes may have been written before: then they are written again, as they were.
+    fn replay(&mut self, folder: &Path, registry: &Database) -> io::Result<()> {
+        let (intents, numbers) = journal::left(folder)?;
+        // From the last to the first: what a write found is what the one before it left.
+        let mut next: HashMap<PkSk, Option<Item>> = HashMap::new();
+        let mut found = Vec::new();
+        for intent in intents.into_iter().rev() {
+            for (key, before) in intent.items {
+                let after = match next.remove(&key) {
+                    Some(after) => after,
+                    None => {
+                        let item = read(registry, &self.keeping.table, &key).map_err(io::Error::other)?;
+                        item.and_then(|item| journal::stripped(&item))
+                    }
+                };
+                if before != after {
+                    found.push((before.clone(), after, intent.at, intent.by_ttl, intent.sequence));
+                }
+                next.insert(key, before);
+            }
+        }
+        let count = found.len();
+        for (before, after, at, by_ttl, sequence) in found.into_iter().rev() {
+            let image = |item: Option<&Item>| item.and_then(|item| image(item));
+            let at = Timestamp::from_millis(at);
+            self.change(image(before.as_ref()), image(after.as_ref()), at, by_ttl, sequence, false);
+        }
+        self.complete = numbers;
+        if count > 0 {
+            tracing::info!(target: "portmaster::history", changes = count, "caught up with the journal");
+        }
+        Ok(())
+    }
+
+    /// Starts the thread.
+    pub(in super::super) fn start(self, failed: Arc<Notify>) -> io::Result<(SyncSender<Message>, JoinHandle<()>)> {
+        let (sender, messages) = mpsc::sync_channel(WAITING);
+        let thread = std::thread::Builder::new().name("history".to_owned()).spawn(move || {
+            let _alarm = Alarm(failed);
+            self.run(&messages);
+        })?;
+        Ok((sender, thread))
+    }
+
+    fn run(mut self, messages: &Receiver<Message>) {
+        loop {
+            match messages.recv_timeout(if self.pending.is_empty() { SWEEP } else { IDLE }) {
+                Ok(Message::Change { before, after, at, by_ttl, sequence }) => {
+                    let (before, after) = self.images_of(before, after);
+                    self.change(before, after, at, by_ttl, sequence, true);
+                    let is_late = self.since.is_some_and(|since| since.elapsed() >= LATEST);
+                    if is_late || self.pending.len() >= MOST {
+                        self.write();
+                    }
+                }
+                Ok(Message::Complete(segment)) => {
+                    self.complete.push(segment);
+                    self.write();
+                }
+                Ok(Message::Request { operation, body, answer }) => {
+                    if matches!(operation.as_str(), "Query" | "GetItem" | "BatchGetItem" | "Scan") {
+                        self.write();
+                    }
+                    if !answer.is_closed() {
+                        let answered = perform(&self.database, &operation, &body);
+                        self.is_ready |= operation == "UpdateTimeToLive" || operation == "DescribeTimeToLive";
+                        let _ = answer.send(answered);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    self.write();
+                    self.sweep();
+                }
+                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => {
+                    self.write();
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The images of an item. What it was is known if it was seen before, and what it is, is what it will have been.
+    fn images_of(&mut self, before: Option<Arc<Item>>, after: Option<Arc<Item>>) -> (Option<Image>, Option<Image>) {
+        let key = after
+            .as_ref()
+            .or(before.as_ref())
+            .and_then(|item| Some((native::text(item, "pk")?.to_owned(), native::text(item, "sk")?.to_owned())));
+        let is = after.as_ref().and_then(|item| image(item));
+        let Some(key) = key else { return (None, is) };
+        let was = match (self.images.put(key, (after, is.clone())), before) {
+            (_, None) => None,
+            // The very item that was looked at before.
+            (Some((Some(item), known)), Some(before)) if Arc::ptr_eq(&item, &before) => known,
+            (_, Some(before)) => image(&before),
+        };
+        (was, is)
+    }
+
+    fn change(
+        &mut self,
+        before: Option<Image>,
+        after: Option<Image>,
+        at: Timestamp,
+        by_ttl: bool,
+        sequence: u64,
+        tell: bool,
+    ) {
+        let moment = Moment { at, by_ttl, nearly_full: self.keeping.nearly_full };
+        let changes = changes(before.as_ref(), after.as_ref(), &moment);
+        if tell {
+            changes.events.into_iter().for_each(|event| self.keeping.events.tell(event));
+        }
+        for tenure in changes.tenures {
+            self.since.get_or_insert_with(Instant::now);
+            self.pending.insert(tenure.id.clone(), Pending { tenure, sequence: sequence.into() });
+        }
+    }
+
+    /// Writes what is pending. If that fails it stays so, and its journal too.
+    fn write(&mut self) {
+        if !self.is_ready {
+            return;
+        }
+        let item = |Pending { tenure, sequence }: &Pending| {
+            History::item(tenure, sequence, self.keeping.days).ok().and_then(native::to_native)
+        };
+        let items: Vec<_> = self.pending.values().filter_map(item).collect();
+        for some in items.chunks(BATCH) {
+            // No condition is needed: there is one writer, and it goes by the order of the changes.
+            if let Err(error) = self.database.import_items(HISTORY_TABLE, some.to_vec(), Default::default()) {
+                tracing::warn!(target: "portmaster::history", %error, "the history cannot be written");
+                self.since = Some(Instant::now());
+                return;
+            }
+        }
+        self.pending.clear();
+        self.since = None;
+        if let Some(folder) = &self.folder {
+            self.complete.drain(..).for_each(|segment| journal::remove(folder, segment));
+        }
+    }
+
+    fn sweep(&mut self) {
+        if self.swept.elapsed() < SWEEP {
+            return;
+        }
+        self.swept = Instant::now();
+        if let Err(error) = self.database.sweep_ttl() {
+            tracing::warn!(target: "portmaster::history", %error, "old tenures were not removed");
+        }
+    }
+}
+
+/// What an item says; none, with a line in the log, if this version cannot read it.
+fn image(item: &Item) -> Option<Image> {
+    Image::read(native::to_sdk(item)).unwrap_or_else(|error| {
+        tracing::warn!(target: "portmaster::history", %error, "an item has no history: it cannot be read");
+        None
+    })
+}
