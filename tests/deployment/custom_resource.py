@@ -263,6 +263,14 @@ def made_up_ids(cloud, check):
     cloud.run("delete", "keeps")
 
 
+def log(cloud, check):
+    """Each event so far is a line in the log, and none has the URL of an answer."""
+    lines = [event["message"] for found in cloud.logs.get_paginator("filter_log_events").paginate(logGroupName=cloud.log) for event in found["events"]]
+    invoked, told = (sum(part in line for line in lines) for part in ("START RequestId", '"portmaster::custom_resource"'))
+    check("there is a line for each event", invoked == told > 0, (invoked, told))
+    check("without the URLs", not any("_ministack" in line or "response" in line.lower() and "http://" in line for line in lines))
+
+
 def over_tls(cloud, check):
     """An answer by TLS, as S3 takes it: it arrives where the certificate is trusted, and nowhere else."""
     arrived = []
@@ -323,14 +331,10 @@ def main():
         check = checks.check
         status, _, why = cloud.run("create", "web", {"Resources": {"Web": resource("Service", Name="web", Start=5000, End=5999)}})
         check("a service for what follows", status == "CREATE_COMPLETE", (why, cloud.reasons("web")))
-        for part in (one_port, several_ports, failures, services, ten_at_once, made_up_ids, over_tls):
+        for part in (one_port, several_ports, failures, services, ten_at_once, made_up_ids, log, over_tls):
             part(cloud, check)
         check("the service goes", cloud.run("delete", "web")[0] == "DELETE_COMPLETE", cloud.reasons("web"))
         page(cloud, check)
-        lines = [event["message"] for found in cloud.logs.get_paginator("filter_log_events").paginate(logGroupName=cloud.log) for event in found["events"]]
-        invoked, told = (sum(part in line for line in lines) for part in ("START RequestId", '"portmaster::custom_resource"'))
-        check("there is a line for each event", invoked == told > 0, (invoked, told))
-        check("without the URLs", not any("_ministack" in line or "response" in line.lower() and "http://" in line for line in lines))
     checks.finish()
 
 

@@ -1,4 +1,5 @@
-//! Deletions under a physical id that no answer ever had.
+//! What was made for a stack that never heard of it: a creation whose deletion has a physical id that no answer ever had, and
+//! an update that was undone without its answer.
 
 use std::time::Duration;
 
@@ -14,12 +15,12 @@ const RUNNING: Duration = Duration::from_secs(5);
 /// How often it is looked for.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What such a deletion is about.
+/// What it is that a stack never heard of.
 #[derive(Debug)]
 pub(super) enum Forsaken {
     /// Nothing: nothing was made under that id, or what the properties say is a resource of the stack by now.
     Nothing,
-    /// What the properties say, if it is there: no answer of its creation was heard, and no later one made it again.
+    /// What the properties say, if it is there: no answer was heard of its making, and nothing has made it again since.
     It(Identity),
     /// It cannot be told which of the two.
     Unclear(String),
@@ -28,17 +29,21 @@ pub(super) enum Forsaken {
 impl Forsaken {
     /// Judges a deletion under this id. `named` is what the properties say.
     pub(super) async fn judge(stacks: &Stacks, maker: &Maker, physical_id: &str, named: Option<Identity>) -> Self {
-        let (Maker::Stack { id, logical_id, .. }, Some(named)) = (maker, named) else { return Self::Nothing };
-        if !identity::is_foreign(physical_id) {
-            return Self::Nothing;
+        match named.filter(|_| identity::is_foreign(physical_id)) {
+            Some(named) => Self::ask(stacks, maker, named).await,
+            None => Self::Nothing,
         }
+    }
+
+    /// Judges what may have been made for a stack of which the stack has heard nothing.
+    pub(super) async fn ask(stacks: &Stacks, maker: &Maker, named: Identity) -> Self {
+        let Maker::Stack { id, logical_id, .. } = maker else { return Self::Nothing };
         match stacks.have(id, logical_id, &named).await {
             Ok(true) => Self::Nothing,
             Ok(false) => Self::It(named),
             Err(why) => Self::Unclear(format!(
-                "CloudFormation heard nothing of this resource, and did not say whether there is another attempt at it \
-                 ({why}), so nothing was freed; if its stack is gone, {} may still hold what it made in {}",
-                named.owner, named.service
+                "CloudFormation heard nothing of {named}, and did not say whether another attempt has made it ({why}), so \
+                 nothing was freed; if its stack does not have it, it may still be held"
             )),
         }
     }

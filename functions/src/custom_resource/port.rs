@@ -111,7 +111,7 @@ pub(super) async fn perform(
         ports: Vec::new(),
     };
     let result = match request.action {
-        Action::Create | Action::Update => put(registry, scope, call, request, &mut about).await,
+        Action::Create | Action::Update => put(registry, stacks, scope, call, request, &mut about).await,
         Action::Delete => delete(registry, stacks, scope, call, request, &mut about).await,
     };
     Outcome { identity, result, about }
@@ -120,6 +120,7 @@ pub(super) async fn perform(
 /// Makes sure of the ports, and releases what an update has given up, once the rest is held.
 async fn put(
     registry: &Registry,
+    stacks: &Stacks,
     scope: &Scope,
     call: &Call,
     request: &Request,
@@ -140,15 +141,27 @@ async fn put(
     };
     let (claims, made) = claim(registry, call, &wanted).await?;
     about.ports = claims.iter().map(|claim| claim.port).collect();
-    let mut released = 0;
-    if let Some((identity, names)) = given_up {
-        // Where nothing may be made, nothing was made: the update that is undone here was refused.
-        for name in names.iter().filter(|_| scope.ports(&identity.service).is_ok()) {
+    let (mut released, mut warning) = (0, None);
+    // Where nothing may be made, nothing was made: the update that is undone here was refused.
+    if let Some((identity, names)) = given_up.filter(|(identity, _)| scope.ports(&identity.service).is_ok()) {
+        let is_theirs = match *identity == wanted.identity || request.maker == Maker::Terraform {
+            true => false,
+            // An old copy of an event must not free what the stack has by now.
+            false => match Forsaken::ask(stacks, &request.maker, identity.clone()).await {
+                Forsaken::It(_) => false,
+                Forsaken::Nothing => true,
+                Forsaken::Unclear(unclear) => {
+                    warning = Some(unclear);
+                    true
+                }
+            },
+        };
+        for name in names.iter().filter(|_| !is_theirs) {
             released += usize::from(release(registry, call, identity, name).await?);
         }
     }
     let word = if made > 0 { "put" } else { "kept" };
-    Ok(Done { word, attributes: attributes(&wanted, &claims), made, released, warning: None })
+    Ok(Done { word, attributes: attributes(&wanted, &claims), made, released, warning })
 }
 
 /// What an update has to release by itself: names that are not wanted any more.

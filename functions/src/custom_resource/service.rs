@@ -113,13 +113,19 @@ pub(super) async fn perform(
     let identity = identity_of(&request.wanted, &request.maker);
     let mut about = About { service: identity.as_ref().map(|found| found.service.clone()), ..About::default() };
     let result = match request.action {
-        Action::Create | Action::Update => put(registry, scope, call, request).await,
+        Action::Create | Action::Update => put(registry, stacks, scope, call, request).await,
         Action::Delete => delete(registry, stacks, scope, call, request, &mut about).await,
     };
     Outcome { identity, result, about }
 }
 
-async fn put(registry: &Registry, scope: &Scope, call: &Call, request: &Request) -> Result<Done, Failure> {
+async fn put(
+    registry: &Registry,
+    stacks: &Stacks,
+    scope: &Scope,
+    call: &Call,
+    request: &Request,
+) -> Result<Done, Failure> {
     let wanted = wanted(&request.wanted, &request.maker)?;
     scope.services(&wanted.identity.service)?;
     let (service, word) = ensure(registry, call, &wanted).await?;
@@ -134,8 +140,18 @@ async fn put(registry: &Registry, scope: &Scope, call: &Call, request: &Request)
     };
     let replaced = before.filter(|before| is_ours_to_delete && before.service != wanted.identity.service);
     // Where nothing may be made, nothing was made: the update that is undone here was refused.
+    let mut warning = None;
     if let Some(before) = replaced.filter(|before| scope.services(&before.service).is_ok()) {
-        remove(registry, call, &before).await?;
+        // An old copy of an event must not delete what the stack has by now.
+        let forsaken = match request.maker {
+            Maker::Terraform => Forsaken::It(before),
+            Maker::Stack { .. } => Forsaken::ask(stacks, &request.maker, before).await,
+        };
+        match forsaken {
+            Forsaken::It(before) => drop(remove(registry, call, &before).await?),
+            Forsaken::Nothing => {}
+            Forsaken::Unclear(unclear) => warning = Some(unclear),
+        }
     }
     let attributes = vec![
         ("Name".to_owned(), service.id.name.to_string().into()),
@@ -143,7 +159,7 @@ async fn put(registry: &Registry, scope: &Scope, call: &Call, request: &Request)
         ("Start".to_owned(), Value::from(service.range.start().get())),
         ("End".to_owned(), Value::from(service.range.end().get())),
     ];
-    Ok(Done { attributes, ..Done::nothing(word) })
+    Ok(Done { attributes, warning, ..Done::nothing(word) })
 }
 
 /// Creates the service, or changes it if this owner made it.

@@ -195,7 +195,10 @@ async fn an_event_is_one_line_without_its_url() {
         function.log.next_of("portmaster::custom_resource").await,
     ];
     assert_eq!((&warned[1]["level"], &warned[0]["outcome"]), (&json!("WARN"), &json!("unclear")));
-    assert!(warned[1].to_string().contains("may still hold what it made in web"), "{warned:?}");
+    assert!(
+        warned[1].to_string().contains("CloudFormation heard nothing of portmaster:port:default/web"),
+        "{warned:?}"
+    );
     function.invoke(Stack::of(&cloud).delete(&physical, wanted())).await;
     assert_eq!(function.log.next_of("portmaster::custom_resource").await["outcome"], "released");
     // And what goes wrong on the way to S3.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use portmaster_testkit::{Between, End};
 use serde_json::{Value, json};
 
-use super::{Cloud, Mailman, Stack, id};
+use super::{Asked, Cloud, Mailman, Stack, id};
 
 /// More requests than any of these events makes.
 const MOST: usize = 40;
@@ -144,6 +144,7 @@ async fn a_replacement_that_died_is_undone() {
         cloud.succeeds(&Stack::of(cloud).create(of("a"))).await;
     };
     at_each_request(event, prepare, async |cloud: &mut Cloud, _: Value| {
+        cloud.s3.says(Asked::Is(own.to_owned())).await;
         let back = cloud.succeeds(&Stack::of(cloud).update(own, of("a"), of("b"))).await;
         assert_eq!((id(&back).as_str(), &back["Data"]["Port"]), (own, &json!("5000")));
         let names = cloud.names().await;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Cloud, GUID, Stack, id};
+use super::{Asked, Cloud, GUID, Stack, id};
 
 fn range<'a>(cloud: &'a Cloud) -> Stack<'a> {
     Stack { logical_id: "Range", kind: "Custom::PortmasterService", ..Stack::of(cloud) }
@@ -109,6 +109,7 @@ async fn a_service_is_replaced_by_name() {
     let new = cloud.succeeds(&range(&cloud).update(&id(&old), of("others", 7000), of("previews", 6000))).await;
     assert_ne!(id(&new), id(&old));
     // Lost, and undone: what was made is deleted.
+    cloud.s3.says(Asked::Is(id(&old))).await;
     cloud.succeeds(&range(&cloud).update(&id(&old), of("previews", 6000), of("others", 7000))).await;
     assert_eq!(cloud.deployment.call("get-service", "GET", "/v1/services/others", None).await.0, 404);
     let new = cloud.succeeds(&range(&cloud).update(&id(&old), of("others", 7000), of("previews", 6000))).await;

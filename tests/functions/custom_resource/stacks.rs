@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Cloud, GUID, Stack, id};
+use super::{Asked, Cloud, GUID, Stack, id};
 use portmaster_testkit::Function;
 
 /// Every event may come twice, and the second time changes nothing.
@@ -141,9 +141,18 @@ async fn what_a_lost_update_made_is_released() {
     // Its answer gets lost, so that CloudFormation goes on with the old id.
     cloud.succeeds(&Stack::of(&cloud).update(&id(&old), of("b"), of("a"))).await;
     assert_eq!(cloud.numbers().await, [5000, 5001]);
-    let back = cloud.succeeds(&Stack::of(&cloud).update(&id(&old), of("a"), of("b"))).await;
-    assert_eq!(id(&back), id(&old));
+    let back = Stack::of(&cloud).update(&id(&old), of("a"), of("b"));
+    // As long as CloudFormation does not say that the stack does not have it, nothing is freed.
+    assert_eq!(id(&cloud.succeeds(&back).await), id(&old));
+    assert_eq!(cloud.names().await, ["a", "b"]);
+    cloud.s3.says(Asked::Is(id(&old))).await;
+    cloud.succeeds(&back).await;
     assert_eq!(cloud.names().await, ["a"]);
+    // The next update succeeds; and then that event comes once more, late. The stack has the other port by now.
+    let new = cloud.succeeds(&Stack::of(&cloud).update(&id(&old), of("b"), of("a"))).await;
+    cloud.s3.says(Asked::Is(id(&new))).await;
+    cloud.succeeds(&back).await;
+    assert_eq!(cloud.names().await, ["a", "b"]);
 }
 
 /// Two identities that share the name of a port cannot follow one another: the deletion of the old one would free what
