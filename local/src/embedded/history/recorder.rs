@@ -130,7 +130,7 @@ impl Recorder {
         }
         let count = found.len();
         for (before, after, at, by_ttl, sequence) in found.into_iter().rev() {
-            let image = |item: Option<&Item>| item.and_then(|item| image(item));
+            let image = |item: Option<&Item>| item.and_then(image);
             let at = Timestamp::from_millis(at);
             self.change(image(before.as_ref()), image(after.as_ref()), at, by_ttl, sequence, false);
         }
