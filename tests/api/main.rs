@@ -6,6 +6,7 @@
 
 mod errors;
 mod examples;
+mod history;
 mod idempotency;
 mod import;
 mod leases;

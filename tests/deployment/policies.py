@@ -10,6 +10,22 @@ from common import SAMS_OWN, Checks, translated
 # Actions that take no resource (AWS Service Authorization Reference, "AWS X-Ray").
 WITHOUT_RESOURCES = {"xray:GetSamplingRules", "xray:GetSamplingTargets", "xray:PutTelemetryRecords", "xray:PutTraceSegments"}
 
+# The table, and what only the functions of the history reach beyond it, each of them exactly this: no function that decides
+# anything can read the history, those that read it cannot write it, and the one that writes it can read no table.
+ours = {
+    "table": {"Fn::GetAtt": ["Table", "Arn"]},
+    "stream": {"Fn::GetAtt": ["Table", "StreamArn"]},
+    "history": {"Fn::GetAtt": ["HistoryTable", "Arn"]},
+    "index": {"Fn::Sub": "${HistoryTable.Arn}/index/by-name"},
+}
+HISTORY = {
+    "FunctionBoundary": [ours["stream"], ours["history"], ours["index"]],
+    "GetPortHistoryFunctionRole": [ours["history"]],
+    "GetServiceHistoryFunctionRole": [ours["history"], ours["index"]],
+    "RecordHistoryFunctionRole": [ours["stream"], ours["history"]],
+}
+READS = {"dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query", "dynamodb:Scan"}
+
 
 def listed(value):
     return value if isinstance(value, list) else [value]
@@ -80,7 +96,9 @@ def main():
                     wide = [arn for arn in resources_of(statement) if is_too_wide(arn)]
                     check(f"{name}: no resource that could be narrower", not wide, wide)
                 if any(action.startswith("dynamodb:") for action in actions):
-                    check(f"{name}: this table alone", statement["Resource"] == {"Fn::GetAtt": ["Table", "Arn"]}, statement)
+                    allowed = [ours["table"], *HISTORY.get(name, [])]
+                    reached = [part for part in listed(statement["Resource"]) if part not in allowed]
+                    check(f"{name}: no table but those that it is about", not reached, statement)
         named = [key for key in ("Name", "FunctionName", "TableName", "RoleName") if isinstance(properties.get(key), str)]
         check(f"{name}: no name that a second stack would have as well", kind == "AWS::Lambda::Permission" or not named or "Stage" in kind, properties)
         if kind == "AWS::Lambda::Permission":
@@ -91,7 +109,14 @@ def main():
         if name.endswith("FunctionRole"):
             own = {action for policy in resource["Properties"]["Policies"] for statement in statements(policy["PolicyDocument"]) for action in listed(statement["Action"])}
             check(f"{name} stays within the boundary", own <= boundary, own - boundary)
-    table = resources["Table"]
+    may = lambda role, part: {action for policy in resources[role]["Properties"]["Policies"] for statement in statements(policy["PolicyDocument"]) if part in listed(statement["Resource"]) for action in listed(statement["Action"])}  # fmt: skip
+    recorder = "RecordHistoryFunctionRole"
+    check("the history's writer reads no table", not (may(recorder, ours["table"]) | may(recorder, ours["history"]) & READS), recorder)
+    for reader in ("GetPortHistoryFunctionRole", "GetServiceHistoryFunctionRole"):
+        check(f"{reader} only reads", may(reader, ours["history"]) | may(reader, ours["table"]) <= READS, reader)
+    table, history = resources["Table"], resources["HistoryTable"]
+    check("the history outlives its stack", (history["DeletionPolicy"], history["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain"), history)
+    check("a tenure goes by the attribute that it has", history["Properties"]["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}, history)
     check("the table outlives its stack", (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == ("Retain", "Retain"), table)
     check("the table can be restored", table["Properties"]["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"], table)
     routes = resources["Api"]["Properties"]["Body"]["paths"]

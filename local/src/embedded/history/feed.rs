@@ -145,7 +145,7 @@ impl Feed {
             ..DeleteItemRequest::default()
         };
         let is_watched = Image::is_of(&key.0, &key.1);
-        let watched = is_watched.then(|| Watched { key, after: After::Absent }).into_iter().collect();
+        let watched = is_watched.then_some(Watched { key, after: After::Absent }).into_iter().collect();
         match self.around(database, watched, true, |_| database.delete_item(request)) {
             Err(error) if error.status_code() != 400 => Err(error.to_string()),
             // It was renewed, or is gone.
@@ -179,10 +179,7 @@ impl Feed {
             let items = watched.iter().map(|one| one.key.clone()).zip(before.iter().map(stripped)).collect();
             self.note(&Intent { at: at.millis(), sequence, by_ttl, items });
         }
-        let result = write(&mut watched);
-        if result.is_err() {
-            return result;
-        }
+        let written = write(&mut watched)?;
         for (Watched { key, after }, before) in watched.into_iter().zip(before) {
             let after = match after {
                 After::Absent => None,
@@ -194,7 +191,7 @@ impl Feed {
                 self.send(Message::Change { before, after, at, by_ttl, sequence });
             }
         }
-        result
+        Ok(written)
     }
 
     /// An item as it is.
