@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod doctor;
+mod history;
 mod import;
 mod namespaces;
 mod ports;
@@ -44,6 +45,7 @@ pub(crate) async fn run(args: Args, voice: &Voice) -> Result<ExitCode, Failure> 
         Command::Service(wanted) => services::run(&context, wanted.command).await?,
         Command::Namespace(wanted) => namespaces::run(&context, wanted.command).await?,
         Command::Import(wanted) => return import::run(&context, wanted).await,
+        Command::History(wanted) => history::history(&context, wanted).await?,
         Command::Watch(wanted) => watch::watch(&context, wanted).await?,
         Command::Ui(wanted) => ui::ui(&context, wanted).await?,
         Command::Doctor | Command::Completions(_) | Command::Man(_) => {}
@@ -54,7 +56,12 @@ pub(crate) async fn run(args: Args, voice: &Voice) -> Result<ExitCode, Failure> 
 /// Whether a command has more than one result. What cannot be printed is said before anything is sent.
 fn has_many_results(command: &Command) -> bool {
     match command {
-        Command::List(_) | Command::Import(_) | Command::Watch(_) | Command::Ui(_) | Command::Doctor => true,
+        Command::List(_)
+        | Command::Import(_)
+        | Command::History(_)
+        | Command::Watch(_)
+        | Command::Ui(_)
+        | Command::Doctor => true,
         Command::Service(args) => matches!(args.command, ServiceCommand::Apply { .. } | ServiceCommand::List { .. }),
         Command::Namespace(args) => matches!(args.command, NamespaceCommand::List),
         _ => false,
