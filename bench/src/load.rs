@@ -17,6 +17,8 @@ pub enum Work {
     Offer,
     /// Asks for an offer and accepts it.
     OfferAndAccept,
+    /// Asks for an offer, accepts it and releases the port.
+    Cycle,
     /// Asks for a port with a lease, in one request.
     Put,
 }
@@ -43,7 +45,7 @@ pub struct Done {
 /// Runs all the callers at once, on a service of their own that must be empty and have enough ports.
 pub fn run(address: &str, service: &str, callers: usize, work: Work, stop: Stop) -> Done {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let (began, used) = (Instant::now(), processor_time());
+    let (began, used) = (Instant::now(), processor_time("self"));
     let asked = Rc::new(Cell::new(0));
     let runs = runtime.block_on(async {
         let body = r#"{"start":1024,"end":49151}"#;
@@ -52,7 +54,7 @@ pub fn run(address: &str, service: &str, callers: usize, work: Work, stop: Stop)
         join_all((0..callers).map(|_| caller(address, service, work, stop, began, Rc::clone(&asked)))).await
     });
     let elapsed = began.elapsed().as_secs_f64();
-    let callers_busy = (processor_time() - used).as_secs_f64() / elapsed;
+    let callers_busy = (processor_time("self") - used).as_secs_f64() / elapsed;
     let mut times = Histogram::new(3).unwrap();
     let mut ends = Vec::new();
     for (took, end) in runs.into_iter().flatten() {
@@ -93,12 +95,16 @@ async fn caller(
         }
         let (status, answer) = connection.send("POST", &offers, &format!(r#"{{"name":"caller-{number}"}}"#)).await;
         assert_eq!(status, 201, "{answer}");
-        if work == Work::OfferAndAccept {
+        if work != Work::Offer {
             let secret =
                 answer.split_once(r#""secret":""#).and_then(|(_, rest)| rest.split('"').next()).expect("a secret");
             let path = format!("{offers}/{secret}/accept");
             let (status, answer) = connection.send("POST", &path, "").await;
             assert_eq!(status, 201, "{answer}");
+        }
+        if work == Work::Cycle {
+            let path = format!("/v1/services/{service}/ports/caller-{number}");
+            assert_eq!(connection.send("DELETE", &path, "").await.0, 204);
         }
         done.push((start.elapsed(), began.elapsed()));
     }
@@ -133,16 +139,17 @@ impl Connection {
                 let (name, value) = line.split_once(": ")?;
                 name.eq_ignore_ascii_case("content-length").then(|| value.parse::<usize>().unwrap())
             });
-            if body.len() >= length.expect("a length") {
+            // An answer without content has none.
+            if body.len() >= length.unwrap_or_default() {
                 return (head[9..12].parse().unwrap(), body.to_owned());
             }
         }
     }
 }
 
-/// The processor time of this process: fields 14 and 15 of its `stat`, in hundredths of a second (proc(5)).
-fn processor_time() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+/// The processor time of a process, by its number or `self`: fields 14 and 15 of its `stat`, in hundredths of a second (proc(5)).
+pub fn processor_time(process: &str) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     let fields = stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ');
     let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
     Duration::from_millis(ticks * 10)

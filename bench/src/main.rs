@@ -14,6 +14,7 @@ mod cold;
 mod compared;
 mod cost;
 mod crowd;
+mod history;
 mod load;
 mod naive;
 mod partitions;
@@ -43,6 +44,8 @@ enum What {
     Allocator,
     /// Offers and accepts per second of the local server.
     Throughput,
+    /// The same without a history and with one.
+    History,
     /// The first offers of a cold function under Lambda's share of a processor. It needs to be root.
     Cold,
     /// Milliseconds from the start of the command line to its first request.
@@ -99,6 +102,9 @@ fn main() {
     }
     if wanted(What::Cold) {
         report::write("cold", cold::run(quick, function, server.clone()), quick);
+    }
+    if wanted(What::History) {
+        report::write("history", history::run(quick, server.clone()), quick);
     }
     if wanted(What::Start) {
         report::write("start", start::run(quick, portmaster), quick);

@@ -9,7 +9,7 @@ use crate::load::{self, Done, Stop, Work};
 use crate::report::{Part, machine, target_folder};
 
 /// The servers that are measured: a name, and whether the data is on disk.
-const KINDS: [(&str, bool); 2] = [("in memory", false), ("on disk", true)];
+pub const KINDS: [(&str, bool); 2] = [("in memory", false), ("on disk", true)];
 
 pub fn run(quick: bool, server: Option<PathBuf>) -> Part {
     let machine = machine();
@@ -112,7 +112,7 @@ pub fn compare(against: &Path, quick: bool, server: Option<PathBuf>) -> Part {
     part
 }
 
-fn median<T>(runs: &[T], of: impl Fn(&T) -> f64) -> f64 {
+pub fn median<T>(runs: &[T], of: impl Fn(&T) -> f64) -> f64 {
     let mut figures: Vec<_> = runs.iter().map(of).collect();
     figures.sort_by(f64::total_cmp);
     figures[figures.len() / 2]
@@ -128,6 +128,13 @@ pub fn build() -> PathBuf {
         .status();
     assert!(built.unwrap().success(), "the server was not built");
     target.join("release/portmasterd")
+}
+
+/// The processor time that a server has used so far.
+impl Server {
+    pub fn processor_time(&self) -> Duration {
+        load::processor_time(&self.process.id().to_string())
+    }
 }
 
 /// A server of its own, whose log is discarded. Dropping it kills it; what it acknowledged is on the disk.

@@ -65,6 +65,12 @@ impl Events {
         let _ = self.0.sender.send(told);
     }
 
+    /// The last events that were told.
+    #[must_use]
+    pub fn remembered(&self) -> Vec<Event> {
+        self.last().events.iter().map(|(_, event)| event.as_ref().clone()).collect()
+    }
+
     fn last(&self) -> MutexGuard<'_, Last> {
         self.0.last.lock().unwrap_or_else(PoisonError::into_inner)
     }

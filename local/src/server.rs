@@ -33,6 +33,9 @@ const START: Duration = Duration::from_secs(10);
 const RECONCILE: Duration = Duration::from_secs(15 * 60);
 const RECONCILE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
+/// How often tenures are removed from the history whose time is over.
+const HISTORY_SWEEP: Duration = Duration::from_secs(10 * 60);
+
 /// How long requests in flight may take to end: an operation's time, and that of its response.
 const STOP: Duration = Duration::from_secs(15);
 
@@ -211,6 +214,7 @@ async fn table(options: &Options, events: &Events) -> Result<(Table, Option<Embe
         days: options.history_days,
         clock: Clock::System,
         nearly_full: Watch::default().nearly_full,
+        sweep: HISTORY_SWEEP,
         events: events.clone(),
     });
     let mut embedded = Embedded::start_and_keep(data, Some(SWEEP), keeping)?;

@@ -37,6 +37,13 @@ impl Stage {
         self.world.is_none()
     }
 
+    /// Waits until the history has what has happened. In a deployment it comes by the table's stream.
+    pub async fn history_settles(&self) {
+        if self.is_deployed() {
+            tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+        }
+    }
+
     /// Waits until every process knows which ports others have freed. In a deployment, rejecting and offering are two
     /// functions, and the one that offers reads the table again after five seconds.
     pub async fn settle(&self) {

@@ -33,6 +33,8 @@ pub struct Database {
     /// On another DynamoDB, an account of this world's own, so that every world finds it empty.
     account: Option<String>,
     embedded: Option<Embedded>,
+    /// What is told of its changes: nothing, unless it is the embedded one.
+    pub events: Events,
 }
 
 /// The variable that names another DynamoDB than the embedded one, for every world that does not require the latter.
@@ -65,16 +67,18 @@ impl Database {
         let Some(url) = other.filter(|_| sweep.is_none()) else {
             let nearly_full = Watch::default().nearly_full;
             let events = Events::default();
-            let keeping = Keeping { table: TABLE.to_owned(), days: History::DAYS, clock, nearly_full, events };
+            let (table, days, told) = (TABLE.to_owned(), History::DAYS, events.clone());
+            let keeping =
+                Keeping { table, days, clock, nearly_full, sweep: sweep.unwrap_or(Duration::from_secs(600)), events };
             let mut embedded = Embedded::start_and_keep(None, sweep, Some(keeping)).unwrap();
             let url = embedded.listen("127.0.0.1:0").unwrap();
-            return Self { url, account: None, embedded: Some(embedded) };
+            return Self { url, account: None, embedded: Some(embedded), events: told };
         };
         // MiniStack interprets an access key of twelve digits as an account.
         static NEXT: AtomicI64 = AtomicI64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let account = format!("{:06}{:06}", std::process::id() % 1_000_000, number % 1_000_000);
-        Self { url, account: Some(account), embedded: None }
+        Self { url, account: Some(account), embedded: None, events: Events::default() }
     }
 
     /// The URL on which it listens.

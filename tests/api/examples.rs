@@ -68,7 +68,7 @@ impl Command {
 struct Run(HashMap<String, String>);
 
 fn values() -> Regex {
-    Regex::new("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|cursor=[A-Za-z0-9_-]+").unwrap()
+    Regex::new("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32}|cursor=[A-Za-z0-9_-]+").unwrap()
 }
 
 /// Reduces times to their form.
@@ -144,6 +144,9 @@ async fn the_examples_are_what_the_registry_answers() {
     for (command, shown) in examples(&page) {
         let Command { method, path, headers, body, includes_head } = Command::parse(&run.resolve(command));
         let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        if path.contains("/history") {
+            api.history_settles().await;
+        }
         let answer = api.send_bytes(method, &path, body, &headers).await;
 
         let (head, body) = match includes_head {

@@ -31,13 +31,13 @@ impl Invariants {
         Self { network: network.clone(), seen }
     }
 
-    /// The same, and has `also` look at the table after every write.
-    pub fn and(network: &Faulty, also: impl Fn(&Database) + Send + 'static) -> Self {
+    /// The same, and has `also` look at the table after every write, with the request that wrote.
+    pub fn and(network: &Faulty, also: impl Fn(&Database, &[u8]) + Send + 'static) -> Self {
         let seen = Arc::<Mutex<Seen>>::default();
         let watching = Arc::clone(&seen);
         network.watch(move |database, body| {
             watching.lock().unwrap().check(database, body);
-            also(database);
+            also(database, body);
         });
         Self { network: network.clone(), seen }
     }

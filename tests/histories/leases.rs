@@ -24,6 +24,7 @@ use super::invariants::Invariants;
 use super::linearize::Stamp;
 use super::run::{content, instance, service};
 use super::stage::{self, Attempt, Conditions, Stage};
+use super::tenures::{self, Stream, Writing};
 use event::{Act, Answer, Event, Holder, If, Shown, Wanted, Whose};
 use timeline::{Item, Timeline};
 use told::History;
@@ -144,11 +145,28 @@ pub fn run(seed: u64) -> Result<Figures, String> {
     })
 }
 
+/// Runs one history, delivers its changes to a history of tenures, and compares that with what happened.
+pub fn run_and_keep(seed: u64, writing: Writing) -> Result<tenures::Figures, String> {
+    stage::run(seed, async {
+        let play = Play::new(seed).await;
+        play.play().await;
+        play.judge().await?;
+        // What TTL did since the last request.
+        play.stream.look(&play.stage.network.database(), &[]);
+        // The slowest clock, the fastest one, and the table's own.
+        let clocks = || play.plan.processes.iter().copied().chain([0]);
+        let apart = clocks().max().unwrap() - clocks().min().unwrap();
+        let kept = tenures::check(seed, &play.stream, &play.stage.process(0), apart + 1_000, writing).await;
+        kept.map_err(|why| format!("{why}\n{}", play.describe()))
+    })
+}
+
 struct Play {
     plan: Plan,
     stage: Stage,
     invariants: Invariants,
     timeline: Timeline,
+    stream: Stream,
     offers: RefCell<Vec<(&'static str, Secret)>>,
     /// The secrets that were told.
     secrets: RefCell<HashSet<String>>,
@@ -163,12 +181,17 @@ impl Play {
         // Releases arrive late, too: a release is not meant for what began after it by more than clocks differ.
         let network = Faulty::new(random.random(), 0, true);
         let timeline = Timeline::new(Instant::now());
-        let watching = timeline.clone();
-        let invariants = Invariants::and(&network, move |database| watching.look(database));
+        let stream = Stream::new(Instant::now());
+        let (watching, following) = (timeline.clone(), stream.clone());
+        let invariants = Invariants::and(&network, move |database, body| {
+            watching.look(database);
+            following.look(database, body);
+        });
         Self {
             stage: Stage::new(seed, random, network, plan.conditions()).await,
             invariants,
             timeline,
+            stream,
             offers: RefCell::default(),
             secrets: RefCell::default(),
             events: RefCell::default(),
@@ -459,6 +482,7 @@ impl Play {
             }
         }
         self.timeline.look_at(&self.stage.network);
+        self.stream.look(&self.stage.network.database(), &[]);
     }
 
     fn describe(&self) -> String {

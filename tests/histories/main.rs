@@ -17,6 +17,7 @@ mod run;
 mod says;
 mod slot;
 mod stage;
+mod tenures;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -58,6 +59,23 @@ fn every_history_of_leases_keeps_what_was_told() {
     let played = play("every_history_of_leases", number("PORTMASTER_HISTORIES").unwrap_or(HISTORIES), leases::run);
     played.iter().for_each(|one| figures.add(one));
     println!("{figures:?}, {:.1} s", started.elapsed().as_secs_f64());
+}
+
+/// Whatever happens to the changes of the table on their way, the history is what really happened, tenure by tenure.
+#[test]
+fn every_history_is_kept_as_it_was() {
+    let (mut figures, started) = (tenures::Figures::default(), Instant::now());
+    let count = number("PORTMASTER_HISTORIES").unwrap_or(HISTORIES / 2);
+    let kept = |seed| leases::run_and_keep(seed, tenures::Writing::Conditional);
+    play("every_history_is_kept", count, kept).iter().for_each(|one| figures += one);
+    println!("{figures:?}, {:.1} s", started.elapsed().as_secs_f64());
+}
+
+/// Without the condition on the sequence of changes, what arrives late undoes what was known.
+#[test]
+fn a_history_that_is_written_blindly_is_wrong() {
+    let wrong = (0..100).filter(|seed| leases::run_and_keep(*seed, tenures::Writing::Blind).is_err()).count();
+    assert!(wrong > 5, "{wrong} of 100");
 }
 
 /// P16: whatever is damaged, the reconciler repairs what it should repair, and touches nothing live.

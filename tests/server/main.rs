@@ -5,5 +5,6 @@
 
 mod browsers;
 mod disk;
+mod history;
 mod process;
 mod wire;

@@ -21,9 +21,17 @@ fn portmaster() -> Command {
 
 /// Keeps this machine's settings out of the command.
 fn alone(mut command: Command) -> Command {
-    for variable in
-        ["LISTEN", "DATA", "IN_MEMORY", "OFFER_SECONDS", "DYNAMODB_ENDPOINT", "DATABASE_LISTEN", "TABLE", "LOG_LEVEL"]
-    {
+    for variable in [
+        "LISTEN",
+        "DATA",
+        "HISTORY_DAYS",
+        "IN_MEMORY",
+        "OFFER_SECONDS",
+        "DYNAMODB_ENDPOINT",
+        "DATABASE_LISTEN",
+        "TABLE",
+        "LOG_LEVEL",
+    ] {
         command.env_remove(format!("PORTMASTER_{variable}"));
     }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
@@ -68,7 +76,7 @@ impl Process {
         self.child.id().unwrap()
     }
 
-    async fn on(data: &Path) -> Self {
+    pub async fn on(data: &Path) -> Self {
         Self::start(&["--data", data.to_str().unwrap()]).await
     }
 

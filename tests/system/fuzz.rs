@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use portmaster_testkit::{World, rounds};
 
-const TEMPLATES: [&str; 26] = [
+const TEMPLATES: [&str; 28] = [
     "/v1/services",
     "/v1/services/{service}",
     "/v1/services/{service}/offers",
@@ -31,6 +31,8 @@ const TEMPLATES: [&str; 26] = [
     "/v1/namespaces/{name}/services/{service}/ports/{name}",
     "/v1/namespaces/{name}/ports/{port}",
     "/v1/ports/{port}",
+    "/v1/ports/{port}/history",
+    "/v1/services/{service}/history",
     "/health",
     "/v1/openapi.json",
     "/problems/{kind}",
@@ -64,7 +66,7 @@ fn word() -> BoxedStrategy<Vec<u8>> {
             "-1", "+5000", "5e3", "0x1388", "name-taken", "django ", " django", "DJANGO", "a", "", "null", "%", "%2", "%zz",
             "{SECRET}", "urn:uuid:SECRET", "138886c0-5d3e-8b2a-9f04-2a1b0c3d4e5f", "138886c05d3e8b2a9f042a1b0c3d4e5f",
             "00000000-0000-0000-0000-000000000000", "-a", "a-", "a..b", "a/b", "a#b", "a?b", "é", "\u{202e}", "\u{0}",
-            "*", "\"a\"", "W/\"a\"", "\"a\", \"b\"", "\"", "true", "100", "101", "0",
+            "2026-11-22T10:00:00Z", "*", "\"a\"", "W/\"a\"", "\"a\", \"b\"", "\"", "true", "100", "101", "0",
         ]).prop_map(|text| text.as_bytes().to_vec()),
         2 => vec(any::<u8>(), 0..80),
         1 => "\\PC{0,40}".prop_map(String::into_bytes),
@@ -90,7 +92,7 @@ fn path() -> impl Strategy<Value = String> {
     });
     let query = prop_oneof![
         3 => Just(String::new()),
-        2 => vec((select(vec!["limit", "cursor", "owner", "label", "name_prefix", "Limit", "", "x", "limit[]"]), word()), 1..4).prop_map(|pairs| {
+        2 => vec((select(vec!["limit", "cursor", "owner", "label", "name_prefix", "name", "at", "from", "to", "Limit", "", "x", "limit[]"]), word()), 1..4).prop_map(|pairs| {
             let pairs = pairs.iter().map(|(name, value)| format!("{name}={}", encoded(value)));
             format!("?{}", pairs.collect::<Vec<_>>().join("&"))
         }),

@@ -20,6 +20,8 @@ mod journal;
 mod native;
 mod recorder;
 
+use std::time::Duration;
+
 use portmaster_domain::Clock;
 
 pub(super) use feed::{Expired, Feed};
@@ -39,6 +41,8 @@ pub struct Keeping {
     pub clock: Clock,
     /// From how many percent on a range is nearly full.
     pub nearly_full: u32,
+    /// How often tenures are removed whose time is over.
+    pub sweep: Duration,
     /// Where events are told.
     pub events: Events,
 }

@@ -144,6 +144,8 @@ mod tests {
                 path::map(&service),
                 path::quarantine(&service, Port::MIN),
                 path::any_port(&namespace, Port::MIN),
+                path::port_history(&namespace, Port::MIN),
+                path::service_history(&service),
             ]);
         }
         routes.sort();

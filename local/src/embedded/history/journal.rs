@@ -49,6 +49,8 @@ pub(in super::super) struct Journal {
     number: u64,
     file: File,
     written: u64,
+    /// Whether the last line may be incomplete: the disk took only a part of it.
+    is_torn: bool,
     buffer: Vec<u8>,
 }
 
@@ -86,7 +88,7 @@ impl Journal {
     pub(in super::super) fn open(folder: &Path) -> io::Result<Self> {
         let number = segments(folder)?.keys().next_back().map_or(1, |last| last + 1);
         let file = create(folder, number)?;
-        Ok(Self { folder: folder.to_owned(), number, file, written: 0, buffer: Vec::new() })
+        Ok(Self { folder: folder.to_owned(), number, file, written: 0, is_torn: false, buffer: Vec::new() })
     }
 
     /// Removes what earlier processes have left: without history, what the items say now would be taken for what those
@@ -98,9 +100,14 @@ impl Journal {
     /// Notes a write before it is done. Returns the number of a segment that is complete with it.
     pub(super) fn note(&mut self, intent: &Intent) -> io::Result<Option<u64>> {
         self.buffer.clear();
+        if self.is_torn {
+            self.buffer.push(b'\n');
+        }
         serde_json::to_writer(&mut self.buffer, intent)?;
         self.buffer.push(b'\n');
+        self.is_torn = true;
         self.file.write_all(&self.buffer)?;
+        self.is_torn = false;
         self.written += self.buffer.len() as u64;
         if self.written < SEGMENT {
             return Ok(None);

@@ -39,8 +39,8 @@ const BATCH: usize = 500;
 /// How many images are remembered, so that they need not be read twice.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(8_192).unwrap();
 
-/// How often tenures whose time is over are removed.
-const SWEEP: Duration = Duration::from_secs(10 * 60);
+/// How long it waits after a write has failed.
+const PAUSE: Duration = Duration::from_secs(5);
 
 /// What the thread is told.
 #[derive(Debug)]
@@ -71,6 +71,8 @@ pub(in super::super) struct Recorder {
     pending: HashMap<TenureId, Pending>,
     /// Since when the first of them waits.
     since: Option<Instant>,
+    /// When a write failed, if the last one did.
+    failed: Option<Instant>,
     images: LruCache<PkSk, (Option<Arc<Item>>, Option<Image>)>,
     /// Whether the table of tenures is known to be there.
     is_ready: bool,
@@ -94,6 +96,7 @@ impl Recorder {
             complete: Vec::new(),
             pending: HashMap::new(),
             since: None,
+            failed: None,
             images: LruCache::new(REMEMBERED),
             is_ready: false,
             swept: Instant::now(),
@@ -150,7 +153,7 @@ impl Recorder {
 
     fn run(mut self, messages: &Receiver<Message>) {
         loop {
-            match messages.recv_timeout(if self.pending.is_empty() { SWEEP } else { IDLE }) {
+            match messages.recv_timeout(self.patience()) {
                 Ok(Message::Change { before, after, at, by_ttl, sequence }) => {
                     let (before, after) = self.images_of(before, after);
                     self.change(before, after, at, by_ttl, sequence, true);
@@ -182,6 +185,15 @@ impl Recorder {
                     return;
                 }
             }
+        }
+    }
+
+    /// How long to wait for a message.
+    fn patience(&self) -> Duration {
+        match (self.pending.is_empty(), self.failed) {
+            (true, _) => self.keeping.sweep,
+            (false, None) => IDLE.min(self.keeping.sweep),
+            (false, Some(_)) => PAUSE.min(self.keeping.sweep),
         }
     }
 
@@ -224,7 +236,8 @@ impl Recorder {
 
     /// Writes what is pending. If that fails it stays so, and its journal too.
     fn write(&mut self) {
-        if !self.is_ready {
+        let is_pausing = self.failed.is_some_and(|failed| failed.elapsed() < PAUSE);
+        if !self.is_ready || is_pausing || (self.pending.is_empty() && self.complete.is_empty()) {
             return;
         }
         let item = |Pending { tenure, sequence }: &Pending| {
@@ -235,19 +248,19 @@ impl Recorder {
             // No condition is needed: there is one writer, and it goes by the order of the changes.
             if let Err(error) = self.database.import_items(HISTORY_TABLE, some.to_vec(), Default::default()) {
                 tracing::warn!(target: "portmaster::history", %error, "the history cannot be written");
-                self.since = Some(Instant::now());
+                self.failed = Some(Instant::now());
                 return;
             }
         }
         self.pending.clear();
-        self.since = None;
+        (self.since, self.failed) = (None, None);
         if let Some(folder) = &self.folder {
             self.complete.drain(..).for_each(|segment| journal::remove(folder, segment));
         }
     }
 
     fn sweep(&mut self) {
-        if self.swept.elapsed() < SWEEP {
+        if self.swept.elapsed() < self.keeping.sweep {
             return;
         }
         self.swept = Instant::now();

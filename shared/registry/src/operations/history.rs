@@ -110,11 +110,7 @@ impl Registry {
         if tenure.end.is_some() {
             return Ok(tenure);
         }
-        // The newest of a page may have one that follows it all the same.
-        let lost = |began: Timestamp| Tenure { end: Some(End::Unknown), ended: Some(began), ..tenure.clone() };
-        if let Some(newer) = newer.filter(|newer| newer.port == tenure.port) {
-            return Ok(lost(newer.offered));
-        }
+        // First its item: the one that began last by its clock need not be the one that has the port.
         let item = self.table.port_image(call, &tenure.service.namespace, tenure.port).await?;
         let found = match item.map(image).transpose()?.flatten() {
             Some(Image::Port(found)) => Some(found),
@@ -126,6 +122,10 @@ impl Registry {
                 Some((end, at)) => Tenure { end: Some(end), ended: Some(at), ..tenure },
                 None => tenure,
             });
+        }
+        let lost = |began: Timestamp| Tenure { end: Some(End::Unknown), ended: Some(began), ..tenure.clone() };
+        if let Some(newer) = newer.filter(|newer| newer.port == tenure.port) {
+            return Ok(lost(newer.offered));
         }
         let next = history.next(call, &tenure).await?;
         Ok(next.map_or_else(|| Tenure { end: Some(End::Unknown), ..tenure.clone() }, |next| lost(next.offered)))

@@ -11,7 +11,7 @@ use portmaster_domain::{ClaimState, End, Namespace, Secret, ServiceId, ServiceNa
 const TENURE: &str = "tenure";
 
 /// The attribute in which whoever ends a tenure may say how, where the images would not.
-pub(super) const ENDING: &str = "ending";
+const ENDING: &str = "ending";
 
 /// The kind of an item, by its key.
 enum Kind {

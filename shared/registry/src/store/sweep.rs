@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::operation::transact_get_items::TransactGetItemsError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{Get, ReturnConsumedCapacity, TransactGetItem};
 use serde::{Deserialize, Serialize};
 
 use super::access::Keys;
-use super::condition::{Condition, names};
+use super::condition::{Condition, names, update_only_if};
 use super::instances::{Instance, instance};
 use super::item::{Item, Key, NAMESPACES, SERVICE_PREFIX, damaged, port_partition, text, without_key};
 use super::port_item::{occupant, port_of};
@@ -19,7 +20,7 @@ use super::services::service;
 use super::transact::{OnContention, Reason, Transacted, Transaction, read};
 use super::{StoreError, Table, rules};
 use crate::Call;
-use portmaster_domain::{Holding, InstanceName, Namespace, Occupant, Port, Secret, ServiceId, ServiceName};
+use portmaster_domain::{End, Holding, InstanceName, Namespace, Occupant, Port, Secret, ServiceId, ServiceName};
 
 /// How many items one transaction may read: DynamoDB's limit.
 pub(crate) const SETTLED_AT_ONCE: usize = 100;
@@ -282,6 +283,7 @@ impl Table {
         namespace: &Namespace,
         holding: &Holding,
     ) -> Result<bool, StoreError> {
+        self.note_removal(call, namespace, holding).await?;
         let service = Key::service(&ServiceId::new(namespace.clone(), holding.claim.service.clone()));
         let absent = Condition::all(&[rules::ORPHAN_SERVICE], []);
         let same = Condition::all(&[rules::ORPHAN_SECRET], [(":secret", text(holding.secret.expose()))]);
@@ -292,6 +294,29 @@ impl Table {
             same,
         )?;
         Ok(matches!(self.transact(call, transaction, OnContention::Wait).await?, Transacted::Done(_)))
+    }
+}
+
+/// What the item of an orphan says before it goes, for history: its removal looks like a release.
+const REMOVED: &str = End::Removed.as_str();
+
+impl Table {
+    /// Notes on an orphan that it is about to be removed, if it still is the one that was read. No condition and no
+    /// decision looks at the note, so it matters to nothing if the removal does not follow.
+    async fn note_removal(&self, call: &Call, namespace: &Namespace, holding: &Holding) -> Result<(), StoreError> {
+        let key = Key::port(namespace, holding.claim.port);
+        let (result, _) = send(call, &self.name, || {
+            let same = Condition::all(&[rules::ORPHAN_SECRET], [(":secret", text(holding.secret.expose()))]);
+            let request = self.client.update_item().table_name(&self.name).set_key(Some(key.attributes()));
+            update_only_if(request, "SET #ending = :ending", [(":ending", text(REMOVED))], same)
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                .send()
+        })
+        .await?;
+        match result {
+            Ok(_) | Err(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(()),
+            Err(other) => Err(StoreError::Refused { reason: other.to_string() }),
+        }
     }
 }
 
