@@ -28,7 +28,7 @@ pub use self::release::ReleaseArgs;
 pub use self::run::{OnLost, RunArgs};
 pub use self::services::{ServiceArgs, ServiceCommand, ServiceContentArgs};
 pub use self::tools::{CompletionsArgs, ManArgs};
-pub use self::watching::{UiArgs, WatchArgs};
+pub use self::watching::{HistoryArgs, Subject, UiArgs, WatchArgs};
 
 /// Gives ports to commands, jobs and pipelines, from a Portmaster registry.
 ///
@@ -136,6 +136,8 @@ pub enum Command {
     Offers(OffersArgs),
     /// Claim ports that are in use already, from a file
     Import(ImportArgs),
+    /// Show who had a port and when, or which ports a name had
+    History(HistoryArgs),
     /// Show what happens, as it happens
     Watch(WatchArgs),
     /// Show the registry in a browser

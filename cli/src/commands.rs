@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod doctor;
+mod history;
 mod import;
 mod namespaces;
 mod operators;
@@ -52,6 +53,7 @@ pub(crate) async fn run(args: Args, voice: &Voice) -> Result<ExitCode, Failure> 
         Command::Quarantine(wanted) => operators::quarantine(&context, wanted.command).await?,
         Command::Offers(wanted) => operators::offers(&context, wanted).await?,
         Command::Import(wanted) => return import::run(&context, wanted).await,
+        Command::History(wanted) => history::history(&context, wanted).await?,
         Command::Watch(wanted) => watch::watch(&context, wanted).await?,
         Command::Ui(wanted) => ui::ui(&context, wanted).await?,
         Command::Doctor | Command::Completions(_) | Command::Man(_) => {}
@@ -65,6 +67,7 @@ fn has_many_results(command: &Command) -> bool {
         Command::List(_)
         | Command::Offers(_)
         | Command::Import(_)
+        | Command::History(_)
         | Command::Watch(_)
         | Command::Ui(_)
         | Command::Doctor => true,

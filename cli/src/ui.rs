@@ -6,10 +6,10 @@
 //! programs on this machine, so it checks everything that arrives (`gate`), and its answers have nothing but what the
 //! registry said (`answer`).
 //!
-//! The address that it prints has a token in its fragment, which browsers send nowhere. The page exchanges it, once, for
-//! a session, and sends that in a header of each call. A cookie would do that by itself, but it would go to every port
-//! of this machine, and so to servers of other people (RFC 6265, section 8.5); the page's own storage belongs to this
-//! port alone. And a page of another site can neither send the header nor read an answer.
+//! The address that it prints has a token in its fragment, which browsers send nowhere. The page exchanges it, once,
+//! for a session, and sends that in a header of each call. A cookie would do that by itself, but it would go to every
+//! port of this machine, and so to servers of other people (RFC 6265, section 8.5); the page's own storage belongs to
+//! this port alone. And a page of another site can neither send the header nor read an answer.
 
 mod answer;
 mod gate;

@@ -38,9 +38,9 @@ export class Canvas {
         canvas.addEventListener('pointermove', (event) => this.#hover(event));
         canvas.addEventListener('focus', () => {
             this.#point(true);
-            this.draw();
+            this.mark();
         });
-        canvas.addEventListener('blur', () => this.draw());
+        canvas.addEventListener('blur', () => this.mark());
         matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.draw());
         new ResizeObserver(() => this.#layout() && this.draw()).observe(canvas.parentElement);
     }
@@ -58,7 +58,7 @@ export class Canvas {
     choose(port) {
         this.chosen = port;
         if (port !== null) this.cursor = this.#cellOf(port) ?? this.cursor;
-        this.draw();
+        this.mark();
     }
 
     get cells() {
@@ -99,27 +99,39 @@ export class Canvas {
         return true;
     }
 
+    /** Draws the ports anew. */
     draw() {
         if (!this.columns) return;
-        const paint = this.canvas.getContext('2d');
-        const { text, faint, focus } = colours();
-        const { size, columns, gutter, block } = this;
+        const { size, columns, gutter, block, cells } = this;
+        this.layer ??= document.createElement('canvas');
+        Object.assign(this.layer, { width: this.canvas.width, height: this.canvas.height });
+        const paint = this.layer.getContext('2d');
         paint.setTransform(this.scale, 0, 0, this.scale, 0, 0);
-        paint.clearRect(0, 0, this.canvas.width, this.canvas.height);
         paint.font = '11px system-ui, sans-serif';
         paint.textBaseline = 'middle';
         paint.textAlign = 'right';
-        paint.fillStyle = faint;
+        paint.fillStyle = colours().faint;
         for (let row = 0; row < this.rows; row += 1) {
             paint.fillText(String(this.start + row * columns * block), gutter - 6, row * size + size / 2 + 2);
         }
-        const cells = this.cells;
         for (let at = 0; at < cells; at += 1) {
             const x = gutter + (at % columns) * size;
             const y = 2 + Math.floor(at / columns) * size;
             if (block === 1) cell(paint, STATES[this.ports[at]], x, y, size);
             else this.#block(paint, at, x, y);
         }
+        this.mark();
+    }
+
+    /** Draws only where the keyboard and the open port are: the ports are copied, which is much faster. */
+    mark() {
+        if (!this.layer) return;
+        const paint = this.canvas.getContext('2d');
+        const { text, focus } = colours();
+        paint.setTransform(1, 0, 0, 1, 0, 0);
+        paint.clearRect(0, 0, this.canvas.width, this.canvas.height);
+        paint.drawImage(this.layer, 0, 0);
+        paint.setTransform(this.scale, 0, 0, this.scale, 0, 0);
         const isFocused = document.activeElement === this.canvas;
         if (isFocused) this.#ring(paint, this.cursor, focus, 2);
         if (this.chosen !== null) {
@@ -208,7 +220,7 @@ export class Canvas {
     }
 
     #open() {
-        this.draw();
+        this.mark();
         this.listeners.opened(...this.#within(this.cursor));
     }
 
@@ -237,7 +249,7 @@ export class Canvas {
             if (to !== null && to >= 0 && to < cells) this.cursor = to;
             this.#scroll();
             this.#point(true);
-            this.draw();
+            this.mark();
         }
     }
 

@@ -32,6 +32,7 @@ const listeners = new Set();
 let state = 'connecting';
 let isPaused = false;
 let list = null;
+let how = null;
 
 /** How the page learns of changes: `live`, `polling`, `lost` or `connecting`. */
 export const mode = () => state;
@@ -44,6 +45,7 @@ function set(next) {
     const shown = byId('live');
     if (shown.textContent !== SAYS[next]) shown.textContent = SAYS[next];
     shown.dataset.state = next;
+    explain();
 }
 
 /** Reports that the registry did not answer another call, or that it did. */
@@ -190,13 +192,9 @@ function line(event) {
 
 /** The section that shows it. */
 export function feed() {
-    list = el('ol', {
-        class: 'feed',
-        role: 'log',
-        'aria-live': 'off',
-        'aria-label': 'What is happening now',
-        tabindex: '0',
-    });
+    list = el('ol');
+    how = el('p', { class: 'faint' });
+    const shown = { class: 'feed', role: 'group', tabindex: '0', 'aria-label': 'What is happening now' };
     const pause = el('button', { type: 'button', 'aria-pressed': String(isPaused), 'data-key': 'pause' }, 'Pause');
     pause.addEventListener('click', () => {
         isPaused = !isPaused;
@@ -204,18 +202,18 @@ export function feed() {
         if (!isPaused) draw();
     });
     draw();
-    const how =
-        state === 'polling'
-            ? el('p', {
-                  class: 'faint',
-                  text: 'This registry sends no events. What is listed is how the map that is open has changed.',
-              })
-            : null;
+    explain();
     return el(
         'section',
         { class: 'now' },
         el('div', { class: 'head' }, el('h3', { text: 'What is happening now' }), pause),
         how,
-        list,
+        el('div', shown, list),
     );
+}
+
+function explain() {
+    if (!how) return;
+    how.textContent = 'This registry sends no events. What is listed is how the map that is open has changed.';
+    how.hidden = state !== 'polling';
 }

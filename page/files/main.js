@@ -29,6 +29,7 @@ async function show() {
     if (!isSame) {
         view?.leave?.();
         view = null;
+        problems.delete('open');
         if (there.service) await showService(there);
         else if (there.query !== undefined) await showSearch(there);
         else showHome();
@@ -56,7 +57,7 @@ async function showService(there) {
     range.at(there);
     replace(byId('main'), range.element);
     scrollTo(0, 0);
-    await attempt(() => range.load());
+    await attempt('open', () => range.load());
     performance.mark('map-shown');
 }
 
@@ -84,32 +85,38 @@ function showPanel(there, before) {
         known: (port) => range.choose(port),
         changed: () => {
             panel?.load();
-            attempt(() => range.load());
+            attempt('open', () => range.load());
         },
     });
     panel.load();
 }
 
+/** What went wrong, by what was being read: the list, or what is open. */
+const problems = new Map();
+
 /** Does something that needs the registry, and says on the page what went wrong. */
-async function attempt(work) {
-    const alert = byId('alert');
+async function attempt(what, work) {
     try {
         await work();
-        alert.hidden = true;
+        problems.delete(what);
         live.noteAnswer(true);
         return true;
     } catch (error) {
         if (error.name === 'AbortError') return false;
         if (error.status === 0) live.noteAnswer(false);
-        alert.textContent = error.message;
-        alert.hidden = false;
+        problems.set(what, error.message);
         return false;
+    } finally {
+        const texts = [...new Set(problems.values())];
+        const alert = byId('alert');
+        alert.textContent = texts.join(' ');
+        alert.hidden = texts.length === 0;
     }
 }
 
 async function refresh() {
     if (!document.hidden) {
-        await attempt(() => overview.refresh(here.namespace));
+        await attempt('list', () => overview.refresh(here.namespace));
         overview.show(here);
         if (document.body.dataset.view === 'home') showHome();
     }
@@ -146,7 +153,7 @@ async function main() {
     });
     addEventListener('hashchange', show);
     if (
-        !(await attempt(async () => {
+        !(await attempt('settings', async () => {
             settings = await begin();
         }))
     )
@@ -155,7 +162,7 @@ async function main() {
     document.body.classList.toggle('may-write', settings.write);
     here = place();
     // The map of a linked service does not wait for the list of all services.
-    const listed = attempt(() => overview.refresh(here.namespace));
+    const listed = attempt('list', () => overview.refresh(here.namespace));
     if (here.query !== undefined) await listed;
     view = null;
     await show();

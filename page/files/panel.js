@@ -41,7 +41,13 @@ export class Panel {
         replace(this.element, el('div', { class: 'head' }, this.title, close), this.body, this.past);
         this.element.hidden = false;
         this.element.setAttribute('aria-labelledby', 'panel-title');
-        this.element.onkeydown = (event) => event.key === 'Escape' && !byId('ask').open && this.close();
+        this.element.addEventListener(
+            'keydown',
+            (event) => {
+                if (event.key === 'Escape' && !byId('ask').open) this.close();
+            },
+            { signal: this.stop.signal },
+        );
         this.title.focus({ preventScroll: matchMedia('(min-width: 60rem)').matches });
         this.ticking = setInterval(() => this.#tick(), 1000);
     }

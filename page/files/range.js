@@ -36,11 +36,7 @@ export class Range {
             'aria-describedby': 'keys',
             id: 'map',
         });
-        this.pointed = el(
-            'p',
-            { class: 'pointed', id: 'pointed', 'aria-live': 'polite' },
-            'Point at a port, or press Tab and the arrow keys.',
-        );
+        this.pointed = el('p', { class: 'pointed', id: 'pointed', 'aria-live': 'polite' }, 'Point at a port.');
         this.description = el('p', { class: 'faint' });
         this.facts = el('dl', { class: 'facts' });
         this.legend = el('ul', { class: 'legend', 'aria-label': 'What the cells mean' });

@@ -8,7 +8,7 @@ use clap::builder::TypedValueParser;
 use clap::parser::ValueSource;
 use clap::{Arg, Command};
 use portmaster_client::PortOrName;
-use portmaster_client::domain::{InstanceName, Labels, Namespace, Owner, Port, ServiceName};
+use portmaster_client::domain::{Clock, InstanceName, Labels, Namespace, Owner, Port, ServiceName, Timestamp};
 use portmaster_client::wire::{HoldSeconds, LeaseSeconds, NamePrefix};
 
 /// A label, `KEY=VALUE`.
@@ -201,6 +201,23 @@ pub fn count(text: &str) -> Result<u8, String> {
     }
 }
 
+/// Reads a time: as in RFC 3339, or how long ago it was.
+///
+/// # Errors
+///
+/// What a time has to be.
+pub fn instant(text: &str) -> Result<Timestamp, String> {
+    if let Ok(ago) = duration(text) {
+        let millis = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
+        return Ok(Timestamp::from_millis(Clock::System.now().millis().saturating_sub(millis)));
+    }
+    Timestamp::from_rfc3339(text).map_err(|_| {
+        let what = "must be a time, as in 2026-11-24T14:05:00Z or 2026-11-24T15:05:00+01:00, or how long ago it was, as in \
+                    2h or 7d";
+        what.to_owned()
+    })
+}
+
 /// Writes a duration as it can be read: `1h30m`.
 #[must_use]
 pub fn show(duration: Duration) -> String {
@@ -231,6 +248,18 @@ mod tests {
         }
         assert!(lease("0s").is_err() && lease("31d").is_err() && lease("30d").is_ok());
         assert!(hold("0s").is_ok() && hold("8d").is_err());
+    }
+
+    #[test]
+    fn a_time_is_a_time_or_how_long_ago_it_was() {
+        let there = Timestamp::from_millis(1_795_529_100_000);
+        assert_eq!(instant("2026-11-24T14:05:00Z"), Ok(there));
+        assert_eq!(instant("2026-11-24T15:05:00+01:00"), Ok(there));
+        let ago = Clock::System.now().millis() - instant("2h").unwrap().millis();
+        assert!((7_200_000..7_260_000).contains(&ago), "{ago}");
+        for bad in ["", "yesterday", "2026-11-24", "2026-11-24 14:05", "2026-11-24T14:05:00", "2x"] {
+            assert!(instant(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -99,8 +99,8 @@ impl Watch<'_> {
     /// Compares the lists, again and again.
     async fn poll(&mut self) -> Result<(), Failure> {
         self.context.voice.note(&format!(
-            "this registry sends no events; its lists are compared every {} seconds, and what comes and goes in between is \
-             not seen",
+            "this registry sends no events; its lists are compared every {} seconds, and what comes and goes in \
+             between is not seen",
             POLL.as_secs()
         ));
         let mut before = self.held().await?;

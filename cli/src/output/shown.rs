@@ -1,7 +1,7 @@
 //! How each kind of result looks.
 
 use portmaster_client::domain::{Expiry, Labels};
-use portmaster_client::wire::{FoundPort, ListedOffer, Map, MapState, Namespace, Port, Service};
+use portmaster_client::wire::{FoundPort, ListedOffer, Map, MapState, Namespace, Port, Service, Tenure};
 use serde::Serialize;
 
 use super::{Pairs, Shown, Table};
@@ -64,6 +64,29 @@ impl Shown for Vec<Port> {
             ]
         };
         Table::of_many(&["port", "name", "owner", "until", "labels"], self.iter().map(row).collect())
+    }
+}
+
+impl Shown for Vec<Tenure> {
+    fn table(&self) -> Table {
+        let row = |tenure: &Tenure| {
+            let time = |time: Option<portmaster_client::domain::Timestamp>| time.map(|time| time.to_rfc3339());
+            // What was never accepted has been offered only.
+            let kind = if tenure.allocated.is_some() { String::new() } else { "offer".to_owned() };
+            vec![
+                tenure.port.to_string(),
+                tenure.service.to_string(),
+                tenure.name.to_string(),
+                tenure.owner.as_ref().map(ToString::to_string).unwrap_or_default(),
+                tenure.allocated.unwrap_or(tenure.offered).to_rfc3339(),
+                time(tenure.ended).unwrap_or_default(),
+                tenure.end.map_or("has it", |end| end.as_str()).to_owned(),
+                kind,
+                labels(&tenure.labels).unwrap_or_default(),
+            ]
+        };
+        let heads = ["port", "service", "name", "owner", "from", "to", "end", "kind", "labels"];
+        Table::of_many(&heads, self.iter().map(row).collect())
     }
 }
 

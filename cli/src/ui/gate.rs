@@ -2,8 +2,8 @@
 //!
 //! Three kinds of callers must get nothing here: a page of another site in the same browser, a page that has made a
 //! name of its own resolve to this machine, and another user or program on this machine. The first two are told by
-//! `Origin`, `Sec-Fetch-Site` and `Host`, and all three lack the session. What the page may ask for is a list; whatever is not on
-//! it is not passed on, so nobody has to wonder what else the keys of this machine could do.
+//! `Origin`, `Sec-Fetch-Site` and `Host`, and all three lack the session. What the page may ask for is a list; whatever
+//! is not on it is not passed on, so nobody has to wonder what else the keys of this machine could do.
 
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
