@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
-import { browser, cellOf, open, registry, shot, ui } from './harness.mjs';
+import { browser, cellOf, open, registry, shot, ui, watch } from './harness.mjs';
 
 let chromium;
 
@@ -281,6 +281,12 @@ test('portmaster ui: its address can be opened once, and its page does what it m
     const { found: address, stop } = await ui(server.url);
     const { page, context, wrong } = await open(chromium, address);
     assert.doesNotMatch(page.url(), /token/, 'the token is not left in the address');
+    // The events are passed on as they come.
+    await page.waitForSelector('#live[data-state=live]');
+    await server.take('django', 'seen', { owner: 'grace' });
+    await page.waitForFunction(() =>
+        document.querySelector('.feed').textContent.includes('given to seen of django (grace)'),
+    );
     assert.ok((await page.locator('#registry').innerText()).includes(server.url));
     await page.click('#services a:has-text("django")');
     await page.waitForSelector('#map');
@@ -311,5 +317,26 @@ test('portmaster ui: its address can be opened once, and its page does what it m
     await context.close();
     await second.context.close();
     await writing.stop();
+    await server.stop();
+});
+
+test('portmaster watch prints what happens, and ends with ^C', async () => {
+    const server = await registry();
+    await server.service('web', 5000, 5099);
+    await server.service('other', 6000, 6099);
+    const pattern = /(\S+Z {2}port-allocated +5\d\d\d {3}web {2}job-\d+ {2}ada)/;
+    const watching = watch(server.url, pattern, 'web');
+    let seen = null;
+    watching.then((watched) => (seen = watched));
+    // Only what happens after it has begun to listen is printed.
+    for (let at = 0; !seen && at < 90; at += 1) {
+        await server.take('other', `job-${at}`, { owner: 'ada' });
+        await server.take('web', `job-${at}`, { owner: 'ada' });
+        await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    const { output, stop } = await watching;
+    assert.doesNotMatch(output.stdout, /other/);
+    assert.equal(output.stderr, '');
+    assert.equal(await stop('SIGINT'), 0);
     await server.stop();
 });
