@@ -91,6 +91,10 @@ function scene(call) {
 export const ui = (url, ...args) =>
     start('portmaster', ['ui', '--url', url, ...args], /(http:\S+)/, { HOME: '/nonexistent', USER: 'ada' });
 
+/** `portmaster watch` for a registry, once it has printed something that fits. */
+export const watch = (url, pattern, ...args) =>
+    start('portmaster', ['watch', '--url', url, ...args], pattern, { HOME: '/nonexistent', USER: 'ada' });
+
 /** The browser of all tests of a file. */
 export async function browser() {
     const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium-headless-shell';

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
-import { browser, cellOf, open, registry, shot, ui } from './harness.mjs';
+import { browser, cellOf, open, registry, shot, ui, watch } from './harness.mjs';
 
 let chromium;
 
@@ -239,27 +239,37 @@ test('what happens is shown as it happens', async () => {
     const server = await registry();
     await server.service('web', 5000, 5099, { cooldown_seconds: 60 });
     const { page, context, wrong } = await open(chromium, `${server.url}/#/default/web`);
-    const hasEvents = (await page.locator('#live').innerText()) === 'live';
+    const feed = (words) =>
+        page.waitForFunction((text) => document.querySelector('.feed').textContent.includes(text), words);
+    const legend = (words) =>
+        page.waitForFunction((text) => document.querySelector('.legend').textContent.includes(text), words);
+    await page.waitForSelector('#live[data-state=live]');
     await server.take('web', 'job-1', { owner: 'ada' });
-    if (hasEvents) {
-        await page.waitForFunction(() =>
-            /5000 given to job-1 of web \(ada\)/.test(document.querySelector('.feed').textContent),
-        );
-        await page.waitForFunction(() => /1 allocated/.test(document.querySelector('.legend').textContent));
-        await server.release('web', 'job-1');
-        await page.waitForFunction(() => /5000 released by job-1/.test(document.querySelector('.feed').textContent));
-        await page.waitForFunction(() => /1 cooling/.test(document.querySelector('.legend').textContent));
-        // A registry that is gone and comes back is listened to again: here another one, which remembers nothing.
-        await page.click('button:has-text("Pause")');
-        await server.take('web', 'job-2');
-        await page.waitForFunction(() => /1 allocated/.test(document.querySelector('.legend').textContent));
-        assert.doesNotMatch(await page.locator('.feed').innerText(), /job-2/);
-        await page.click('button:has-text("Pause")');
-        assert.match(await page.locator('.feed').innerText(), /job-2/);
-    } else {
-        // Without events, the map is read again after ten seconds.
-        await page.waitForFunction(() => /5000 free, now allocated/.test(document.querySelector('.feed').textContent));
-    }
+    await feed('5000 given to job-1 of web (ada)');
+    await legend('1 allocated');
+    await server.release('web', 'job-1');
+    await feed('5000 released by job-1');
+    await legend('1 cooling');
+    // Whoever reads the list can hold it still; the map goes on.
+    await page.click('button:has-text("Pause")');
+    await server.take('web', 'job-2');
+    await legend('1 allocated');
+    assert.doesNotMatch(await page.locator('.feed').innerText(), /job-2/);
+    await page.click('button:has-text("Pause")');
+    assert.match(await page.locator('.feed').innerText(), /job-2/);
+    assert.deepEqual(wrong, []);
+    await context.close();
+    await server.stop();
+});
+
+test('without events, the page shows what two maps differ in', async () => {
+    const server = await registry('--history-days', '0');
+    await server.service('web', 5000, 5099);
+    const { page, context, wrong } = await open(chromium, `${server.url}/#/default/web`);
+    await page.waitForSelector('#live[data-state=polling]');
+    assert.match(await page.locator('.now').innerText(), /sends no events/);
+    await server.take('web', 'job-1');
+    await page.waitForFunction(() => document.querySelector('.feed').textContent.includes('5000 free, now allocated'));
     assert.deepEqual(wrong, []);
     await context.close();
     await server.stop();
@@ -271,6 +281,12 @@ test('portmaster ui: its address can be opened once, and its page does what it m
     const { found: address, stop } = await ui(server.url);
     const { page, context, wrong } = await open(chromium, address);
     assert.doesNotMatch(page.url(), /token/, 'the token is not left in the address');
+    // The events are passed on as they come.
+    await page.waitForSelector('#live[data-state=live]');
+    await server.take('django', 'seen', { owner: 'grace' });
+    await page.waitForFunction(() =>
+        document.querySelector('.feed').textContent.includes('given to seen of django (grace)'),
+    );
     assert.ok((await page.locator('#registry').innerText()).includes(server.url));
     await page.click('#services a:has-text("django")');
     await page.waitForSelector('#map');
@@ -301,5 +317,26 @@ test('portmaster ui: its address can be opened once, and its page does what it m
     await context.close();
     await second.context.close();
     await writing.stop();
+    await server.stop();
+});
+
+test('portmaster watch prints what happens, and ends with ^C', async () => {
+    const server = await registry();
+    await server.service('web', 5000, 5099);
+    await server.service('other', 6000, 6099);
+    const pattern = /(\S+Z {2}port-allocated +5\d\d\d {3}web {2}job-\d+ {2}ada)/;
+    const watching = watch(server.url, pattern, 'web');
+    let seen = null;
+    watching.then((watched) => (seen = watched));
+    // Only what happens after it has begun to listen is printed.
+    for (let at = 0; !seen && at < 90; at += 1) {
+        await server.take('other', `job-${at}`, { owner: 'ada' });
+        await server.take('web', `job-${at}`, { owner: 'ada' });
+        await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    const { output, stop } = await watching;
+    assert.doesNotMatch(output.stdout, /other/);
+    assert.equal(output.stderr, '');
+    assert.equal(await stop('SIGINT'), 0);
     await server.stop();
 });
