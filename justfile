@@ -56,6 +56,10 @@ deployment:
 client:
     .ci/client
 
+# Run the GitHub Action, the GitLab component and the Jenkins recipe on this machine; arguments name suites, for example: killed
+integrations *SUITES:
+    .ci/integrations {{ SUITES }}
+
 # Run the system tests over MiniStack's DynamoDB; arguments go to the test harness.
 ministack *ARGUMENTS:
     .ci/ministack-tests {{ ARGUMENTS }}

@@ -1,14 +1,12 @@
 //! What every command has: a client, who calls, and a voice.
 
-use std::collections::BTreeMap;
-
 use portmaster_client::credentials::{Aws, Credentials, IdToken, session_name};
 use portmaster_client::domain::{InstanceName, Labels, Owner, ServiceName};
 use portmaster_client::{Client, PortOrName};
 
 use crate::Failure;
 use crate::args::Global;
-use crate::args::values::Label;
+use crate::args::values::{self, SomeLabels};
 use crate::identity::Identity;
 use crate::output::Voice;
 
@@ -80,8 +78,8 @@ impl<'a> Context<'a> {
     /// # Errors
     ///
     /// [`Failure::Usage`] where those that were given are too many or too long by themselves.
-    pub fn labels(&self, given: &[Label]) -> Result<Labels, Failure> {
-        let own: BTreeMap<_, _> = given.iter().map(|label| (label.key.clone(), label.value.clone())).collect();
+    pub fn labels(&self, given: &[SomeLabels]) -> Result<Labels, Failure> {
+        let own = values::map_of(given);
         let mut labels =
             Labels::try_from(own.clone()).map_err(|invalid| Failure::Usage(format!("--label {invalid}")))?;
         for count in 1..=self.identity.labels().len() {

@@ -73,10 +73,11 @@ impl Identity {
         self.name.as_ref()
     }
 
-    /// A name that no other process has: for a command that runs once, in a shell.
+    /// A name that no other process has: for a command that runs once, in a shell. Its host and its number are for
+    /// people. They do not tell it from a process of another container, which may have the same of both.
     #[must_use]
     pub fn name_of_process(&self) -> InstanceName {
-        Parts::new("sh", [ci::host(), format!("{}", std::process::id())]).name()
+        crate::run::unique(&Parts::new("sh", [ci::host(), format!("{}", std::process::id())]).name())
     }
 
     /// The job's labels, the most useful first.

@@ -14,10 +14,9 @@ mod log;
 pub mod output;
 pub mod run;
 pub mod settings;
+pub mod ui;
 
 use std::process::ExitCode;
-
-use clap::FromArgMatches as _;
 
 pub use self::args::Args;
 pub use self::context::Context;
@@ -28,25 +27,40 @@ use self::output::Voice;
 #[must_use]
 pub fn main() -> ExitCode {
     let variable = |name: &str| std::env::var(name).ok();
+    let words: Vec<_> = std::env::args_os().collect();
+    let command = args::command(variable);
+    // Whatever keeps `run` from starting its command has one exit code, which is not one of the command's own.
+    let is_run = args::mistakes::is_run(&command, &words);
+    let code = |code: ExitCode| if is_run { ExitCode::from(run::NO_PORT) } else { code };
+    let early = |reason: String| code(Voice::plain(is_run).failure(&Failure::Usage(reason)));
+
     let (settings, warnings) = match settings::Settings::load(variable) {
         Ok(loaded) => loaded,
-        Err(invalid) => return Voice::plain().failure(&Failure::Usage(invalid.to_string())),
+        Err(invalid) => return early(invalid.to_string()),
     };
-    let command = match settings.apply(args::command(variable)) {
+    let command = match settings.apply(command) {
         Ok(command) => command,
-        Err(invalid) => return Voice::plain().failure(&Failure::Usage(invalid.to_string())),
+        Err(invalid) => return early(invalid.to_string()),
     };
     // Mistakes in the command line, help and the version end here; clap's exit codes are 2 and 0.
-    let matches = command.get_matches();
-    let args = match Args::from_arg_matches(&matches) {
+    let parsed = command.clone().try_get_matches_from(&words);
+    let args = match parsed.and_then(|matches| Args::settled(&matches)) {
         Ok(args) => args,
-        Err(mistake) => mistake.exit(),
+        Err(mistake) => {
+            if let Some(reason) = args::mistakes::of_variable(&mistake, &words, variable) {
+                return early(reason);
+            }
+            let mistake = args::mistakes::explained(mistake, &command, &words);
+            // Whoever reads may have gone.
+            let _ = mistake.print();
+            return if mistake.use_stderr() { code(ExitCode::from(2)) } else { ExitCode::SUCCESS };
+        }
     };
-    let voice = Voice::new(&args.global);
+    let voice = Voice::new(&args.global, is_run);
     for warning in warnings {
         voice.warn(&warning);
     }
-    log::start(&args.global);
+    log::start(&args.global, is_run);
     // One thread is enough for one call after another, and is there sooner.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let outcome = match runtime {
@@ -60,6 +74,6 @@ pub fn main() -> ExitCode {
     };
     match outcome {
         Ok(code) => code,
-        Err(failure) => voice.failure(&failure),
+        Err(failure) => code(voice.failure(&failure)),
     }
 }

@@ -12,6 +12,7 @@ mod clock;
 mod environment;
 mod exit;
 mod lease;
+mod names;
 mod probe;
 mod process;
 mod signals;
@@ -22,10 +23,14 @@ use std::process::Command;
 use std::time::Duration;
 
 use portmaster_client::Client;
+use portmaster_client::domain::{InstanceName, Port};
 
+use crate::Failure;
 pub use claim::Wanted;
 use claim::{Claim, Taken};
 pub use environment::names as variables;
+pub use exit::NO_PORT;
+pub use names::{InvalidPart, Names, Origin, unique};
 use process::Running;
 use signals::Signals;
 pub use supervise::Policy;
@@ -49,47 +54,72 @@ pub struct Voice<'a> {
     pub note: &'a dyn Fn(&str),
     /// What the user has to know.
     pub warn: &'a dyn Fn(&str),
+    /// Why the command was not started.
+    pub fail: &'a dyn Fn(&Failure),
 }
+
+/// How long it is tried whether a port is free again: the system, or Docker, may close it a moment after the command.
+const CLOSING: Duration = Duration::from_millis(500);
 
 /// Runs the command with its ports; returns what this program exits with.
 pub async fn run(client: &Client, run: Run, voice: Voice<'_>) -> u8 {
-    let Voice { note, warn } = voice;
+    let Voice { note, warn, fail } = voice;
     // Longer is for ever, and would overflow where it is added to a time.
     let policy = Policy { grace: run.policy.grace.min(Duration::from_secs(86_400)), ..run.policy };
     let mut signals = match Signals::receive() {
         Ok(signals) => signals,
         Err(error) => {
-            warn(&format!("signals cannot be received here: {error}"));
+            fail(&Failure::Other(format!("signals cannot be received here: {error}")));
             return exit::NO_PORT;
         }
     };
-    let (service, names) = (run.wanted.service.clone(), run.wanted.names.clone());
+    let (service, probes) = (run.wanted.service.clone(), run.wanted.probe);
     let claim = Claim::new(client, run.wanted);
+    let mut taking = Box::pin(claim.take(&voice));
     let taken = tokio::select! {
-        taken = Box::pin(claim.take(note)) => taken,
+        taken = &mut taking => taken,
         // Nothing runs yet that might want the signal, so each of them means what it means to any program.
         arrived = signals.next() => {
-            Box::pin(claim.release(warn)).await;
+            let answered = async {
+                while claim.has_to_hear() {
+                    tokio::time::sleep(claim::RELEASE / 100).await;
+                }
+            };
+            tokio::select! {
+                _ = &mut taking => {}
+                () = answered => {}
+                () = tokio::time::sleep(claim::RELEASE) => {}
+            }
+            release(&claim, &mut signals, true, |why| warn(&not_started(why))).await;
             return exit::of_signal(arrived.signal.as_raw());
         }
     };
     let Taken { ports, lease } = match taken {
         Ok(taken) => taken,
-        Err(why) => {
-            Box::pin(claim.release(warn)).await;
-            warn(&format!("no port, so the command was not started: {why}"));
+        Err(failure) => {
+            fail(&failure);
+            warn("no port, so the command was not started");
+            release(&claim, &mut signals, true, |why| warn(&not_started(why))).await;
             return exit::NO_PORT;
         }
     };
-    for (name, port) in names.iter().zip(&ports) {
+    for (name, port) in &ports {
         note(&format!("port {port} of {service} for {name}"));
     }
 
     let (program, arguments) = run.command;
     let mut command = Command::new(&program);
     command.args(arguments);
-    environment::set(&mut command, &run.variables, &ports);
-    let code = match Running::start(command) {
+    let numbers: Vec<_> = ports.iter().map(|(_, port)| *port).collect();
+    let kept_back = environment::set(&mut command, &run.variables, &numbers);
+    if !kept_back.is_empty() {
+        tracing::debug!(
+            variables = kept_back.join(", "),
+            "kept from the command, since they are tokens of this job; another portmaster in it needs keys of its own"
+        );
+    }
+    let has_lease = lease.is_some();
+    let (code, hurried, is_over) = match Running::start(command) {
         Ok(running) => {
             let lost = async {
                 match lease {
@@ -99,20 +129,70 @@ pub async fn run(client: &Client, run: Run, voice: Voice<'_>) -> u8 {
                 }
             };
             match supervise::supervise(running, &mut signals, lost, policy, warn).await {
-                Ok(ended) if ended.lost => exit::LOST,
-                Ok(ended) => exit::of_status(ended.status),
+                Ok(ended) if ended.stopped => (exit::LOST, true, true),
+                Ok(ended) => (exit::of_status(ended.status), ended.hurried, ended.lost),
                 Err(error) => {
                     warn(&format!("the system does not say how the command ends: {error}"));
-                    u8::MAX
+                    (u8::MAX, true, false)
                 }
             }
         }
         Err(error) => {
             let (code, why) = process::refusal(&program, &error);
             warn(&why);
-            code
+            (code, false, false)
         }
     };
-    Box::pin(claim.release(warn)).await;
+    // What is lost is somebody else's, who may well use it here.
+    if probes && !is_over {
+        leave_what_is_used(&claim, &ports, has_lease, warn).await;
+    }
+    let late = |why: &str| format!("the port could not be given back, and comes back when its lease is over: {why}");
+    release(&claim, &mut signals, hurried, |why| warn(&late(why))).await;
     code
+}
+
+/// Says that a port may be missing for a while although nothing was started.
+fn not_started(why: &str) -> String {
+    format!(
+        "if a port was taken all the same, it could not be given back, and comes back when its lease is over: {why}"
+    )
+}
+
+/// Leaves ports to their lease that something here still uses: what the command has started and what is not in its
+/// process group any more, such as a daemon, or a container. Whoever got such a port next could not use it.
+async fn leave_what_is_used(claim: &Claim<'_>, ports: &[(InstanceName, Port)], has_lease: bool, warn: impl Fn(&str)) {
+    let until = tokio::time::Instant::now() + CLOSING;
+    for (name, port) in ports {
+        let mut used = probe::in_use(port.get());
+        while used.is_some() && tokio::time::Instant::now() < until {
+            tokio::time::sleep(CLOSING / 10).await;
+            used = probe::in_use(port.get());
+        }
+        if let Some(how) = used {
+            let then = match has_lease {
+                true => "it comes back when its lease is over".to_owned(),
+                false => format!("it has no lease: give it back with `portmaster release`, as {name}"),
+            };
+            warn(&format!("port {port} is still in use on this host ({how}), so it is not given back; {then}"));
+            claim.leave(name);
+        }
+    }
+}
+
+/// Gives the ports back: in two seconds after a signal, since whoever has sent it may be about to kill this program.
+async fn release(claim: &Claim<'_>, signals: &mut Signals, hurried: bool, warn: impl Fn(&str)) {
+    let patience = async {
+        if !hurried {
+            let leisure = tokio::time::timeout(claim::RELEASE_AT_LEISURE, signals.next());
+            if leisure.await.is_err() {
+                return claim::RELEASE_AT_LEISURE;
+            }
+        }
+        tokio::time::sleep(claim::RELEASE).await;
+        claim::RELEASE
+    };
+    if let Err(why) = Box::pin(claim.release(patience)).await {
+        warn(&why);
+    }
 }

@@ -20,12 +20,25 @@ use std::path::{Path, PathBuf};
 use clap::Command;
 use toml::{Table, Value};
 
+use crate::args::mistakes;
+
 /// The name of both files.
 pub const FILE: &str = "portmaster.toml";
 
-/// The options that decide where signed requests go and as whom. A pull request can change the working directory's
-/// file, and must not direct the requests of the job that builds it.
-const NOT_IN_CI: [&str; 2] = ["url", "role-arn"];
+/// The options that decide where signed requests go, as whom, and whose ports they are about. A pull request can change
+/// the working directory's file, and must not direct the requests of the job that builds it.
+const NOT_IN_CI: [&str; 6] = ["url", "role-arn", "profile", "region", "namespace", "owner"];
+
+/// The variables by which CI systems show themselves. Most of them set `CI`, and not all.
+const CI: [&str; 6] = ["GITHUB_ACTIONS", "GITLAB_CI", "JENKINS_URL", "CODEBUILD_BUILD_ID", "TF_BUILD", "BUILDKITE"];
+
+/// Whether a CI system runs this.
+pub fn is_in_ci(variable: impl Fn(&str) -> Option<String>) -> bool {
+    let is_set = |name: &str| {
+        variable(name).is_some_and(|value| !["", "false", "0"].contains(&value.to_ascii_lowercase().as_str()))
+    };
+    is_set("CI") || CI.into_iter().any(is_set)
+}
 
 /// What the files say, the weakest first.
 #[derive(Clone, Debug, Default)]
@@ -59,24 +72,38 @@ impl Settings {
         let home = || variable("HOME").map(|home| PathBuf::from(home).join(".config"));
         let user = variable("XDG_CONFIG_HOME").map(PathBuf::from).or_else(home);
         let user = user.map(|folder| folder.join("portmaster").join(FILE));
-        let is_in_ci = variable("CI").is_some_and(|value| !["false", "0"].contains(&value.as_str()));
-        Self::of(user.as_deref(), Path::new(FILE), is_in_ci)
+        Self::of(user.as_deref(), Path::new(FILE), is_in_ci(variable))
     }
 
     /// Reads these two files, where they exist.
     fn of(user: Option<&Path>, here: &Path, is_in_ci: bool) -> Result<(Self, Vec<String>), Invalid> {
         let (mut files, mut warnings) = (Vec::new(), Vec::new());
-        if let Some((path, table)) = user.map(|path| Ok(read(path)?.map(|table| (path, table)))).transpose()?.flatten()
-        {
-            files.push((path.to_owned(), table));
+        match user.map(|path| (path, read(path))) {
+            Some((path, Ok(Some(table)))) => files.push((path.to_owned(), table)),
+            // Another user's home, say, in which this user is not to look. The file is for comfort.
+            Some((path, Err(Unread::Forbidden))) => {
+                warnings.push(format!("{} may not be read, and is ignored", path.display()));
+            }
+            Some((_, Err(Unread::Invalid(invalid)))) => return Err(invalid),
+            None | Some((_, Ok(None))) => {}
         }
-        if let Some(mut table) = read(here)? {
+        let here_is = match read(here) {
+            Ok(table) => table,
+            // It is there, and somebody wants it to be obeyed.
+            Err(Unread::Forbidden) if here.symlink_metadata().is_ok() => {
+                return Err(Invalid { path: here.to_owned(), reason: "it may not be read".to_owned() });
+            }
+            // Whether it is there cannot be seen, since this user may not search the working directory.
+            Err(Unread::Forbidden) => None,
+            Err(Unread::Invalid(invalid)) => return Err(invalid),
+        };
+        if let Some(mut table) = here_is {
             let left_out = NOT_IN_CI.iter().filter(|key| is_in_ci && table.remove(**key).is_some());
             warnings.extend(left_out.map(|key| {
                 let variable = format!("PORTMASTER_{}", key.to_uppercase().replace('-', "_"));
                 format!(
-                    "{key} in ./{FILE} is ignored in CI, because a change under review could redirect signed requests; \
-                     set {variable} in the job"
+                    "{key} in ./{FILE} is ignored in CI, because a change under review could redirect requests or change \
+                     whose they are; set {variable} in the job"
                 )
             }));
             files.push((here.to_owned(), table));
@@ -99,13 +126,25 @@ impl Settings {
     }
 }
 
-fn read(path: &Path) -> Result<Option<Table>, Invalid> {
-    let wrong = |reason: String| Invalid { path: path.to_owned(), reason };
+/// Why a file was not read.
+enum Unread {
+    /// This user may not.
+    Forbidden,
+    Invalid(Invalid),
+}
+
+/// Reads a file; none if there is no such file, which includes what cannot be one: below /dev/null, or a directory.
+fn read(path: &Path) -> Result<Option<Table>, Unread> {
+    use std::io::ErrorKind;
+    let wrong = |reason: String| Unread::Invalid(Invalid { path: path.to_owned(), reason });
     match std::fs::read_to_string(path) {
         // The message has the line, and points at the place.
         Ok(text) => text.parse().map(Some).map_err(|error: toml::de::Error| wrong(error.to_string())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(wrong(error.to_string())),
+        Err(error) => match error.kind() {
+            ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory => Ok(None),
+            ErrorKind::PermissionDenied => Err(Unread::Forbidden),
+            _ => Err(wrong(error.to_string())),
+        },
     }
 }
 
@@ -139,6 +178,11 @@ fn apply(mut command: Command, table: &Table, within: &str) -> Result<Command, S
         {
             let known: Vec<_> = parses.iter().map(clap::builder::PossibleValue::get_name).collect();
             return Err(format!("{within}{key} is {wrong:?}, and must be one of {}", known.join(", ")));
+        }
+        // As clap would find out, which would blame the command line.
+        let wrong = |value: &String| Some((value.clone(), mistakes::of_value(option, value)?));
+        if let Some((value, why)) = values.iter().find_map(wrong) {
+            return Err(format!("{within}{key} is {value:?}, and {why}"));
         }
         command = command.mut_arg(id, |arg| arg.default_values(values));
     }
@@ -198,6 +242,49 @@ mod tests {
         assert_eq!(warnings.len(), 2);
         assert!(warnings[0].starts_with("url in ./portmaster.toml is ignored in CI"), "{warnings:?}");
         assert!(warnings[1].contains("PORTMASTER_ROLE_ARN"), "{warnings:?}");
+        // Nor as whom, nor whose ports they are about. How they look it may say.
+        let here = "region = 'eu-west-1'\nprofile = 'evil'\nnamespace = 'evil'\nowner = 'evil'\noutput = 'json'";
+        let (args, warnings) = parsed("", here, FIND, true).unwrap();
+        assert_eq!((args.global.region, args.global.profile, args.global.owner), (None, None, None));
+        assert!(args.global.namespace.is_default() && args.global.output == crate::args::Format::Json);
+        assert_eq!(warnings.len(), 4, "{warnings:?}");
+        assert_eq!(parsed("", here, FIND, false).unwrap().0.global.profile.as_deref(), Some("evil"));
+    }
+
+    #[test]
+    fn each_ci_system_is_one() {
+        let is_in_ci = |name: &str, value: &str| super::is_in_ci(|asked| (asked == name).then(|| value.to_owned()));
+        for name in CI.into_iter().chain(["CI"]) {
+            assert!(is_in_ci(name, "true") && !is_in_ci(name, "") && !is_in_ci(name, "false"), "{name}");
+        }
+        assert!(is_in_ci("TF_BUILD", "True") && !is_in_ci("CI", "0") && !is_in_ci("HOME", "/root"));
+    }
+
+    #[test]
+    fn what_cannot_be_a_file_is_absent() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join(FILE)).unwrap();
+        for path in [folder.path().join(FILE), "/dev/null/.config/portmaster/portmaster.toml".into()] {
+            let (settings, warnings) = Settings::of(Some(&path), &path, false).unwrap();
+            assert!(settings.files.is_empty() && warnings.is_empty(), "{path:?}");
+        }
+    }
+
+    /// As another user, since root may read everything; where there is no root, as this one.
+    #[test]
+    fn what_may_not_be_read_is_ignored_where_it_is_the_users() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        std::fs::write(&path, "quiet = true").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).unwrap();
+        if std::fs::read(&path).is_ok() {
+            return;
+        }
+        let missing = Path::new("/nonexistent/portmaster.toml");
+        let (settings, warnings) = Settings::of(Some(&path), missing, false).unwrap();
+        assert!(settings.files.is_empty() && warnings[0].contains("may not be read"), "{warnings:?}");
+        assert!(Settings::of(None, &path, false).is_err());
     }
 
     #[test]
@@ -209,6 +296,13 @@ mod tests {
     }
 
     #[test]
+    fn a_flag_is_true_or_false_even_if_it_can_be_given_twice() {
+        for (here, expected) in [("verbose = true", 1), ("verbose = false", 0), ("verbose = 2", 2)] {
+            assert_eq!(parsed("", here, FIND, false).unwrap().0.global.verbose, expected, "{here}");
+        }
+    }
+
+    #[test]
     fn what_a_file_gets_wrong_is_named() {
         for (here, expected) in [
             ("colour = 'never'", "colour is no option here; there are url, namespace"),
@@ -216,6 +310,9 @@ mod tests {
             ("[run]\nspeed = 1", "run.speed is no option here; there are lease"),
             ("url = 1.5", "url must be a text"),
             ("output = 'xml'", "output is \"xml\", and must be one of table, json, env, github"),
+            ("[run]\nlease = '31d'", "run.lease is \"31d\", and must be from 1s to 30d"),
+            ("owner = '*'", "owner is \"*\", and "),
+            ("verbose = 'loud'", "verbose is \"loud\", and must be true, false, or a small number"),
             ("url = ", "TOML parse error at line 1"),
         ] {
             let reason = parsed("", here, FIND, false).unwrap_err();

@@ -7,6 +7,16 @@ use std::process::{Output, Stdio};
 
 use portmaster_testkit::World;
 use serde_json::Value;
+use tokio::io::AsyncBufReadExt as _;
+use tokio::process::ChildStdout;
+
+/// What is tested one by one; the rest of this file goes from one command to the next.
+mod commands {
+    mod doctor;
+    mod operators;
+    mod results;
+    mod start;
+}
 
 /// A place to run it: a folder of its own as home and working directory, and no variables but those that are given.
 struct Place {
@@ -26,6 +36,11 @@ impl Place {
 
     fn path(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Where its registry is.
+    fn url(&self) -> String {
+        self.variables.iter().find(|(name, _)| name == "PORTMASTER_URL").unwrap().1.clone()
     }
 
     async fn run(&self, line: &[&str]) -> Output {
@@ -65,7 +80,7 @@ async fn world() -> (World, Place) {
 #[tokio::test(flavor = "multi_thread")]
 async fn help_is_as_it_was() {
     let place = Place::new();
-    let commands: [&[&str]; 20] = [
+    let commands: [&[&str]; 25] = [
         &["--help"],
         &["run", "--help"],
         &["take", "-h"],
@@ -84,6 +99,11 @@ async fn help_is_as_it_was() {
         &["namespace", "-h"],
         &["namespace", "put", "-h"],
         &["import", "-h"],
+        &["quarantine", "end", "-h"],
+        &["offers", "-h"],
+        &["history", "-h"],
+        &["watch", "-h"],
+        &["ui", "-h"],
         &["doctor", "-h"],
         &["completions", "-h"],
     ];
@@ -126,6 +146,7 @@ async fn the_registrys_words_reach_the_user() {
     let (code, stdout, stderr) = place.says(&["take", "web", "job", "--owner", "run-2"]).await;
     assert_eq!((code, stdout.as_str()), (1, ""));
     assert!(stderr.starts_with("error: The name has a port already: job has port 5000"), "{stderr}");
+    assert!(!stderr.contains("/v1/"), "what to do is said in commands: {stderr}");
     assert!(stderr.contains("help: if it is yours, give its --owner") && stderr.contains("request: "), "{stderr}");
     assert!(!stderr.contains('\u{1b}'), "no colours where nobody sees them");
 
@@ -193,7 +214,7 @@ async fn in_ci_a_pull_request_cannot_redirect_requests() {
     let config = place.path().join(".config/portmaster");
     std::fs::create_dir_all(&config).unwrap();
     std::fs::write(config.join("portmaster.toml"), format!("url = '{}'", world.api.url)).unwrap();
-    let (code, _, stderr) = place.says(&["take", "web", "job", "--owner", "run-1"]).await;
+    let (code, _, stderr) = place.says(&["take", "web", "job", "--owner", "run-1", "--lease", "15m"]).await;
     assert_eq!(code, 0, "{stderr}");
     assert_eq!(stderr.matches("warning: ").count(), 2, "{stderr}");
     assert!(stderr.contains("role-arn in ./portmaster.toml is ignored in CI"), "{stderr}");
@@ -284,6 +305,11 @@ async fn completions_and_pages_are_printed_without_a_registry() {
     }
     assert!(place.done(&["man"]).await.starts_with(".ie"));
     assert!(place.done(&["man", "service", "put"]).await.contains("portmaster service put"));
+    place.done(&["man", "--dir", "man/man1"]).await;
+    for name in ["portmaster", "portmaster-run", "portmaster-service-put", "portmaster-quarantine-end"] {
+        let page = std::fs::read_to_string(place.path().join(format!("man/man1/{name}.1"))).unwrap();
+        assert!(page.contains(".SH SYNOPSIS"), "{name}: {page}");
+    }
     let (code, _, stderr) = place.says(&["man", "walk"]).await;
     assert!(code == 2 && stderr.contains("portmaster has no command walk"), "{stderr}");
 }
@@ -326,7 +352,9 @@ async fn the_doctor_names_the_calls_that_a_policy_refuses() {
     );
     let (code, outcome, detail) = rights(&["GET"]).await;
     assert_eq!((code, outcome.as_str()), (1, "failed"));
-    assert!(detail.starts_with("refused: take, renew, release; the others are allowed"), "{detail}");
+    let refused =
+        "refused: take, renew, release, take a set, ask for an offer, reject an offer; the others are allowed";
+    assert!(detail.starts_with(refused), "{detail}");
     assert!(detail.contains("is not authorized"), "{detail}");
 }
 
@@ -356,4 +384,89 @@ async fn usage_is_shown_to_those_who_ask() {
     let json: Value = serde_json::from_str(&place.done(&["service", "list", "--usage", "-o", "json"]).await).unwrap();
     assert_eq!((&json[0]["name"], &json[0]["usage"]["used_percent"]), (&Value::from("web"), &Value::from(10.0)));
     assert!(!place.done(&["service", "show", "web"]).await.contains("used"));
+}
+
+/// Who had a port, and when: on the command line, against a registry with its history.
+#[tokio::test(flavor = "multi_thread")]
+async fn history_says_who_had_a_port() {
+    let (_world, place) = world().await;
+    place.done(&["take", "web", "first", "--owner", "run-1", "--label", "run=1"]).await;
+    place.done(&["release", "web", "first", "--owner", "run-1"]).await;
+    place.done(&["take", "web", "second", "--owner", "run-2", "--port", "5000"]).await;
+    // It is written beside the calls, and may be a moment late.
+    let read = async |line: &[&str]| {
+        let json = place.done(&[line, &["-o", "json"]].concat()).await;
+        serde_json::from_str::<Value>(&json).unwrap()
+    };
+    let all = loop {
+        let all = read(&["history", "5000"]).await;
+        if all.as_array().unwrap().len() == 2 && all[1]["end"] == "released" {
+            break all;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    };
+    assert_eq!((&all[0]["name"], &all[0].get("end")), (&"second".into(), &None));
+    assert_eq!((&all[1]["name"], &all[1]["owner"]), (&"first".into(), &"run-1".into()));
+    let at = read(&["history", "5000", "--at", all[1]["allocated"].as_str().unwrap()]).await;
+    assert_eq!((at.as_array().unwrap().len(), &at[0]["name"]), (1, &"first".into()));
+    assert_eq!(read(&["history", "5000", "--at", "1d"]).await, serde_json::json!([]));
+    let newest = read(&["history", "5000", "--limit", "1"]).await;
+    assert_eq!((newest.as_array().unwrap().len(), &newest[0]["name"]), (1, &"second".into()));
+    let of_a_name = read(&["history", "web", "--name", "first", "--from", "1h"]).await;
+    assert_eq!((&of_a_name[0]["port"], of_a_name.as_array().unwrap().len()), (&5000.into(), 1));
+    let table = place.done(&["history", "5000"]).await;
+    let rows: Vec<_> = table.lines().collect();
+    assert!(rows[0].starts_with("PORT  SERVICE  NAME") && rows[1].contains("has it"), "{table}");
+    assert!(rows[2].contains("released") && rows[2].contains("run=1"), "{table}");
+    let (code, _, stderr) = place.says(&["history", "web"]).await;
+    assert!(code == 2 && stderr.contains("NAME is missing"), "{stderr}");
+    let (code, _, stderr) = place.says(&["history", "5000", "--at", "yesterday"]).await;
+    assert!(code == 2 && stderr.contains("must be a time, as in"), "{stderr}");
+    assert_eq!(place.says(&["history", "5000", "--at", "1h", "--from", "2h"]).await.0, 2);
+}
+
+/// Starts `watch`, and returns its lines as they come.
+fn watch(place: &Place, line: &[&str]) -> (tokio::process::Child, tokio::io::Lines<tokio::io::BufReader<ChildStdout>>) {
+    let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_portmaster"))
+        .arg("watch")
+        .args(line)
+        .env_clear()
+        .env("HOME", place.path())
+        .envs(place.variables.iter().cloned())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let lines = tokio::io::BufReader::new(child.stdout.take().unwrap()).lines();
+    (child, lines)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn watch_compares_the_lists_where_there_are_no_events() {
+    // The world of a test has the API alone, as a registry on AWS has.
+    let (world, place) = world().await;
+    world.api.service("other", 6000, 6009).await;
+    let (mut child, mut lines) = watch(&place, &["web", "-o", "json", "--count", "2"]);
+    let mut said = tokio::io::BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(said.next_line().await.unwrap().unwrap().contains("sends no events"));
+    // The first list is read after that has been said; what is taken now may be in it or not.
+    let mut names = Vec::new();
+    for number in 0.. {
+        world.api.allocate("other", &format!("o-{number}")).await;
+        world.api.allocate("web", &format!("w-{number}")).await;
+        if let Ok(line) = tokio::time::timeout(std::time::Duration::from_secs(6), lines.next_line()).await {
+            let event: Value = serde_json::from_str(&line.unwrap().unwrap()).unwrap();
+            assert_eq!((&event["type"], &event["polled"]), (&"Port Allocated".into(), &true.into()), "{event}");
+            assert_eq!(event["service"], "web", "{event}");
+            names.push(event["name"].clone());
+        }
+        if names.len() == 2 {
+            break;
+        }
+        assert!(number < 9, "ten readings without a difference");
+    }
+    assert_eq!(lines.next_line().await.unwrap(), None);
+    assert_eq!(child.wait().await.unwrap().code(), Some(0));
 }

@@ -164,6 +164,11 @@ impl Client {
         self.shared.url.as_str().trim_end_matches('/')
     }
 
+    /// The registry's scheme, host and port, for messages.
+    pub(crate) fn origin(&self) -> &str {
+        &self.shared.origin
+    }
+
     /// The namespace of its calls.
     #[must_use]
     pub fn namespace(&self) -> &Namespace {

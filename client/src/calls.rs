@@ -2,13 +2,18 @@
 
 mod about;
 mod bulk;
+mod events;
 mod history;
 mod namespaces;
 mod offers;
+mod pass;
 mod ports;
 mod services;
 
-pub use history::Span;
+pub use self::events::{Events, Told};
+pub use self::history::Span;
+pub use self::pass::Passed;
+
 use http::header::{self, HeaderName};
 use portmaster_domain::{InstanceName, Labels, Owner};
 use portmaster_wire::NamePrefix;

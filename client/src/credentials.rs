@@ -1,6 +1,7 @@
 //! Who calls: the keys with which requests are signed, and where they come from.
 
 mod aws;
+mod reason;
 mod token;
 
 use std::time::{Duration, SystemTime};

@@ -13,7 +13,7 @@ pub enum Error {
     /// The registry refused the call, and says why.
     #[error("{0}")]
     Problem(Box<Problem>),
-    /// The gateway in front of the registry refused the call: mostly because of who calls.
+    /// The gateway in front of the registry answered in its place: mostly it refused the call because of who calls.
     #[error("{0}")]
     Denied(Denied),
     /// There was no answer.
@@ -71,6 +71,12 @@ impl Error {
             Self::Unexpected(unexpected) => passes(unexpected.status),
             Self::Credentials(_) | Self::Invalid(_) => false,
         }
+    }
+
+    /// Whether nobody knows if the call has changed anything: it may have arrived, and no answer says what came of it.
+    #[must_use]
+    pub fn is_ambiguous(&self) -> bool {
+        crate::retry::judge(self) == crate::retry::Verdict::Ambiguous
     }
 }
 
@@ -139,15 +145,18 @@ impl fmt::Display for Problem {
     }
 }
 
-/// A refusal by API Gateway, before any function of the registry saw the call.
+/// An answer of API Gateway's own: it refused the call before any function of the registry saw it, or it says that the
+/// function failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denied {
-    /// The status: 401, 403, 404, 413 or 429.
+    /// The status: 401, 403, 404, 413 or 429; 500, 502, 503 or 504 if the function failed or was too slow.
     pub status: StatusCode,
     /// The gateway's words, without what it repeats of the request.
     pub message: String,
     /// The call, as in `PUT a port`.
     pub call: &'static str,
+    /// The id of the request, which the gateway's log has as well.
+    pub request_id: Option<String>,
     /// When to try again.
     pub retry_after: Option<Duration>,
 }
@@ -156,7 +165,8 @@ impl Denied {
     /// Reads the gateway's own answer, which is `{"message": …}`; none if it is another one.
     pub(crate) fn read(status: StatusCode, headers: &HeaderMap, body: &[u8], call: &'static str) -> Option<Self> {
         let gateway = ["apigw-requestid", "x-amzn-requestid", "x-amzn-errortype"];
-        if !status.is_client_error() || !gateway.iter().any(|name| headers.contains_key(*name)) {
+        let is_error = status.is_client_error() || status.is_server_error();
+        if !is_error || !gateway.iter().any(|name| headers.contains_key(*name)) {
             return None;
         }
         let body: Value = serde_json::from_slice(body).ok()?;
@@ -164,7 +174,20 @@ impl Denied {
         // To a wrong signature AWS answers with the canonical request, and so with the session's token.
         let end = ["The Canonical String", "\n"].iter().filter_map(|mark| message.find(mark)).min();
         let message = message.get(..end.unwrap_or(message.len())).unwrap_or_default().trim();
-        Some(Self { status, message: message.chars().take(400).collect(), call, retry_after: retry_after(headers) })
+        let id = ["apigw-requestid", "x-amzn-requestid"].iter().find_map(|name| headers.get(*name));
+        Some(Self {
+            status,
+            message: message.chars().take(400).collect(),
+            call,
+            request_id: id.and_then(|id| id.to_str().ok()).map(str::to_owned),
+            retry_after: retry_after(headers),
+        })
+    }
+
+    /// Whether the call was let through, and the function behind the gateway failed or was too slow.
+    #[must_use]
+    pub fn is_of_the_function(&self) -> bool {
+        self.status.is_server_error()
     }
 
     /// Whether it is about a token of AWS that has expired.
@@ -177,7 +200,12 @@ impl Denied {
 
 impl fmt::Display for Denied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the gateway refused to {} ({}): {}", self.call, self.status, self.message)
+        let Self { call, status, message, .. } = self;
+        if self.is_of_the_function() {
+            write!(f, "the function that has to {call} failed or was too slow ({status}): {message}")
+        } else {
+            write!(f, "the gateway refused to {call} ({status}): {message}")
+        }
     }
 }
 
@@ -343,5 +371,19 @@ mod tests {
         assert!(!format!("{denied:?} {denied}").contains("TOKEN"));
         let other = Denied::read(StatusCode::FORBIDDEN, &HeaderMap::new(), body.as_bytes(), "read a port");
         assert_eq!(other, None, "only a gateway's answer is one");
+    }
+
+    #[test]
+    fn a_function_that_failed_is_not_another_server() {
+        for (status, message) in [(500, "Internal Server Error"), (503, "Service Unavailable")] {
+            let (body, status) = (format!(r#"{{"message":"{message}"}}"#), StatusCode::from_u16(status).unwrap());
+            let of = headers(&[("apigw-requestid", "abc=")]);
+            let failed = Denied::read(status, &of, body.as_bytes(), "put a port").unwrap();
+            assert!(failed.is_of_the_function() && failed.request_id.as_deref() == Some("abc="));
+            assert!(failed.to_string().starts_with("the function that has to put a port failed"), "{failed}");
+            let error = Error::Denied(failed);
+            assert!(error.is_temporary() && error.is_ambiguous());
+            assert_eq!(Denied::read(status, &HeaderMap::new(), body.as_bytes(), "put a port"), None);
+        }
     }
 }

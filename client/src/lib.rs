@@ -33,7 +33,7 @@ pub mod transport;
 
 pub use answer::Answer;
 pub use builder::{Builder, Client};
-pub use calls::{Filter, Holder, Precondition, Span};
+pub use calls::{Events, Filter, Holder, Passed, Precondition, Span, Told};
 pub use credentials::Credentials;
 pub use error::{Denied, Error, Problem, Stage, Unexpected, Unreachable};
 pub use pages::Pages;

@@ -70,7 +70,8 @@ impl Request {
 
     pub(crate) fn query<'a>(mut self, pairs: impl IntoIterator<Item = (&'a str, String)>) -> Self {
         let encode = |text: &str| utf8_percent_encode(text, RESERVED).to_string();
-        let pairs: Vec<_> = pairs.into_iter().map(|(key, value)| format!("{key}={}", encode(&value))).collect();
+        let pairs: Vec<_> =
+            pairs.into_iter().map(|(key, value)| format!("{}={}", encode(key), encode(&value))).collect();
         if !pairs.is_empty() {
             self.url.set_query(Some(&pairs.join("&")));
         }
@@ -120,7 +121,8 @@ impl Client {
                 return Ok(Raw::done());
             }
             let wait = waits.next().filter(|_| verdict.allows(request.repeat));
-            let Some(wait) = wait.map(|wait| failure.retry_after().unwrap_or_default().max(wait)) else {
+            // After what the registry asks for, and not all who were told the same at the same moment.
+            let Some(wait) = wait.map(|wait| failure.retry_after().unwrap_or_default() + wait) else {
                 return Err(failure);
             };
             if Instant::now() + wait >= deadline {
@@ -162,6 +164,33 @@ impl Client {
             tokio::time::timeout(left.min(self.attempt), attempt).await.map_err(|_| Error::Unreachable(late()))??;
         self.note_date(&raw.headers);
         if raw.status.is_success() { Ok(raw) } else { Err(self.refusal(request, &raw)) }
+    }
+
+    /// Sends a call once, and returns its answer as soon as its head is there: for a body that has no end.
+    pub(crate) async fn open(&self, request: &Request) -> Result<reqwest::Response, Error> {
+        let origin = &self.shared.origin;
+        let late = || Unreachable { stage: Stage::Timeout, origin: origin.clone(), reason: String::new() };
+        let lost = |error| Error::Unreachable(Unreachable::new(origin, error));
+        let attempt = async {
+            let mut http = request.build();
+            if let Some(signer) = self.shared.signer().await? {
+                signer.sign(&mut http, self.signing_time())?;
+            }
+            let sent = Instant::now();
+            tracing::debug!(call = request.call, "sending");
+            let mut answer = self.shared.http.execute(http).await.map_err(lost)?;
+            let (status, headers) = (answer.status(), answer.headers().clone());
+            tracing::debug!(call = request.call, status = status.as_u16(), ms = sent.elapsed().as_millis(), "answered");
+            if status.is_success() {
+                return Ok(answer);
+            }
+            let mut body = Vec::new();
+            while let Some(chunk) = answer.chunk().await.map_err(lost)?.filter(|_| body.len() < MAX_BODY) {
+                body.extend_from_slice(&chunk);
+            }
+            Err(self.refusal(request, &Raw { status, headers, body, sent }))
+        };
+        tokio::time::timeout(self.attempt, attempt).await.map_err(|_| Error::Unreachable(late()))?
     }
 
     fn refusal(&self, request: &Request, raw: &Raw) -> Error {

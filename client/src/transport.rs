@@ -1,6 +1,7 @@
 //! How bytes reach the registry and AWS: TLS by rustls with ring, the system's certificate authorities, and proxies as
 //! the environment has them.
 
+use std::ffi::OsString;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,7 +61,7 @@ fn is_near(url: &Url) -> bool {
 
 /// TLS with ring. The authorities are only read if they are needed: that takes 5 ms.
 fn tls(is_needed: bool) -> Result<ClientConfig, Error> {
-    let authorities = if is_needed { authorities() } else { RootCertStore::empty() };
+    let authorities = if is_needed { authorities(|name| std::env::var_os(name))? } else { RootCertStore::empty() };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -69,14 +70,25 @@ fn tls(is_needed: bool) -> Result<ClientConfig, Error> {
 }
 
 /// The system's authorities, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name. Where there are none, as in a bare
-/// container, Mozilla's.
-fn authorities() -> RootCertStore {
+/// container, Mozilla's; but not in place of those that somebody has named.
+fn authorities(variable: impl Fn(&str) -> Option<OsString>) -> Result<RootCertStore, Error> {
     let mut store = RootCertStore::empty();
-    store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if store.is_empty() {
-        store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    let loaded = rustls_native_certs::load_native_certs();
+    store.add_parsable_certificates(loaded.certs);
+    if !store.is_empty() {
+        return Ok(store);
     }
-    store
+    let named = ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().filter_map(|name| {
+        let path = variable(name).filter(|path| !path.is_empty())?;
+        Some(format!("{name}={}", path.to_string_lossy()))
+    });
+    let named = named.collect::<Vec<_>>().join(", ");
+    if named.is_empty() {
+        store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        return Ok(store);
+    }
+    let reason = loaded.errors.first().map_or_else(|| "there is no certificate in it".to_owned(), ToString::to_string);
+    Err(Error::Invalid(format!("no certificate authority to trust, as {named} has it: {reason}")))
 }
 
 /// The SDK's HTTP client over ours, so that both have the same proxies and the same authorities.

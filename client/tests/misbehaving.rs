@@ -149,7 +149,8 @@ async fn retry_after_is_honoured() {
     let server = Server::start(LATER).await;
     let begun = Instant::now();
     put(&server.client()).await.unwrap();
-    assert!(begun.elapsed() >= Duration::from_secs(1));
+    // And at least the shortest wait that chance makes longer, so that a crowd that was told the same spreads out.
+    assert!(begun.elapsed() >= Duration::from_millis(1_150));
     // Longer than there is time: it is reported at once, with the time.
     static MUCH_LATER: &[Act] =
         &[Act::Say(503, "Content-Type: application/problem+json\r\nRetry-After: 3600\r\n", CLOSING)];
@@ -224,9 +225,11 @@ async fn a_call_ends_at_its_deadline() {
     let client = Client::builder().url(&server.url).attempt(Duration::from_millis(100)).build().unwrap();
     let Err(Error::Unreachable(late)) = put(&client).await else { panic!() };
     assert_eq!((late.stage, server.heard().len()), (Stage::Timeout, 5));
-    let begun = Instant::now();
-    put(&server.client().with_deadline(Duration::from_millis(300))).await.unwrap_err();
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    // And in the middle of an attempt: this one would take longer, and be repeated.
+    let Err(Error::Unreachable(late)) = put(&server.client().with_deadline(Duration::from_millis(300))).await else {
+        panic!()
+    };
+    assert_eq!((late.stage, server.heard().len()), (Stage::Timeout, 6));
 }
 
 #[tokio::test]

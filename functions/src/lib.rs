@@ -1,6 +1,7 @@
 //! The part that all functions share, before and around their endpoints: settings from the environment, the DynamoDB
 //! client, the log, the metrics, and Lambda's runtime. A function's own `main` only names its endpoint.
 
+mod custom_resource;
 mod event;
 mod metrics;
 mod record;
@@ -20,6 +21,8 @@ use portmaster_registry::{CLEAN_UP, Call, Findings, History, Registry, Table, co
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use custom_resource::CustomResource;
+pub use custom_resource::Scope;
 pub use event::Gateway;
 use metrics::Metrics;
 pub use record::record_history;
@@ -68,12 +71,38 @@ pub fn reconcile() -> ExitCode {
     })
 }
 
-/// Sets up and calls `serve`. If the settings are wrong, it reports that in one line and the function does not start.
-fn start(serve: impl AsyncFnOnce(Api, Gateway, Metrics) -> Result<(), Error>) -> ExitCode {
+/// Makes ports and services for stacks of CloudFormation and configurations of Terraform.
+#[must_use]
+pub fn custom_resource() -> ExitCode {
     let settings = match Settings::from_environment() {
         Ok(settings) => settings,
         Err(error) => return refuse(&error),
     };
+    start_with(settings.clone(), async move |api: Api, _, metrics: Metrics| {
+        let Settings { scope, answers_to, .. } = settings;
+        let function = CustomResource::new(api.registry, scope, answers_to);
+        let handle = |event: LambdaEvent<Value>| {
+            let function = function.clone();
+            async move {
+                let left = time_left(&event.context).unwrap_or(TIMEOUT);
+                let handled = Box::pin(function.handle(event.payload, &event.context, left)).await;
+                metrics.flush();
+                Ok::<Value, Error>(handled?)
+            }
+        };
+        lambda_runtime::run(service_fn(handle)).await
+    })
+}
+
+/// Sets up and calls `serve`. If the settings are wrong, it reports that in one line and the function does not start.
+fn start(serve: impl AsyncFnOnce(Api, Gateway, Metrics) -> Result<(), Error>) -> ExitCode {
+    match Settings::from_environment() {
+        Ok(settings) => start_with(settings, serve),
+        Err(error) => refuse(&error),
+    }
+}
+
+fn start_with(settings: Settings, serve: impl AsyncFnOnce(Api, Gateway, Metrics) -> Result<(), Error>) -> ExitCode {
     portmaster_http::log::start(&settings.log_level);
     // Lambda sends a function only one request at a time.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {

@@ -4,7 +4,7 @@ use portmaster_http::log::LEVELS;
 use portmaster_http::target::plain;
 use portmaster_registry::{History, InvalidWatched, Registry, Watch, Watched, is_url};
 
-use crate::Gateway;
+use crate::{Gateway, Scope};
 
 /// The settings that a function reads from its environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +31,11 @@ pub struct Settings {
     pub stack: Option<String>,
     /// `DYNAMODB_ENDPOINT`: the URL of another DynamoDB than that of AWS.
     pub endpoint: Option<String>,
+    /// `CUSTOM_RESOURCE_PORTS` and `CUSTOM_RESOURCE_SERVICES`: what stacks may make; nothing if they are not set.
+    pub scope: Scope,
+    /// `CUSTOM_RESOURCE_ANSWERS_TO`: how a URL for CloudFormation's answers may begin that is not S3's, for emulators of
+    /// AWS.
+    pub answers_to: Option<String>,
     /// The gateway in front of the function.
     pub gateway: Gateway,
 }
@@ -75,6 +80,11 @@ pub enum SettingsError {
         "the environment variable DYNAMODB_ENDPOINT must be a URL such as http://127.0.0.1:8000, or empty for AWS, not {0:?}"
     )]
     Endpoint(String),
+    /// `CUSTOM_RESOURCE_ANSWERS_TO` is not a URL.
+    #[error(
+        "the environment variable CUSTOM_RESOURCE_ANSWERS_TO must be the beginning of an emulator's URLs, such as          http://127.0.0.1:4566/, or empty for AWS, not {0:?}"
+    )]
+    AnswersTo(String),
     /// `API_MAPPING` is not the key of a mapping.
     #[error(
         "the environment variable API_MAPPING must be the key of an API mapping, of A-Z a-z 0-9 . _ ~ - and single slashes \
@@ -148,6 +158,15 @@ impl Settings {
             Some("true") => true,
             Some(other) => return Err(SettingsError::ServeDefaultRoute(other.to_owned())),
         };
+        let scope = Scope {
+            ports: services("CUSTOM_RESOURCE_PORTS", &variable)?,
+            services: services("CUSTOM_RESOURCE_SERVICES", &variable)?,
+        };
+        let answers_to = variable("CUSTOM_RESOURCE_ANSWERS_TO").filter(|url| !url.is_empty());
+        // With a slash behind its host, so that no other host begins like it.
+        if let Some(url) = answers_to.as_ref().filter(|url| !is_url(url) || url.matches('/').count() < 3) {
+            return Err(SettingsError::AnswersTo(url.clone()));
+        }
         let gateway = Gateway { mapping, serve_default_route, ..Gateway::default() };
         Ok(Self {
             table,
@@ -160,6 +179,8 @@ impl Settings {
             log_level,
             stack,
             endpoint,
+            scope,
+            answers_to,
             gateway,
         })
     }
@@ -182,13 +203,15 @@ fn watch(variable: &impl Fn(&str) -> Option<String>) -> Result<Watch, SettingsEr
             _ => return Err(SettingsError::Fullest(text)),
         },
     };
-    let list = |name: &'static str| {
-        let text = variable(name).unwrap_or_default();
-        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-        let parts = parts.map(|part| part.parse().map_err(|_| SettingsError::Watched(name, part.to_owned())));
-        parts.collect::<Result<Vec<Watched>, _>>()
-    };
+    let list = |name: &'static str| services(name, variable);
     Ok(Watch { nearly_full, except: list("NEARLY_FULL_EXCEPT")?, fullest, named: list("USAGE_METRICS_FOR")? })
+}
+
+/// Reads a list of services.
+fn services(name: &'static str, variable: &impl Fn(&str) -> Option<String>) -> Result<Vec<Watched>, SettingsError> {
+    let text = variable(name).unwrap_or_default();
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    parts.map(|part| part.parse().map_err(|_| SettingsError::Watched(name, part.to_owned()))).collect()
 }
 
 #[cfg(test)]
@@ -207,6 +230,7 @@ mod tests {
         assert_eq!((settings.offer_seconds, settings.log_level.as_str()), (1800, "info"));
         assert_eq!(settings.margin_seconds, 10);
         assert_eq!(settings.watch, Watch::default());
+        assert_eq!((settings.scope, settings.answers_to), (Scope::default(), None));
         assert_eq!((settings.history_table, settings.history_days, settings.event_bus), (None, 400, None));
         assert_eq!((settings.stack, settings.endpoint, settings.gateway), (None, None, Gateway::default()));
         assert_eq!(parse(&[]), Err(SettingsError::NoTable));
@@ -233,6 +257,10 @@ mod tests {
             ("USAGE_METRICS_FULLEST", "101"),
             ("USAGE_METRICS_FULLEST", "all"),
             ("USAGE_METRICS_FOR", "team-a/"),
+            ("CUSTOM_RESOURCE_PORTS", "web"),
+            ("CUSTOM_RESOURCE_SERVICES", "*"),
+            ("CUSTOM_RESOURCE_ANSWERS_TO", "http://127.0.0.1:4566"),
+            ("CUSTOM_RESOURCE_ANSWERS_TO", "127.0.0.1/"),
             ("HISTORY_TABLE", "a history"),
             ("HISTORY_DAYS", "-1"),
             ("HISTORY_DAYS", "3654"),

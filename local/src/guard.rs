@@ -17,6 +17,9 @@ use hyper::service::Service;
 use portmaster_http::target::{Refused, decoded};
 use portmaster_http::{Kind, Problem};
 
+/// A path that no route has. (`/` has the page.)
+const NOWHERE: &str = "/-";
+
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
 
 /// The rules, from the options.
@@ -45,7 +48,7 @@ impl Rules {
             Ok(path) => *request.uri_mut() = with_path(request.uri(), path),
             Err(problem) => {
                 // So that no route matches, and the log does not report one.
-                *request.uri_mut() = Uri::from_static("/");
+                *request.uri_mut() = Uri::from_static(NOWHERE);
                 request.extensions_mut().insert(Refused(problem));
             }
         }
@@ -131,7 +134,7 @@ fn with_path(uri: &Uri, path: String) -> Uri {
     };
     let mut parts = uri.clone().into_parts();
     parts.path_and_query = PathAndQuery::try_from(text).ok();
-    Uri::from_parts(parts).unwrap_or_else(|_| Uri::from_static("/"))
+    Uri::from_parts(parts).unwrap_or_else(|_| Uri::from_static(NOWHERE))
 }
 
 fn misdirected(asked: Option<&str>) -> Problem {
@@ -309,7 +312,7 @@ mod tests {
             (request.uri().to_string(), request.extensions().get::<Refused>().is_some())
         };
         assert_eq!(served("/v1/services/%64jango?limit=%31"), ("/v1/services/django?limit=%31".to_owned(), false));
-        assert_eq!(served("/v1/services/%2e%2e?a=b"), ("/".to_owned(), true));
+        assert_eq!(served("/v1/services/%2e%2e?a=b"), (NOWHERE.to_owned(), true));
         assert_eq!(served("http://localhost/v1/%73ervices"), ("http://localhost/v1/services".to_owned(), false));
         assert!(served("http://evil.example/v1/services").1);
     }

@@ -7,10 +7,11 @@ mod events;
 mod guard;
 mod log;
 mod options;
+mod page;
 mod server;
 
 pub use embedded::{Embedded, HISTORY_TABLE, Keeping, Request, perform, response, without_tokens};
 pub use events::Events;
 pub use log::Log;
-pub use options::Options;
+pub use options::{Options, Page};
 pub use server::{Server, StartError};

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use portmaster_registry::{History, Registry, is_url};
 
 /// A registry of network ports, on this machine.
@@ -86,6 +86,11 @@ pub struct Options {
     #[arg(long, env = "PORTMASTER_TABLE", value_name = "NAME", default_value = "portmaster")]
     pub table: String,
 
+    /// Whether a browser finds a page at `/`, and whether that offers to release ports and to end quarantines. It does
+    /// so through the API, which is open to everybody who reaches this server, with or without a page.
+    #[arg(long, env = "PORTMASTER_PAGE", value_name = "WHAT", value_enum, default_value_t = Page::Read)]
+    pub page: Page,
+
     /// How much to log.
     #[arg(
         long,
@@ -96,6 +101,17 @@ pub struct Options {
         value_parser = clap::builder::PossibleValuesParser::new(portmaster_http::log::LEVELS),
     )]
     pub log_level: String,
+}
+
+/// What the page is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Page {
+    /// There is none.
+    Off,
+    /// To look at.
+    Read,
+    /// Also to release ports, and to end quarantines.
+    Write,
 }
 
 fn address(text: &str) -> Result<String, String> {

@@ -23,7 +23,8 @@ use crate::connections::serve;
 use crate::embedded::{Embedded, HISTORY_TABLE, Keeping, SWEEP};
 use crate::events::{self, Events};
 use crate::guard::{Guard, Rules};
-use crate::options::Options;
+use crate::options::{Options, Page};
+use crate::page;
 
 /// How long the table may take to respond at the start.
 const START: Duration = Duration::from_secs(10);
@@ -143,6 +144,7 @@ impl Server {
             Some(_) => Router::new().route(&portmaster_wire::path::events(), listen),
             None => Router::new(),
         };
+        let more = more.merge(page::routes(options.page));
         let api = Api { registry, timeout: portmaster_http::TIMEOUT };
         let router = portmaster_http::api_and(more, api);
         let rules = Arc::new(Rules::new(&options.listen, address.ip(), &options.allow_host));
@@ -264,5 +266,8 @@ fn greeting(address: SocketAddr, options: &Options, embedded: Option<&Embedded>)
         "Try:  curl --json '{{\"name\":\"demo\",\"start\":6000,\"end\":6999}}' http://{address}/v1/services"
     );
     let _ = write!(text, "then: curl --json '{{\"name\":\"demo-01\"}}' http://{address}/v1/services/demo/offers");
+    if options.page != Page::Off {
+        let _ = write!(text, "\nand:  open http://{address} in a browser");
+    }
     text
 }

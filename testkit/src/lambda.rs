@@ -25,12 +25,15 @@ pub struct Function {
     /// When it first asked for an event.
     ready: watch::Receiver<Option<Instant>>,
     events: mpsc::Sender<(Value, Duration)>,
-    answers: Mutex<mpsc::Receiver<(Value, Instant)>>,
+    answers: Mutex<mpsc::Receiver<Returned>>,
     /// Its standard output: metrics.
     pub metrics: Lines,
     /// Its standard error: its log.
     pub log: Lines,
 }
+
+/// What a function returned, or the error that it reported, and when.
+type Returned = (Result<Value, Value>, Instant);
 
 /// Lines as they come, each a JSON object.
 #[derive(Debug)]
@@ -57,6 +60,16 @@ impl Lines {
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
     }
 
+    /// Returns every line that has come by now, as it is. For a process that has ended: all of them.
+    pub async fn rest(&self) -> Vec<String> {
+        let mut lines = self.0.lock().await;
+        let mut all = Vec::new();
+        while let Ok(Some(line)) = tokio::time::timeout(Duration::from_millis(200), lines.recv()).await {
+            all.push(line);
+        }
+        all
+    }
+
     /// Returns the next line of the log that is about a request.
     pub async fn next_request(&self) -> Value {
         self.next_of("portmaster::request").await
@@ -77,7 +90,7 @@ impl Lines {
 struct Runtime {
     asked: watch::Sender<Option<Instant>>,
     events: Arc<Mutex<mpsc::Receiver<(Value, Duration)>>>,
-    answers: mpsc::Sender<(Value, Instant)>,
+    answers: mpsc::Sender<Returned>,
 }
 
 async fn next(State(runtime): State<Runtime>) -> Response {
@@ -100,8 +113,10 @@ pub const TRACE: &str = "Root=1-67402b40-0f2c4e6a8b0d1f2e3a4b5c6d;Parent=53995c3
 
 async fn answer(State(runtime): State<Runtime>, Path((_, outcome)): Path<(String, String)>, body: Bytes) {
     let at = Instant::now();
-    assert_eq!(outcome, "response", "{}", String::from_utf8_lossy(&body));
-    runtime.answers.send((serde_json::from_slice(&body).unwrap(), at)).await.unwrap();
+    let body = serde_json::from_slice(&body).unwrap();
+    let returned = if outcome == "response" { Ok(body) } else { Err(body) };
+    // Nobody may wait for it any more.
+    let _ = runtime.answers.send((returned, at)).await;
 }
 
 impl Function {
@@ -170,17 +185,31 @@ impl Function {
 
     /// Sends an event whose deadline is after this time.
     pub async fn invoke_within(&self, event: Value, time: Duration) -> Value {
+        self.try_invoke(event, time).await.unwrap()
+    }
+
+    /// Sends an event whose deadline is after this time. Returns what the function returned, or the error that it reported
+    /// (`errorType` and `errorMessage`).
+    ///
+    /// # Errors
+    /// The error.
+    pub async fn try_invoke(&self, event: Value, time: Duration) -> Result<Value, Value> {
         self.answered(event, time).await.0
+    }
+
+    /// Sends an event, and does not wait for its answer.
+    pub async fn send(&self, event: Value) {
+        self.events.send((event, Duration::from_secs(30))).await.unwrap();
     }
 
     /// Sends an event, and measures the time until it is answered.
     pub async fn time(&self, event: Value) -> (Value, Duration) {
         let sent = Instant::now();
         let (answer, at) = self.answered(event, Duration::from_secs(30)).await;
-        (answer, at - sent)
+        (answer.unwrap(), at - sent)
     }
 
-    async fn answered(&self, event: Value, time: Duration) -> (Value, Instant) {
+    async fn answered(&self, event: Value, time: Duration) -> Returned {
         self.events.send((event, time)).await.unwrap();
         let mut answers = self.answers.lock().await;
         tokio::time::timeout(Duration::from_secs(30), answers.recv()).await.expect("an answer in time").unwrap()

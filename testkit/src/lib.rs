@@ -13,6 +13,7 @@
     reason = "a part of tests and benchmarks, which stop where something is wrong"
 )]
 
+mod between;
 mod caller;
 mod clock;
 mod connector;
@@ -28,6 +29,7 @@ mod stage;
 mod words;
 mod world;
 
+pub use between::{Between, End};
 pub use caller::{Answer, Caller, http};
 pub use clock::{EPOCH, Standing, clock, clock_since, millis_since};
 pub use connector::Fault;

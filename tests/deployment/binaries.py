@@ -57,6 +57,7 @@ def spawn(path, runtime, url, table):
         "TABLE_NAME": table,
         "HISTORY_TABLE": f"{table}-history",
         "STACK_NAME": STACK,
+        "CUSTOM_RESOURCE_PORTS": "*/*",
     }
     return subprocess.Popen([path], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 

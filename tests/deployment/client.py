@@ -5,61 +5,25 @@ STS, which enforces the role's trust policy, for the right subject and for wrong
 Needs the binaries of `cargo test --workspace`: `portmaster`, `portmasterd`, and the client's example `sign`.
 """
 
-import base64
-import contextlib
 import hashlib
 import json
-import os
 import re
 import subprocess
 import tempfile
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import boto3
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 
-from common import ACCOUNT, REGION, ROOT, ROOT_KEY, Checks, ministack, wait_for
+from common import REGION, ROOT_KEY, Checks, ministack
+from standins import KEY, SECRET, SUBJECT, TARGET, TIME, by_botocore, odd_requests, pipeline_role, registry, server, token
 
-TARGET = ROOT / "target" / "debug"
-KEY, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 HOST = "https://abc123.execute-api.eu-west-1.amazonaws.com"
-TIME = 1_796_000_000
-SUBJECT = "repo:our-org@123/shop@456:ref:refs/heads/main"
-
-
-def by_botocore(method, url, headers, body, token=None, key=KEY, secret=SECRET):
-    """Returns the Authorization that botocore computes for a request that was sent with these headers, of which it takes those
-    that were signed."""
-    signed = re.search(r"SignedHeaders=([^,]+)", headers["authorization"])[1].split(";")
-    request = AWSRequest(method, url, data=body, headers={name: headers[name] for name in signed if name != "host"})
-    request.context["timestamp"] = headers["x-amz-date"]
-    auth = SigV4Auth(Credentials(key, secret, token), "execute-api", REGION)
-    canonical = auth.canonical_request(request)
-    scope, names = auth.credential_scope(request), auth.signed_headers(auth.headers_to_sign(request))
-    signature = auth.signature(auth.string_to_sign(request, canonical), request)
-    return f"AWS4-HMAC-SHA256 Credential={key}/{scope}, SignedHeaders={names}, Signature={signature}"
 
 
 def signatures(checks):
     """Compares the signer with botocore, request by request."""
-    paths = ["/", "/v1/services", "/v1/a~b/c_d-e.f", "/v1/a%20b", "/v1/a%2Fb", "/v1/%25", "/v1/a//b", "/v1/a/", "/v1/ü", "/v1/a+b", "/v1/a=b&c", "/v1/a:b@c", "/v1/(a)*!'"]
-    queries = ["", "?a=1", "?b=2&a=1", "?limit=10&cursor=abc", "?a=2&a=1", "?a", "?a=", "?owner=a%20b%2Fc", "?owner=%2A", "?label=run%3A17&label=leg%3A0", "?x=%C3%BC", "?a=b%3Dc", "?A=1&a=2", "?a-b=1&a.b=2&a_b=3&a~b=4"]
-    bodies = ["", "{}", '{"name": "web-01"}', '{"description": "ü \u2603"}', " " * 5000]
-    requests = []
-    for path in paths:
-        for query in queries:
-            requests.append(("GET", path + query, {}, "", None))
-    for body in bodies:
-        for method in ("POST", "PUT", "PATCH", "DELETE"):
-            requests.append((method, "/v1/services/web/ports/job?owner=a", {"content-type": "application/json"}, body, "token=/+="))
-    requests.append(("PUT", "/v1/x", {"if-none-match": "*", "content-type": "application/json", "x-request-id": "a  b"}, "{}", None))
-    requests.append(("PUT", "/v1/x", {"if-match": '"f64a5456"'}, "", "a" * 900))
     unsigned = [
         {"method": method, "url": HOST + path, "headers": headers, "body": body, "time": TIME, "token": token}
-        for method, path, headers, body, token in requests
+        for method, path, headers, body, token in odd_requests()
     ]
     text = "".join(json.dumps(line) + "\n" for line in unsigned)
     lines = subprocess.run([TARGET / "examples" / "sign"], input=text.encode(), capture_output=True, check=True).stdout.splitlines()
@@ -71,32 +35,6 @@ def signatures(checks):
         checks.check(f"{what}: botocore signs it in the same way", sent["headers"]["authorization"] == expected, f"{line}\n{expected}")
         digest = hashlib.sha256(asked["body"].encode()).hexdigest()
         checks.check(f"{what}: the body is signed", sent["headers"]["x-amz-content-sha256"] == digest, line)
-
-
-@contextlib.contextmanager
-def server(answer):
-    """Runs a server whose answers a function gives, as status and body; yields its URL."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do(self):
-            body = self.rfile.read(int(self.headers.get("content-length", 0)))
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            status, text = answer(self.command, self.path, headers, body)
-            self.send_response(status)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text.encode())
-
-        do_GET = do_PUT = do_POST = do_DELETE = do
-
-        def log_message(self, *_):
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_port}"
-        running.shutdown()
 
 
 def portmaster(*line, **variables):
@@ -127,43 +65,11 @@ def sent(checks):
         checks.check("all were signed", len(seen) == 15, len(seen))
 
 
-@contextlib.contextmanager
-def registry():
-    """Runs the local server; yields its URL."""
-    with tempfile.TemporaryFile("w+") as log, tempfile.NamedTemporaryFile("w+") as greeting:
-        running = subprocess.Popen([TARGET / "portmasterd", "--listen", "127.0.0.1:0", "--in-memory"], stdout=greeting, stderr=log)
-        try:
-            yield wait_for("the registry", 20, lambda: re.search(r"^Portmaster listens on (\S+)", open(greeting.name).read(), re.M))[1]
-        finally:
-            running.terminate()
-            running.wait(20)
-
-
-def token(subject, audience):
-    """A token as an issuer makes it. Its signature is not one: MiniStack reads the claims and does not check it."""
-    encode = lambda part: base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode()
-    claims = {"iss": "https://token.actions.githubusercontent.com", "sub": subject, "aud": audience, "iat": TIME, "exp": 4_000_000_000}
-    return f"{encode({'alg': 'RS256', 'typ': 'JWT'})}.{encode(claims)}.c2lnbmF0dXJl"
-
-
 def roles(checks):
     """Assumes a role with a job's token, at an STS that enforces the role's trust policy."""
     with ministack("iam,sts", auth=True) as aws, registry() as url:
         iam = boto3.client("iam", endpoint_url=aws, **ROOT_KEY)
-        provider = f"arn:aws:iam::{ACCOUNT}:oidc-provider/token.actions.githubusercontent.com"
-        trust = {
-            "Version": "2012-10-17",
-            "Statement": [{
-                "Effect": "Allow",
-                "Principal": {"Federated": provider},
-                "Action": "sts:AssumeRoleWithWebIdentity",
-                "Condition": {"StringEquals": {
-                    "token.actions.githubusercontent.com:aud": "sts.amazonaws.com",
-                    "token.actions.githubusercontent.com:sub": SUBJECT,
-                }},
-            }],
-        }  # fmt: skip
-        role = iam.create_role(RoleName="pipeline", AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+        role = pipeline_role(iam)
         asked = []
 
         def issuer(subject):

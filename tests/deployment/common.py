@@ -140,12 +140,16 @@ def make_history(dynamodb, name):
     )
 
 
-def pipeline_session(url, role, subject):
-    """Returns the credentials that MiniStack's STS gives for a role to a token as GitHub would write it. (It checks the role's
-    trust policy against the token, but not the token's signature.)"""
+def identity_token(subject, audience="sts.amazonaws.com", **more):
+    """Returns a token as GitHub would write it. Its signature is none: MiniStack reads the claims and does not check it."""
     encoded = lambda part: base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
-    claims = {"iss": "https://token.actions.githubusercontent.com", "aud": "sts.amazonaws.com", "sub": subject}
-    token = f"{encoded({'alg': 'RS256', 'typ': 'JWT'})}.{encoded(claims)}.c2lnbmF0dXJl"
+    claims = {"iss": "https://token.actions.githubusercontent.com", "aud": audience, "sub": subject, "exp": 4_000_000_000, **more}
+    return f"{encoded({'alg': 'RS256', 'typ': 'JWT'})}.{encoded(claims)}.c2lnbmF0dXJl"
+
+
+def pipeline_session(url, role, subject):
+    """Returns the credentials that MiniStack's STS gives for a role to such a token, by the role's trust policy."""
+    token = identity_token(subject)
     sts = boto3.client("sts", endpoint_url=url, region_name=REGION, config=Config(signature_version=UNSIGNED))
     key = sts.assume_role_with_web_identity(RoleArn=role, RoleSessionName="run", WebIdentityToken=token)["Credentials"]
     return Credentials(key["AccessKeyId"], key["SecretAccessKey"], key["SessionToken"])

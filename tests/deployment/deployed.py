@@ -28,7 +28,7 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 from samcli.yamlhelper import yaml_dump, yaml_parse
 
-from common import REGION, ROOT, ROOT_KEY, Checks, ministack, pipeline_session, translated, wait_for
+from common import REGION, ROOT, ROOT_KEY, Checks, identity_token, ministack, pipeline_session, translated, wait_for
 
 STACK = "portmaster"
 ARCHIVE = ROOT / "dist" / "portmaster-x86_64.zip"
@@ -376,6 +376,34 @@ def pipeline(deployment, checks):
         body = {"owner": "ci-1"} if method == "PUT" else None
         checks.check(f"a pipeline may not {method} {path}", deployment.call(session, method, path, body)[0] == 403)
     checks.check("but GET /health", deployment.call(session, "GET", "/health")[0] == 200)
+    command_line(deployment, role["Arn"], checks)
+
+
+def command_line(deployment, role, checks):
+    """The command line in a job, with nothing but the registry's URL, the role and the job's token: it assumes the role and signs,
+    and IAM lets it do what a pipeline may."""
+    subject = PARAMETERS["GitHubSubjects"]
+
+    def portmaster(*line, token=identity_token(subject)):
+        with tempfile.TemporaryDirectory() as home:
+            job = {
+                "PATH": os.environ["PATH"], "HOME": home, "PORTMASTER_URL": deployment.base, "PORTMASTER_ROLE_ARN": role,
+                "PORTMASTER_ID_TOKEN": token, "PORTMASTER_REGION": REGION, "AWS_ENDPOINT_URL_STS": deployment.url,
+            }  # fmt: skip
+            return subprocess.run([ROOT / "target" / "debug" / "portmaster", *line], env=job, cwd=home, capture_output=True, text=True)
+
+    told = 'echo "port $PORT"; env'
+    run = portmaster("--namespace", "team-a", "--owner", "ci-2", "run", "web", "ci-2", "--", "sh", "-c", told)
+    checks.check("`portmaster run` takes a port through IAM", run.returncode == 0 and re.search(r"^port \d+$", run.stdout, re.M), run.stderr)
+    checks.check("its command sees no token and no key", identity_token(subject) not in run.stdout and "AWS_SECRET" not in run.stdout, run.stdout)
+    left = portmaster("--namespace", "team-a", "show", "web", "ci-2")
+    checks.check("and gives it back", left.returncode == 1 and "port-not-found" in portmaster("--namespace", "team-a", "-o", "json", "show", "web", "ci-2").stderr, left.stderr)
+    doctor = portmaster("--namespace", "team-a", "doctor", "-o", "json")
+    checks.check("`portmaster doctor` finds nothing wrong", doctor.returncode == 0 and '"outcome": "failed"' not in doctor.stdout, doctor.stdout + doctor.stderr)
+    refused = portmaster("--namespace", "team-b", "take", "web", "ci-2")
+    checks.check("in another namespace it is refused", refused.returncode == 1 and "403" in refused.stderr, refused.stderr)
+    stranger = portmaster("--namespace", "team-a", "take", "web", "ci-2", token=identity_token("repo:another-org/our-repo:ref:refs/heads/main"))
+    checks.check("another's repository gets no role", stranger.returncode == 1 and "does not let" in stranger.stderr, stranger.stderr)
 
 
 def domain(deployment, checks):
@@ -429,7 +457,7 @@ def main():
         print(f"sam deploy: {time.monotonic() - started:.0f} s")
         deployment.read()
         deployment.replay()
-        expected = {"Url", "DomainUrl", "DomainTarget", "TableName", "UserPolicyArn", "AdminPolicyArn", "PipelineRoleArn", "LogGroup", "AccessLogGroup", "DashboardName"}
+        expected = {"Url", "DomainUrl", "DomainTarget", "TableName", "UserPolicyArn", "AdminPolicyArn", "PipelineRoleArn", "CustomResourceFunctionArn", "LogGroup", "AccessLogGroup", "DashboardName"}
         checks.check("the outputs", set(deployment.outputs) == expected, deployment.outputs)
         domain(deployment, checks)
         admin = deployment.user("admin", deployment.outputs["AdminPolicyArn"])

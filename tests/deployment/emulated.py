@@ -30,6 +30,8 @@ def run(function, event, table, url):
         "TABLE_NAME": table,
         "HISTORY_TABLE": f"{table}-history",
         "STACK_NAME": "emulated",
+        "CUSTOM_RESOURCE_PORTS": "*/*",
+        "CUSTOM_RESOURCE_SERVICES": "*/*",
         "AWS_LAMBDA_FUNCTION_NAME": function,
         "AWS_LAMBDA_FUNCTION_TIMEOUT": "30",
     }
@@ -70,8 +72,10 @@ def main():
             if "problem" in expected:
                 kind = json.loads(answer["body"])["type"]
                 checks.check(f"{name}: {expected['problem']}", kind == f"/problems/{expected['problem']}", answer)
-            for finding, count in expected.get("findings", {}).items():
-                checks.check(f"{name}: {finding}", answer.get(finding) == count, answer)
+            if "error" in expected:
+                checks.check(f"{name}: an error", expected["error"] in answer.get("errorMessage", ""), answer)
+            for member, value in {**expected.get("findings", {}), **expected.get("attributes", {})}.items():
+                checks.check(f"{name}: {member}", answer.get(member) == value, answer)
     checks.finish()
 
 

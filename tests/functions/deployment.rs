@@ -17,7 +17,9 @@ pub fn binary(function: &str) -> PathBuf {
 
 /// Starts a function on a table in this database, which listens on a socket.
 pub async fn start(function: &str, database: &Embedded) -> Function {
-    Function::start(&binary(function), database.url().unwrap(), &[("HISTORY_TABLE", HISTORY_TABLE)]).await
+    let settings =
+        [("HISTORY_TABLE", HISTORY_TABLE), ("CUSTOM_RESOURCE_PORTS", "*/*"), ("CUSTOM_RESOURCE_SERVICES", "*/*")];
+    Function::start(&binary(function), database.url().unwrap(), &settings).await
 }
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(portmaster_http::document()).unwrap());

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -23,6 +24,10 @@ struct Expected {
     problem: Option<String>,
     #[serde(default)]
     after: Vec<String>,
+    /// A part of the error that the invocation reports.
+    error: Option<String>,
+    /// The attributes of a resource.
+    attributes: Option<BTreeMap<String, Value>>,
     /// The findings of a run of the reconciler.
     findings: Option<BTreeMap<String, Value>>,
 }
@@ -40,11 +45,12 @@ fn read(event: &str) -> String {
 }
 
 /// Sends an event to its function.
-async fn send(cloud: &mut Deployment, event: &str, secret: Option<&str>) -> Value {
+async fn send(cloud: &mut Deployment, event: &str, secret: Option<&str>) -> Result<Value, Value> {
     let text = read(event);
     let text = secret.map_or(text.clone(), |secret| text.replace(SECRET, secret));
     let function = event.split('.').next().unwrap();
-    cloud.function(function).await.invoke(serde_json::from_str(&text).unwrap()).await
+    let event = serde_json::from_str(&text).unwrap();
+    cloud.function(function).await.try_invoke(event, Duration::from_secs(30)).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -53,7 +59,7 @@ async fn every_event_gets_its_answer() {
         let mut cloud = Deployment::new().await;
         let mut secret = None;
         for before in &expected.after {
-            let answer = send(&mut cloud, before, secret.as_deref()).await;
+            let answer = send(&mut cloud, before, secret.as_deref()).await.unwrap();
             let is_good = match answer["batchItemFailures"].as_array() {
                 Some(failures) => failures.is_empty(),
                 None => answer["statusCode"].as_u64().is_some_and(|status| status < 300),
@@ -64,15 +70,28 @@ async fn every_event_gets_its_answer() {
                 secret = Some(offer["secret"].as_str().unwrap().to_owned());
             }
         }
-        let answer = send(&mut cloud, &event, secret.as_deref()).await;
+        let answer = match (send(&mut cloud, &event, secret.as_deref()).await, &expected.error) {
+            (Ok(answer), None) => answer,
+            (Err(error), Some(part)) => {
+                assert!(error["errorMessage"].as_str().unwrap().contains(part), "{event}: {error}");
+                continue;
+            }
+            (returned, _) => panic!("{event}: {returned:?}"),
+        };
         assert_eq!(answer["statusCode"].as_u64(), expected.status, "{event}: {answer}");
         let body = answer["body"].as_str().and_then(|body| serde_json::from_str::<Value>(body).ok());
         let problem = body.as_ref().and_then(|body| body["type"].as_str()?.strip_prefix("/problems/"));
         assert_eq!(problem, expected.problem.as_deref(), "{event}: {answer}");
-        for (finding, count) in expected.findings.unwrap_or_default() {
-            assert_eq!(answer[&finding], count, "{event}: {answer}");
+        let members = expected.findings.into_iter().chain(expected.attributes).flatten();
+        for (member, value) in members {
+            assert_eq!(answer[&member], value, "{event}: {answer}");
         }
     }
+}
+
+/// Whether an event is that of a function that has no route.
+fn is_without_route(event: &str) -> bool {
+    ["reconcile", "record-history", "custom-resource"].contains(&event.split('.').next().unwrap_or_default())
 }
 
 /// Every file has an answer, every function has an event that it serves and one that it refuses (except the three that
@@ -92,10 +111,10 @@ fn the_events_are_what_the_api_would_send() {
         let mut own = answers.iter().filter(|(event, _)| event.split('.').next() == Some(&*function));
         assert!(answers.contains_key(&function), "no event for {function}");
         let refuses_nothing = ["health", "reconcile", "record-history"].contains(&&*function);
-        assert!(own.any(|(_, expected)| expected.problem.is_some()) || refuses_nothing, "no bad event for {function}");
+        let refused = |expected: &Expected| expected.problem.is_some() || expected.error.is_some();
+        assert!(own.any(|(_, expected)| refused(expected)) || refuses_nothing, "no bad event for {function}");
     }
-    for event in answers.keys().filter(|event| !event.starts_with("reconcile") && !event.starts_with("record-history"))
-    {
+    for event in answers.keys().filter(|event| !is_without_route(event)) {
         let (function, value) =
             (event.split('.').next().unwrap(), serde_json::from_str::<Value>(&read(event)).unwrap());
         let (key, context) = (value["routeKey"].as_str().unwrap(), &value["requestContext"]);

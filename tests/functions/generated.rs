@@ -40,8 +40,9 @@ fn functions() -> Vec<Function> {
         let routes = operations.into_iter().map(|operation| (operation.method, operation.path)).collect();
         Function { name: endpoint.function, tag, routes }
     };
-    // These have no routes: a schedule calls the reconciler, and the table's stream the recorder of history.
-    let others = [("record-history", "history"), ("reconcile", "about")];
+    // These have no routes: the table's stream calls the recorder of history, a schedule the reconciler, and
+    // CloudFormation and Terraform the third.
+    let others = [("record-history", "history"), ("reconcile", "about"), ("custom-resource", "about")];
     let others = others.map(|(name, tag)| Function { name, tag: tag.to_owned(), routes: Vec::new() });
     ENDPOINTS.iter().map(of).chain(others).collect()
 }

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub)]
 
 mod any_path;
+mod custom_resource;
 mod deployment;
 mod endpoints;
 mod events;

@@ -127,8 +127,11 @@ fn template_routers_and_document_have_the_same_routes() {
     }
     assert_eq!(&all - &catch_all(), documented());
 
-    let expected: BTreeSet<_> =
-        ENDPOINTS.iter().map(|endpoint| endpoint.function).chain(["record-history", "reconcile"]).collect();
+    let expected: BTreeSet<_> = ENDPOINTS
+        .iter()
+        .map(|endpoint| endpoint.function)
+        .chain(["record-history", "reconcile", "custom-resource"])
+        .collect();
     assert_eq!(template.binaries(), expected.iter().map(|function| (*function).to_owned()).collect());
     for (id, function) in template.functions() {
         assert_eq!(id, logical_id(binary(function)));

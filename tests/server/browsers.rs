@@ -147,6 +147,75 @@ async fn paths_that_can_be_read_in_two_ways_are_not_found() {
     assert!(well && refused == 16, "{refused} {log}");
 }
 
+/// The page is behind the same guard as the API, and what is not a browser sees no page.
+#[tokio::test]
+async fn the_page_is_for_browsers_that_ask_the_right_host() {
+    if !embedded_or_skip("the_page_is_for_browsers_that_ask_the_right_host") {
+        return;
+    }
+    let process = Process::start(&["--in-memory", "--page", "write"]).await;
+    let address = process.api.url.strip_prefix("http://").unwrap().to_owned();
+    let ask = async |request: &str| {
+        let request = request.replace("ADDRESS", &address) + "\r\nConnection: close\r\n\r\n";
+        String::from_utf8(exchange(&address, request.as_bytes()).await).unwrap()
+    };
+    let page = ask("GET / HTTP/1.1\r\nHost: ADDRESS\r\nAccept: text/html,*/*;q=0.8").await;
+    let (head, body) = page.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 ") && body.starts_with("<!doctype html>"), "{page}");
+    for header in [
+        "content-security-policy: default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+         img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        "x-content-type-options: nosniff",
+        "referrer-policy: no-referrer",
+        "cross-origin-opener-policy: same-origin",
+        "vary: accept",
+        "cache-control: no-cache",
+        "x-request-id: ",
+    ] {
+        assert!(head.contains(header), "{header}: {head}");
+    }
+    let settings = ask("GET /page/settings.json HTTP/1.1\r\nHost: ADDRESS").await;
+    assert!(settings.contains(r#""write":true"#) && settings.contains(r#""session":false"#), "{settings}");
+
+    for (request, status) in [
+        ("GET / HTTP/1.1\r\nHost: evil.example\r\nAccept: text/html", 421),
+        ("GET /page/main.js HTTP/1.1\r\nHost: evil.example", 421),
+        ("GET / HTTP/1.1\r\nHost: ADDRESS\r\nAccept: text/html\r\nOrigin: http://evil.example", 403),
+        ("GET / HTTP/1.1\r\nHost: ADDRESS\r\nAccept: */*", 404),
+        ("GET / HTTP/1.1\r\nHost: ADDRESS", 404),
+        ("POST / HTTP/1.1\r\nHost: ADDRESS\r\nAccept: text/html", 404),
+        ("POST /page/main.js HTTP/1.1\r\nHost: ADDRESS", 404),
+        ("GET /page/ HTTP/1.1\r\nHost: ADDRESS\r\nAccept: text/html", 404),
+        ("GET /page/nothing.js HTTP/1.1\r\nHost: ADDRESS", 404),
+        ("GET /page/..%2fmain.js HTTP/1.1\r\nHost: ADDRESS", 404),
+        ("GET /page/%2e%2e/page/main.js HTTP/1.1\r\nHost: ADDRESS", 404),
+        ("GET //page/main.js HTTP/1.1\r\nHost: ADDRESS", 404),
+        ("GET /index.html HTTP/1.1\r\nHost: ADDRESS\r\nAccept: text/html", 404),
+    ] {
+        let answer = ask(request).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request}: {answer}");
+        assert!(!answer.contains("<!doctype html>"), "{request}: {answer}");
+    }
+    // A path that was refused is not the page's, although its path is gone.
+    let refused = ask("GET /v1/%2e%2e HTTP/1.1\r\nHost: ADDRESS\r\nAccept: text/html").await;
+    assert!(refused.contains("/problems/not-found"), "{refused}");
+    let (well, log) = process.stop("-TERM").await;
+    assert!(well && !log.contains("settings.json"), "the log has routes, not paths: {log}");
+}
+
+#[tokio::test]
+async fn there_is_no_page_where_it_is_off() {
+    if !embedded_or_skip("there_is_no_page_where_it_is_off") {
+        return;
+    }
+    let process = Process::start(&["--in-memory", "--page", "off"]).await;
+    let browser = "HTTP/1.1\r\nHost: ADDRESS\r\nAccept: text/html";
+    for path in ["/", "/page/main.js", "/page/settings.json"] {
+        let (status, problem) = send(&process.api, &format!("GET {path} {browser}"), "").await;
+        assert_eq!((status, &problem["type"]), (404, &json!("/problems/not-found")), "{path}");
+    }
+}
+
 /// The line names the holder of a port, as far as it is known on one machine.
 #[tokio::test]
 async fn a_line_says_which_port_and_which_instance() {

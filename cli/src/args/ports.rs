@@ -1,10 +1,10 @@
-//! `take`, `renew`, `release`, `show`, `list`, `find` and `map`.
+//! `take`, `renew`, `show`, `list`, `find` and `map`.
 
 use portmaster_client::PortOrName;
 use portmaster_client::domain::{InstanceName, Port, ServiceName};
 use portmaster_client::wire::{LeaseSeconds, NamePrefix};
 
-use super::values::{self, Label};
+use super::values::{self, LabelsParser, SomeLabels};
 
 /// Takes a port, or keeps the one that the name has.
 ///
@@ -20,12 +20,12 @@ pub struct TakeArgs {
     /// For how long; as long as the service says if not given, which may be until it is released
     #[arg(long, value_name = "DURATION", value_parser = values::lease)]
     pub lease: Option<LeaseSeconds>,
-    /// The very port that is wanted
+    /// Request this exact port
     #[arg(long, value_name = "PORT", value_parser = values::port)]
     pub port: Option<Port>,
     /// A note beside the port; can be given several times
-    #[arg(long = "label", value_name = "KEY=VALUE", value_delimiter = ',', value_parser = values::label)]
-    pub labels: Vec<Label>,
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = LabelsParser)]
+    pub labels: Vec<SomeLabels>,
 }
 
 /// Renews the lease of a port. It is never shortened.
@@ -40,20 +40,6 @@ pub struct RenewArgs {
     /// For how long from now on; as long as the last time if not given
     #[arg(long, value_name = "DURATION", value_parser = values::lease)]
     pub lease: Option<LeaseSeconds>,
-}
-
-/// Gives a port back.
-#[derive(Clone, Debug, clap::Args)]
-pub struct ReleaseArgs {
-    /// The service
-    #[arg(value_parser = values::service)]
-    pub service: ServiceName,
-    /// The port, or the name that has it; by default the job's
-    #[arg(value_name = "NAME", value_parser = values::port_or_name)]
-    pub port_or_name: Option<PortOrName>,
-    /// Whoever its owner is
-    #[arg(long)]
-    pub any_owner: bool,
 }
 
 /// Shows a port of a service.
@@ -80,11 +66,11 @@ pub struct ListArgs {
     #[arg(long)]
     pub mine: bool,
     /// Only ports with this label; can be given several times
-    #[arg(long = "label", value_name = "KEY=VALUE", value_delimiter = ',', value_parser = values::label)]
-    pub labels: Vec<Label>,
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = LabelsParser)]
+    pub labels: Vec<SomeLabels>,
 }
 
-/// Finds out what has a port, whatever its service.
+/// Shows who holds a port, whatever its service.
 #[derive(Clone, Debug, clap::Args)]
 pub struct FindArgs {
     /// The port

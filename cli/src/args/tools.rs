@@ -1,5 +1,7 @@
 //! `completions` and `man`.
 
+use std::path::PathBuf;
+
 use clap_complete::Shell;
 
 /// Prints a script that completes commands and options in a shell.
@@ -15,4 +17,7 @@ pub struct CompletionsArgs {
 pub struct ManArgs {
     /// Of this command, as in `service put`; of the whole program if not given
     pub command: Vec<String>,
+    /// Write the pages of all commands into this folder instead
+    #[arg(long, value_name = "FOLDER", conflicts_with = "command")]
+    pub dir: Option<PathBuf>,
 }

@@ -1,9 +1,14 @@
 //! Values on the command line.
 
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::time::Duration;
 
+use clap::builder::TypedValueParser;
+use clap::parser::ValueSource;
+use clap::{Arg, Command};
 use portmaster_client::PortOrName;
-use portmaster_client::domain::{InstanceName, Labels, Namespace, Owner, Port, ServiceName};
+use portmaster_client::domain::{Clock, InstanceName, Labels, Namespace, Owner, Port, ServiceName, Timestamp};
 use portmaster_client::wire::{HoldSeconds, LeaseSeconds, NamePrefix};
 
 /// A label, `KEY=VALUE`.
@@ -13,6 +18,44 @@ pub struct Label {
     pub key: String,
     /// The value.
     pub value: String,
+}
+
+/// What one `--label` has, or the variable in its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SomeLabels(Vec<Label>);
+
+/// Reads labels: one of an option, whose value may have commas, and several of a variable, between commas.
+#[derive(Clone, Copy, Debug)]
+pub struct LabelsParser;
+
+impl TypedValueParser for LabelsParser {
+    type Value = SomeLabels;
+
+    fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<SomeLabels, clap::Error> {
+        TypedValueParser::parse_ref(&label, command, arg, value).map(|label| SomeLabels(vec![label]))
+    }
+
+    fn parse_ref_(
+        &self,
+        command: &Command,
+        arg: Option<&Arg>,
+        value: &OsStr,
+        source: ValueSource,
+    ) -> Result<SomeLabels, clap::Error> {
+        match value.to_str().filter(|_| source == ValueSource::EnvVariable) {
+            Some(all) => {
+                let each = all.split(',').map(|one| TypedValueParser::parse_ref(&label, command, arg, OsStr::new(one)));
+                each.collect::<Result<_, _>>().map(SomeLabels)
+            }
+            None => self.parse_ref(command, arg, value),
+        }
+    }
+}
+
+/// The labels of all options, by key.
+#[must_use]
+pub fn map_of(all: &[SomeLabels]) -> BTreeMap<String, String> {
+    all.iter().flat_map(|SomeLabels(some)| some).map(|label| (label.key.clone(), label.value.clone())).collect()
 }
 
 /// Reads a namespace.
@@ -145,6 +188,36 @@ pub fn hold(text: &str) -> Result<HoldSeconds, String> {
     HoldSeconds::try_from(whole_seconds(text)?).map_err(|_| "must be from 0s to 7d".to_owned())
 }
 
+/// Reads how often a flag is given, which in a variable or a file may be said like that of any other flag.
+///
+/// # Errors
+///
+/// What it has to be.
+pub fn count(text: &str) -> Result<u8, String> {
+    match text {
+        "true" | "yes" | "on" => Ok(1),
+        "false" | "no" | "off" => Ok(0),
+        number => number.parse().map_err(|_| "must be true, false, or a small number".to_owned()),
+    }
+}
+
+/// Reads a time: as in RFC 3339, or how long ago it was.
+///
+/// # Errors
+///
+/// What a time has to be.
+pub fn instant(text: &str) -> Result<Timestamp, String> {
+    if let Ok(ago) = duration(text) {
+        let millis = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
+        return Ok(Timestamp::from_millis(Clock::System.now().millis().saturating_sub(millis)));
+    }
+    Timestamp::from_rfc3339(text).map_err(|_| {
+        let what = "must be a time, as in 2026-11-24T14:05:00Z or 2026-11-24T15:05:00+01:00, or how long ago it was, as in \
+                    2h or 7d";
+        what.to_owned()
+    })
+}
+
 /// Writes a duration as it can be read: `1h30m`.
 #[must_use]
 pub fn show(duration: Duration) -> String {
@@ -175,6 +248,18 @@ mod tests {
         }
         assert!(lease("0s").is_err() && lease("31d").is_err() && lease("30d").is_ok());
         assert!(hold("0s").is_ok() && hold("8d").is_err());
+    }
+
+    #[test]
+    fn a_time_is_a_time_or_how_long_ago_it_was() {
+        let there = Timestamp::from_millis(1_795_529_100_000);
+        assert_eq!(instant("2026-11-24T14:05:00Z"), Ok(there));
+        assert_eq!(instant("2026-11-24T15:05:00+01:00"), Ok(there));
+        let ago = Clock::System.now().millis() - instant("2h").unwrap().millis();
+        assert!((7_200_000..7_260_000).contains(&ago), "{ago}");
+        for bad in ["", "yesterday", "2026-11-24", "2026-11-24 14:05", "2026-11-24T14:05:00", "2x"] {
+            assert!(instant(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! `doctor`: what a call needs, in order.
 
+mod rights;
+
 use std::process::ExitCode;
 
-use portmaster_client::domain::{InstanceName, Port, ServiceName};
-use portmaster_client::wire::{Kind, NewPort, Renewal};
-use portmaster_client::{Client, Error, Filter, Holder, PortOrName, Precondition, Stage};
+use portmaster_client::wire::Kind;
+use portmaster_client::{Client, Error, Stage};
 use serde::Serialize;
 
 use crate::args::Global;
@@ -13,9 +14,6 @@ use crate::{Context, Failure};
 
 /// A clock that is further away from the registry's than this is reported. The margin of leases is ten seconds.
 const CLOCK_MILLIS: i64 = 5_000;
-
-/// The calls that every job needs.
-const JOB: [&str; 3] = ["take", "renew", "release"];
 
 /// How a check went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -63,7 +61,21 @@ impl Checks {
     }
 
     fn fail(&mut self, check: &'static str, error: &Error) {
-        self.0.push(Check { check, outcome: Outcome::Failed, detail: error.to_string(), help: help(error) });
+        // Whoever reads this has called the doctor already.
+        let help = help(error).filter(|help| !help.contains("`portmaster doctor`"));
+        self.0.push(Check { check, outcome: Outcome::Failed, detail: error.to_string(), help });
+    }
+
+    /// Takes back that the URL is one of a registry.
+    fn fail_url(&mut self, error: &Error) {
+        let help = match error.kind() {
+            Some(Kind::MisdirectedRequest) => help(error),
+            _ => Some("the URL has a path too many, or one too few: the API's own paths begin with /v1".to_owned()),
+        };
+        for check in self.0.iter_mut().filter(|check| check.check == "url") {
+            (check.outcome, check.help) = (Outcome::Failed, help.clone());
+            check.detail = format!("{}: {error}", check.detail);
+        }
     }
 
     fn skip(&mut self, checks: &[&'static str], because: &str) {
@@ -108,6 +120,11 @@ async fn examine(context: &Context<'_>, checks: &mut Checks) {
             let reached = connection(context, &health, checks);
             if reached {
                 clock(&anonymous, checks);
+                if let Some(error) = elsewhere(&anonymous).await {
+                    checks.fail_url(&error);
+                    checks.skip(&["identity", "rights", "table", "versions"], "the URL is not a registry's");
+                    return;
+                }
             }
             reached
         }
@@ -122,7 +139,7 @@ async fn examine(context: &Context<'_>, checks: &mut Checks) {
     let identified = identity(context, checks).await;
     match (reached, identified) {
         (true, true) => {
-            rights(context, checks).await;
+            rights::examine(context, checks).await;
             table(context, checks).await;
             versions(context, checks).await;
         }
@@ -130,6 +147,18 @@ async fn examine(context: &Context<'_>, checks: &mut Checks) {
             checks.skip(&["rights", "table", "versions"], if reached { "no identity" } else { "nothing answers" });
         }
     }
+}
+
+/// Why what answers has no API of a registry at this path, or does not answer to this name; none if it has and does.
+async fn elsewhere(anonymous: &Client) -> Option<Error> {
+    // Every registry has this path, and one that refuses the call has it too.
+    let error = anonymous.list_services().next().await.err()?;
+    let is_wrong = match &error {
+        Error::Problem(problem) => matches!(problem.kind, Some(Kind::NotFound | Kind::MisdirectedRequest)),
+        Error::Denied(denied) => denied.status.as_u16() == 404,
+        _ => false,
+    };
+    is_wrong.then_some(error)
 }
 
 /// DNS, and the way to the registry. Any answer shows that there is one.
@@ -191,55 +220,6 @@ async fn identity(context: &Context<'_>, checks: &mut Checks) -> bool {
             checks.fail("identity", &error);
             false
         }
-    }
-}
-
-/// Tries calls that change nothing, for a service that there is not: whoever may make one is told so.
-async fn rights(context: &Context<'_>, checks: &mut Checks) {
-    let client = &context.client;
-    let names = (ServiceName::try_from("portmaster-doctor"), InstanceName::try_from("portmaster-doctor"));
-    let (Ok(service), Ok(name)) = names else { return };
-    let target: PortOrName = name.clone().into();
-    // If there is such a service after all, the precondition still keeps it from giving a port.
-    let take = client.put_port(&service, &name, &NewPort::default(), Precondition::Present).await.map(|_| ());
-    let renew = client.renew(&service, &target, &Renewal::default()).await.map(|_| ());
-    let release = client.release(&service, &target, &Holder::Nobody).await;
-    let read = client.get_port(&service, &Port::MIN.into()).await.map(|_| ());
-    let list = client.list_ports(&service, &Filter::default()).next().await.map(|_| ());
-    let services = client.list_services().next().await.map(|_| ());
-    let namespaces = client.get_namespace(client.namespace()).await.map(|_| ());
-    let tried = [
-        ("take", take),
-        ("renew", renew),
-        ("release", release),
-        ("show", read),
-        ("list", list),
-        ("service list", services),
-        ("namespace show", namespaces),
-    ];
-    let refused: Vec<_> = tried.iter().filter(|(_, outcome)| matches!(outcome, Err(Error::Denied(_)))).collect();
-    let failed = tried.iter().find_map(|(_, outcome)| match outcome {
-        Err(error) if error.is_temporary() || !matches!(error, Error::Problem(_) | Error::Denied(_)) => Some(error),
-        _ => None,
-    });
-    match (refused.first(), failed) {
-        (Some((_, Err(error))), _) => {
-            let allowed = if refused.len() == tried.len() { "none is allowed" } else { "the others are allowed" };
-            let calls = refused.iter().map(|(call, _)| *call).collect::<Vec<_>>().join(", ");
-            checks.0.push(Check {
-                check: "rights",
-                // Without these there are no ports; the others are an operator's, or a matter of policy.
-                outcome: if refused.iter().any(|(call, _)| JOB.contains(call)) {
-                    Outcome::Failed
-                } else {
-                    Outcome::Warning
-                },
-                detail: format!("refused: {calls}; {allowed}. {error}"),
-                help: help(error),
-            });
-        }
-        (_, Some(error)) => checks.fail("rights", error),
-        _ => checks.add("rights", Outcome::Ok, tried.map(|(call, _)| call).join(", ")),
     }
 }
 

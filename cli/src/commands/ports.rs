@@ -1,10 +1,10 @@
-//! `take`, `renew`, `release`, `show`, `list`, `find` and `map`.
+//! `take`, `renew`, `show`, `list`, `find` and `map`.
 
 use portmaster_client::wire::{NewPort, Renewal};
 use portmaster_client::{Filter, Holder, Precondition};
 
-use crate::args::{FindArgs, ListArgs, MapArgs, ReleaseArgs, RenewArgs, ShowArgs, TakeArgs};
-use crate::output::Said;
+use crate::args::{FindArgs, ListArgs, MapArgs, RenewArgs, ShowArgs, TakeArgs, values};
+use crate::settings::is_in_ci;
 use crate::{Context, Failure};
 
 pub(super) async fn take(context: &Context<'_>, args: TakeArgs) -> Result<(), Failure> {
@@ -20,7 +20,22 @@ pub(super) async fn take(context: &Context<'_>, args: TakeArgs) -> Result<(), Fa
     if !port.created() {
         context.voice.note(&format!("{name} had port {} already, and keeps it", port.port));
     }
-    context.voice.show(&port.value)
+    if port.created() && port.expires_at.is_none() && is_in_ci(|name| std::env::var(name).ok()) {
+        let warning = "this port has no lease: if the job does not give it back, nobody does. Give it one with --lease \
+                       2h, or its service with `portmaster service put --default-lease`";
+        context.voice.warn(warning);
+    }
+    let shown = context.voice.show(&port.value);
+    if shown.is_err() && port.created() {
+        // Nobody knows of it, so nobody would give it back.
+        let holder = Holder::Owner(context.owner.clone());
+        let outcome = match context.client.release(&args.service, &name.clone().into(), &holder).await {
+            Ok(()) => "is given back".to_owned(),
+            Err(error) => format!("could not be given back: {error}"),
+        };
+        context.voice.warn(&format!("port {} for {name} could not be printed, and {outcome}", port.port));
+    }
+    shown
 }
 
 pub(super) async fn renew(context: &Context<'_>, args: RenewArgs) -> Result<(), Failure> {
@@ -30,16 +45,6 @@ pub(super) async fn renew(context: &Context<'_>, args: RenewArgs) -> Result<(), 
     context.voice.show(&port.value)
 }
 
-pub(super) async fn release(context: &Context<'_>, args: ReleaseArgs) -> Result<(), Failure> {
-    let target = context.target(args.port_or_name.as_ref())?;
-    let holder = if args.any_owner { Holder::Anybody } else { Holder::Owner(context.owner.clone()) };
-    context.client.release(&args.service, &target, &holder).await?;
-    context.voice.show(&Said {
-        sentence: format!("{target} of {} is released", context.of(&args.service)),
-        members: serde_json::json!({ "service": args.service, "released": target.to_string() }),
-    })
-}
-
 pub(super) async fn show(context: &Context<'_>, args: ShowArgs) -> Result<(), Failure> {
     let target = context.target(args.port_or_name.as_ref())?;
     let port = context.client.get_port(&args.service, &target).await?;
@@ -47,8 +52,7 @@ pub(super) async fn show(context: &Context<'_>, args: ShowArgs) -> Result<(), Fa
 }
 
 pub(super) async fn list(context: &Context<'_>, args: ListArgs) -> Result<(), Failure> {
-    let labels =
-        args.labels.into_iter().map(|label| (label.key, label.value)).collect::<std::collections::BTreeMap<_, _>>();
+    let labels = values::map_of(&args.labels);
     let filter = Filter {
         name_prefix: args.name_prefix,
         owner: args.mine.then(|| context.owner.clone()),

@@ -2,22 +2,20 @@
 
 use std::process::ExitCode;
 
-use portmaster_client::domain::InstanceName;
-use sha2::{Digest as _, Sha256};
-
 use crate::args::{OnLost, RunArgs};
-use crate::run::{Policy, Run, Voice, Wanted};
+use crate::run::{Names, Origin, Policy, Run, Voice, Wanted};
 use crate::{Context, Failure};
 
 /// Runs a command with its ports. Returns the command's exit code, or one of 124 to 127.
 pub(super) async fn run(context: &Context<'_>, args: RunArgs) -> Result<ExitCode, Failure> {
     // Outside CI nobody has to find the name again: this process renews and releases it.
     let identity = &context.identity;
-    let name = args.name.or_else(|| identity.name().cloned()).unwrap_or_else(|| identity.name_of_process());
-    let names = match args.ports.as_slice() {
-        [] => vec![name],
-        parts => parts.iter().map(|part| of_part(&name, part)).collect::<Result<_, _>>()?,
+    let (name, origin) = match (args.name, identity.name()) {
+        (Some(chosen), _) => (chosen, Origin::Chosen),
+        (None, Some(of_job)) => (of_job.clone(), Origin::Job),
+        (None, None) => (identity.name_of_process(), Origin::Unique),
     };
+    let names = Names::new(name, &args.ports, origin).map_err(|invalid| Failure::Usage(invalid.to_string()))?;
     let labels = Some(context.labels(&args.labels)?).filter(|labels| !labels.is_empty());
     let mut command = args.command.into_iter();
     // The command line's definition requires one.
@@ -39,50 +37,9 @@ pub(super) async fn run(context: &Context<'_>, args: RunArgs) -> Result<ExitCode
         policy: Policy { grace: args.grace, stop_when_lost: args.on_lost == OnLost::Stop },
     };
     let (note, warn) = (|text: &str| context.voice.note(text), |text: &str| context.voice.between(text));
-    let code = crate::run::run(&context.client, run, Voice { note: &note, warn: &warn }).await;
-    Ok(ExitCode::from(code))
-}
-
-/// The name of one of several ports: that of the job, and what the port is for. A job's name may be as long as a name can
-/// be; then its end gives way to a hash of it.
-fn of_part(name: &InstanceName, part: &str) -> Result<InstanceName, Failure> {
-    // How long a name can be, and the hash with the hyphens around it.
-    const NAME: usize = 64;
-    const HASH: usize = 18;
-    let whole = format!("{name}-{part}");
-    let text = match NAME.checked_sub(part.len() + HASH) {
-        Some(kept) if whole.len() > NAME => {
-            let hash: String =
-                Sha256::digest(name.to_string()).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-            let kept: String = name.to_string().chars().take(kept).collect();
-            format!("{}-{hash}-{part}", kept.trim_end_matches(|end: char| !end.is_ascii_alphanumeric()))
-        }
-        _ => whole,
+    let fail = |failure: &Failure| {
+        let _ = context.voice.failure(failure);
     };
-    InstanceName::try_from(text.as_str())
-        .map_err(|invalid| Failure::Usage(format!("--ports: {part} makes the name {text}, which {invalid}")))
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-
-    #[test]
-    fn every_jobs_name_can_have_parts() {
-        let of = |name: &str, part: &str| of_part(&InstanceName::try_from(name).unwrap(), part);
-        assert_eq!(of("job-17", "http").unwrap().as_str(), "job-17-http");
-        let long = format!("{}-{}", "a".repeat(40), "b".repeat(23));
-        let (http, grpc) = (of(&long, "http").unwrap(), of(&long, "grpc").unwrap());
-        assert!(
-            http != grpc && http.as_str().starts_with(&"a".repeat(40)) && http.as_str().ends_with("-http"),
-            "{http}"
-        );
-        let other = of(&format!("{}-{}", "a".repeat(40), "c".repeat(23)), "http").unwrap();
-        assert_ne!(http, other, "jobs that differ at the end still differ");
-        for bad in ["", "-", "a b", &"x".repeat(64)] {
-            assert!(of("job", bad).is_err(), "{bad:?}");
-        }
-    }
+    let code = crate::run::run(&context.client, run, Voice { note: &note, warn: &warn, fail: &fail }).await;
+    Ok(ExitCode::from(code))
 }

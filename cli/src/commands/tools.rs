@@ -14,6 +14,11 @@ pub(super) fn completions(args: &CompletionsArgs, voice: &Voice) -> Result<ExitC
 
 pub(super) fn man(args: &ManArgs, voice: &Voice) -> Result<ExitCode, Failure> {
     let mut command = command(|_| None);
+    if let Some(folder) = &args.dir {
+        let written = std::fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(command, folder));
+        let failed = |reason| Failure::Other(format!("{}: {reason}", folder.display()));
+        return written.map(|()| ExitCode::SUCCESS).map_err(failed);
+    }
     command.build();
     let mut name = "portmaster".to_owned();
     for word in &args.command {

@@ -8,14 +8,16 @@ type Labels = Vec<(String, String)>;
 /// How many characters of a value are kept, so that all labels of a job and some of the user's fit into 256.
 const KEPT: usize = 40;
 
-/// Finds out which system runs this, and as what.
+/// Finds out which system runs this, and as what. A system that does not say which of its jobs this is counts for
+/// nothing: all of its jobs would be one holder.
 pub(super) fn detect(variable: &impl Fn(&str) -> Option<String>, index: Option<&str>) -> (System, Parts, Labels) {
-    let index = index.map(str::to_owned);
-    if variable("GITHUB_ACTIONS").is_some() {
+    let index = index.filter(|index| !index.is_empty()).map(str::to_owned);
+    let all = |names: [&str; 3]| names.into_iter().all(|name| variable(name).is_some());
+    if all(["GITHUB_ACTIONS", "GITHUB_REPOSITORY", "GITHUB_RUN_ID"]) {
         github(variable, index)
-    } else if variable("GITLAB_CI").is_some() {
+    } else if all(["GITLAB_CI", "CI_PROJECT_PATH", "CI_PIPELINE_ID"]) {
         gitlab(variable, index)
-    } else if variable("JENKINS_URL").is_some() {
+    } else if all(["JENKINS_URL", "JOB_NAME", "BUILD_NUMBER"]) {
         jenkins(variable, index)
     } else {
         plain(variable)
@@ -173,11 +175,27 @@ mod tests {
     }
 
     #[test]
+    fn a_system_that_names_no_job_is_none() {
+        for pairs in [
+            &[("GITHUB_ACTIONS", "true"), ("GITHUB_JOB", "deploy"), ("GITHUB_REPOSITORY", "our-org/shop")][..],
+            &[("GITHUB_ACTIONS", "true"), ("GITHUB_RUN_ID", "17")],
+            &[("GITLAB_CI", "true"), ("CI_JOB_NAME", "test"), ("CI_PIPELINE_ID", "99")],
+            &[("JENKINS_URL", "https://ci.example.com/"), ("JOB_NAME", "shop")],
+        ] {
+            let job = of(pairs, None);
+            assert_eq!((job.system(), job.name()), (System::Plain, None), "{pairs:?}");
+        }
+        assert_eq!(of(&GITHUB, Some("")), of(&GITHUB, None), "an empty index is none");
+    }
+
+    #[test]
     fn in_a_shell() {
         let shell = of(&[("USER", "ada"), ("GITHUB_ACTIONS", "")], None);
         assert_eq!(shell.system(), System::Plain);
         assert!(shell.owner().as_str().starts_with("sh/") && shell.owner().as_str().ends_with("/ada"), "{shell:?}");
         assert_eq!(shell.name(), None);
-        assert!(shell.name_of_process().as_str().contains(&std::process::id().to_string()), "{shell:?}");
+        let (one, other) = (shell.name_of_process(), shell.name_of_process());
+        assert!(one.as_str().contains(&std::process::id().to_string()), "{one}");
+        assert_ne!(one, other, "nor has a process of another container the same name");
     }
 }

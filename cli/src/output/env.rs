@@ -1,8 +1,10 @@
 //! Results as variables of a shell, and as outputs of a step on GitHub.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::Write as _;
 
+use super::harmless::harmless;
 use crate::Failure;
 
 /// Names and values. A name is lower case with underscores, as in `expires_at`.
@@ -10,10 +12,10 @@ use crate::Failure;
 pub struct Pairs(Vec<(String, String)>);
 
 impl Pairs {
-    /// Those that have a value.
+    /// Those that have a value, with control characters as their escapes.
     #[must_use]
     pub fn of(pairs: impl IntoIterator<Item = (&'static str, Option<String>)>) -> Self {
-        Self(pairs.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect())
+        Self(pairs.into_iter().filter_map(|(name, value)| Some((name.to_owned(), harmless(&value?)))).collect())
     }
 
     /// Assignments for a shell: `PORT` alone has no prefix, since that is what programs look for.
@@ -25,22 +27,27 @@ impl Pairs {
         self.0.iter().map(line).collect()
     }
 
-    /// Appends them to GitHub's file, in the form whose values nothing in them can end.
+    /// Appends them to GitHub's file.
     pub(super) fn for_github(&self, file: Option<OsString>) -> Result<(), Failure> {
-        let file = file.filter(|file| !file.is_empty()).ok_or_else(|| {
-            let reason = "-o github appends to the file that GITHUB_OUTPUT names, and there is no such variable";
-            Failure::Usage(reason.to_owned())
-        })?;
         let mut text = String::new();
         for (name, value) in &self.0 {
-            // Our values have no line breaks: names, numbers, times, and printable ASCII.
-            let value = value.replace(['\n', '\r'], " ");
+            // There is no line break in it any more, with which a value could begin another output.
             text.push_str(&format!("{}={value}\n", name.replace('_', "-")));
         }
-        let opened = std::fs::OpenOptions::new().append(true).create(true).open(&file);
-        let written = opened.and_then(|mut file| file.write_all(text.as_bytes()));
-        written.map_err(|reason| Failure::Other(format!("{}: {reason}", file.to_string_lossy())))
+        let (path, mut file) = open(file)?;
+        file.write_all(text.as_bytes()).map_err(|reason| Failure::Other(format!("{path}: {reason}")))
     }
+}
+
+/// Opens GitHub's file for what is to be appended. Returns its path as well, for messages.
+pub(super) fn open(file: Option<OsString>) -> Result<(String, File), Failure> {
+    let path = file.filter(|file| !file.is_empty()).ok_or_else(|| {
+        let reason = "-o github appends to the file that GITHUB_OUTPUT names, and there is no such variable";
+        Failure::Usage(reason.to_owned())
+    })?;
+    let opened = File::options().append(true).create(true).open(&path);
+    let path = path.to_string_lossy().into_owned();
+    opened.map(|file| (path.clone(), file)).map_err(|reason| Failure::Other(format!("{path}: {reason}")))
 }
 
 /// A word of a shell, in single quotes where it needs them.

@@ -1,7 +1,7 @@
 //! How each kind of result looks.
 
 use portmaster_client::domain::{Expiry, Labels};
-use portmaster_client::wire::{FoundPort, Map, MapState, Namespace, Port, Service};
+use portmaster_client::wire::{FoundPort, ListedOffer, Map, MapState, Namespace, Port, Service, Tenure};
 use serde::Serialize;
 
 use super::{Pairs, Shown, Table};
@@ -19,6 +19,10 @@ fn labels(labels: &Labels) -> Option<String> {
     (!pairs.is_empty()).then(|| pairs.join(", "))
 }
 
+fn state(found: &FoundPort) -> Option<String> {
+    serde_json::to_value(found.state).ok().and_then(|state| state.as_str().map(str::to_owned))
+}
+
 fn seconds(seconds: u32) -> String {
     show(std::time::Duration::from_secs(seconds.into()))
 }
@@ -30,7 +34,7 @@ impl Shown for Port {
             ("service", Some(self.service.to_string())),
             ("name", Some(self.name.to_string())),
             ("owner", self.owner.as_ref().map(ToString::to_string)),
-            ("until", Some(until(self.expires_at).unwrap_or_else(|| "it is released".to_owned()))),
+            ("until", Some(until(self.expires_at).unwrap_or_else(|| "released".to_owned()))),
             ("since", Some(self.created.to_rfc3339())),
             ("labels", labels(&self.labels)),
             ("principal", self.principal.as_ref().map(|principal| principal.as_str().to_owned())),
@@ -63,12 +67,35 @@ impl Shown for Vec<Port> {
     }
 }
 
+impl Shown for Vec<Tenure> {
+    fn table(&self) -> Table {
+        let row = |tenure: &Tenure| {
+            let time = |time: Option<portmaster_client::domain::Timestamp>| time.map(|time| time.to_rfc3339());
+            // What was never accepted has been offered only.
+            let kind = if tenure.allocated.is_some() { String::new() } else { "offer".to_owned() };
+            vec![
+                tenure.port.to_string(),
+                tenure.service.to_string(),
+                tenure.name.to_string(),
+                tenure.owner.as_ref().map(ToString::to_string).unwrap_or_default(),
+                tenure.allocated.unwrap_or(tenure.offered).to_rfc3339(),
+                time(tenure.ended).unwrap_or_default(),
+                tenure.end.map_or("has it", |end| end.as_str()).to_owned(),
+                kind,
+                labels(&tenure.labels).unwrap_or_default(),
+            ]
+        };
+        let heads = ["port", "service", "name", "owner", "from", "to", "end", "kind", "labels"];
+        Table::of_many(&heads, self.iter().map(row).collect())
+    }
+}
+
 impl Shown for FoundPort {
     fn table(&self) -> Table {
-        let FoundPort { port, state } = self;
+        let FoundPort { port, .. } = self;
         Table::of_one([
             ("port", Some(port.port.to_string())),
-            ("state", serde_json::to_value(state).ok().and_then(|state| state.as_str().map(str::to_owned))),
+            ("state", state(self)),
             ("service", Some(port.service.to_string())),
             ("name", Some(port.name.to_string())),
             ("owner", port.owner.as_ref().map(ToString::to_string)),
@@ -81,6 +108,37 @@ impl Shown for FoundPort {
 
     fn pairs(&self) -> Pairs {
         self.port.pairs()
+    }
+}
+
+impl Shown for Vec<FoundPort> {
+    fn table(&self) -> Table {
+        let row = |found: &FoundPort| {
+            vec![
+                found.port.port.to_string(),
+                state(found).unwrap_or_default(),
+                found.port.name.to_string(),
+                found.port.owner.as_ref().map(ToString::to_string).unwrap_or_default(),
+                until(found.port.expires_at).unwrap_or_default(),
+                labels(&found.port.labels).unwrap_or_default(),
+            ]
+        };
+        Table::of_many(&["port", "state", "name", "owner", "until", "labels"], self.iter().map(row).collect())
+    }
+}
+
+impl Shown for Vec<ListedOffer> {
+    fn table(&self) -> Table {
+        let row = |offer: &ListedOffer| {
+            vec![
+                offer.port.to_string(),
+                offer.name.to_string(),
+                offer.owner.as_ref().map(ToString::to_string).unwrap_or_default(),
+                until(offer.expires_at).unwrap_or_default(),
+                labels(&offer.labels).unwrap_or_default(),
+            ]
+        };
+        Table::of_many(&["port", "name", "owner", "until", "labels"], self.iter().map(row).collect())
     }
 }
 
@@ -114,7 +172,7 @@ impl Shown for Map {
         let table = Table::of_one(rows);
         match self.runs.len().checked_sub(RUNS) {
             None | Some(0) => table,
-            Some(more) => table.with_note(format!("and {more} more stretches; -o json has all of them")),
+            Some(more) => table.with_note(format!("{more} more runs; -o json has all of them")),
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::harmless::harmless;
+
 /// Rows in columns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Table {
@@ -41,14 +43,15 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
-        let width = |at: usize| self.rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max();
+        let rows: Vec<Vec<_>> = self.rows.iter().map(|row| row.iter().map(|cell| harmless(cell)).collect()).collect();
+        let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+        let width = |at: usize| rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max();
         let widths: Vec<_> = (0..columns).map(|at| width(at).unwrap_or(0)).collect();
-        for row in &self.rows {
+        for row in &rows {
             let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
             writeln!(f, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
         }
-        self.note.iter().try_for_each(|note| writeln!(f, "{note}"))
+        self.note.iter().try_for_each(|note| writeln!(f, "{}", harmless(note)))
     }
 }
 

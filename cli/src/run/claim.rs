@@ -7,22 +7,23 @@
 //! can be rejected as in use: the port is released, offered to the same name, rejected into quarantine, and the next one is
 //! taken. If somebody else gets it in between, they will find out for themselves.
 
+mod used;
+
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use portmaster_client::domain::{InstanceName, Labels, Owner, Port as Number, ServiceName};
-use portmaster_client::wire::{
-    Kind, LeaseSeconds, NewOffer, NewPort, NewSet, Port, Reason, Rejection, Renewal as LongerLease,
-};
+use portmaster_client::wire::{Kind, LeaseSeconds, NewPort, NewSet, Port, Renewal as LongerLease};
 use portmaster_client::{Client, Error, Holder, Precondition};
 
 use super::clock::{self, Moment, now};
 use super::lease::{Lease, Renewal};
-use super::probe;
+use super::names::{Names, Origin};
+use super::{Voice, probe};
+use crate::Failure;
+use crate::args::values::show;
 
-/// How often another port is taken because the last one was in use. A host where so many ports in a row are in use is not
-/// one that this registry knows about, and each of them has gone into quarantine.
-const TRIES: usize = 16;
 /// The longest pause between two attempts while a range is full. Ports come back earlier than `Retry-After` says, whenever
 /// a job ends.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -31,13 +32,21 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// How long giving the ports back may take. What does not succeed by then is left to the lease.
 pub(super) const RELEASE: Duration = Duration::from_secs(2);
 
+/// How long giving the ports back may take after a command that ended by itself. Nobody is waiting to kill this program
+/// then, and a port that is not given back is missing for the rest of its lease.
+pub(super) const RELEASE_AT_LEISURE: Duration = Duration::from_secs(10);
+/// The shortest deadline of a call under `--wait`: a registry that has to start first needs some time.
+const SHORTEST_CALL: Duration = Duration::from_secs(5);
+/// After how long without an answer the user hears that there is none yet.
+const SILENCE: Duration = Duration::from_secs(3);
+
 /// What is to be taken.
 #[derive(Clone, Debug)]
 pub struct Wanted {
     /// Of which service.
     pub service: ServiceName,
     /// For whom: one name for each port. The first port is the command's `PORT`.
-    pub names: Vec<InstanceName>,
+    pub names: Names,
     /// Who holds them.
     pub owner: Owner,
     /// For how long at a time.
@@ -57,8 +66,8 @@ pub struct Wanted {
 /// Ports that were taken.
 #[derive(Clone, Debug)]
 pub(super) struct Taken {
-    /// In the order of the names.
-    pub ports: Vec<Number>,
+    /// With their names, in the order of the parts.
+    pub ports: Vec<(InstanceName, Number)>,
     /// Their lease; none if they are permanent, as an owner's earlier ports may be.
     pub lease: Option<Lease>,
 }
@@ -67,164 +76,202 @@ pub(super) struct Taken {
 pub(super) struct Claim<'a> {
     client: &'a Client,
     wanted: Wanted,
-    /// Whether the registry may believe that this command has ports. It is set before the first call is sent.
-    held: Cell<bool>,
+    /// For which names the ports are taken now.
+    names: RefCell<Names>,
+    /// The names whose ports are given back at the end: those of which the registry may believe that they are this
+    /// command's, and nobody else's. A name is there before the first call for it is sent.
+    ours: RefCell<BTreeSet<InstanceName>>,
     /// How long a lease is that was asked for: what the registry made of the wish, where it has said so.
     length: Cell<Duration>,
     /// Names whose ports this command has made, and did not find.
-    made: RefCell<Vec<InstanceName>>,
+    made: RefCell<BTreeSet<InstanceName>>,
+    /// Whether a call is under way whose answer alone says whose the port is.
+    asking: Cell<bool>,
 }
 
 impl<'a> Claim<'a> {
     /// Nothing is taken yet.
     pub(super) fn new(client: &'a Client, wanted: Wanted) -> Self {
-        let length = Duration::from_secs(wanted.lease.get().into());
-        Self { client, wanted, held: Cell::new(false), length: Cell::new(length), made: RefCell::default() }
+        let length = Cell::new(Duration::from_secs(wanted.lease.get().into()));
+        let names = RefCell::new(wanted.names.clone());
+        let (ours, made) = (RefCell::default(), RefCell::default());
+        Self { client, wanted, names, ours, length, made, asking: Cell::new(false) }
     }
 
     /// Takes the ports: all or none. If this is dropped before it is done, [`Self::release`] gives back what it may have
-    /// taken. `say` tells the user why it takes long.
+    /// taken. The voice tells the user why it takes long.
     ///
     /// # Errors
     ///
-    /// Why there is no port, in words for the user.
-    pub(super) async fn take(&self, say: impl Fn(&str)) -> Result<Taken, String> {
+    /// Why there is no port.
+    pub(super) async fn take(&self, voice: &Voice<'_>) -> Result<Taken, Failure> {
         let until = now().saturating_add(self.wanted.wait);
         let mut tries = 0;
         loop {
-            let (ports, lease) = self.put_until(until, &say).await?;
+            let (ports, lease) = self.put_until(until, voice).await?;
             let used = match self.wanted.probe {
                 true => ports.iter().filter_map(|port| Some((port, probe::in_use(port.port.get())?))).collect(),
                 false => Vec::new(),
             };
             if used.is_empty() {
-                return Ok(Taken { ports: ports.iter().map(|port| port.port).collect(), lease });
+                self.say_what_was_found(&ports, voice);
+                return Ok(Taken { ports: ports.into_iter().map(|port| (port.name, port.port)).collect(), lease });
             }
             tries += 1;
-            self.give_up_used(&used, tries, &say).await?;
+            self.give_up_used(&used, tries, voice).await?;
         }
     }
 
-    /// Sees to it that the ports that are in use on this host are not given to anybody for a while.
-    async fn give_up_used(&self, used: &[(&Port, &str)], tries: usize, say: &impl Fn(&str)) -> Result<(), String> {
-        for (port, how) in used {
-            let Port { name, port: number, .. } = port;
-            let found = format!("port {number} is in use on this host ({how})");
-            if !self.made.borrow().contains(name) {
-                // What listens there may well be the command of the earlier run, and the port is rightly its own: to
-                // release it would give it to somebody else. What this command has made is given back all the same.
-                let made = self.made.borrow().clone();
-                self.held.set(false);
-                for name in &made {
-                    self.give_back(name).await.map_err(|error| error.to_string())?;
-                }
-                return Err(format!(
-                    "{found}, and {name} had it already as this owner. Perhaps an earlier run's command is still \
-                     running: end it, or use another NAME"
-                ));
-            }
-            // The caller wants this port and no other, so to keep it from everybody for an hour would be no service.
-            if self.wanted.port.is_some() {
-                return Err(format!("{found}. End what uses it, or leave out --port"));
-            }
-            if tries >= TRIES {
-                return Err(format!("{found}, and so were those before it: {tries} attempts in all"));
-            }
-            say(&format!("{found}, so nobody gets it for a while; taking another one"));
+    /// A port that a chosen name had already may be one that somebody has put there to stay.
+    fn say_what_was_found(&self, ports: &[Port], voice: &Voice<'_>) {
+        if self.names.borrow().origin() != Origin::Chosen {
+            return;
         }
-        // Neighbours need other neighbours, unless none of them stays.
-        let used: Vec<_> = used.iter().map(|(port, _)| (&port.name, port.port)).collect();
-        if self.wanted.contiguous {
-            let others = self.wanted.names.iter().filter(|name| !used.iter().any(|(used, _)| used == name));
-            for name in others {
-                self.give_back(name).await.map_err(|error| error.to_string())?;
-            }
-        }
-        for (name, number) in used {
-            self.quarantine(name, number).await.map_err(|error| error.to_string())?;
-        }
-        Ok(())
-    }
-
-    /// Releases a port and has it quarantined.
-    async fn quarantine(&self, name: &InstanceName, number: Number) -> Result<(), Error> {
-        self.give_back(name).await?;
-        let Wanted { service, owner, .. } = &self.wanted;
-        let offer = NewOffer { name: name.clone(), port: Some(number), owner: Some(owner.clone()), labels: None };
-        match self.client.create_offer(service, &offer).await {
-            Ok(offer) => {
-                let in_use = Rejection { reason: Some(Reason::InUse), quarantine_seconds: None };
-                self.client.reject(service, offer.secret, &in_use).await
-            }
-            // Somebody else was faster, or this role may not ask for offers. The next `PUT` says what the name gets, and
-            // if it is this port again, the attempts are counted.
-            Err(error) if !error.is_temporary() => {
-                tracing::debug!(%error, "the port could not be put into quarantine");
-                Ok(())
-            }
-            Err(error) => Err(error),
+        for port in ports.iter().filter(|port| !self.made.borrow().contains(&port.name)) {
+            (voice.warn)(&format!("{} had port {} already, which is given back at the end", port.name, port.port));
         }
     }
 
     /// Asks for the ports until there are some, or until then.
-    async fn put_until(&self, until: Moment, say: &impl Fn(&str)) -> Result<(Vec<Port>, Option<Lease>), String> {
+    async fn put_until(&self, until: Moment, voice: &Voice<'_>) -> Result<(Vec<Port>, Option<Lease>), Failure> {
         let mut said = false;
+        let mut say = |why: &str| {
+            if !std::mem::replace(&mut said, true) {
+                (voice.note)(&format!("waiting for a port, for {} at most: {why}", show(self.wanted.wait)));
+            }
+        };
         loop {
-            let held = self.held.replace(true);
-            let error = match self.put().await {
-                Ok(taken) => return Ok(taken),
-                Err(error) => error,
+            let left = until.saturating_sub(now());
+            // Without `--wait` a call takes as long as any other.
+            let client = match self.wanted.wait.is_zero() {
+                true => self.client.clone(),
+                false => self.client.with_deadline(left.max(SHORTEST_CALL)),
             };
-            // A problem means that the call changed nothing; otherwise nobody knows.
-            self.held.set(held || error.problem().is_none() || error.is_temporary());
+            let error = match self.put_or_say(&client, &mut say).await {
+                Ok(Some(taken)) => return Ok(taken),
+                Ok(None) => {
+                    self.use_other_names(voice, "another command's port has the same name")?;
+                    continue;
+                }
+                Err(Failure::Call(error)) => error,
+                Err(failure) => return Err(failure),
+            };
+            if self.names.borrow().origin() == Origin::Job {
+                if matches!(error.kind(), Some(Kind::PreconditionFailed | Kind::NameTaken)) {
+                    self.use_other_names(voice, "another command's port has the same name")?;
+                    continue;
+                }
+                if error.is_ambiguous() {
+                    // If there is a port now, nobody can tell whose it is. The lease gives it back.
+                    self.use_other_names(voice, "no answer says whether the name has a port of this command")?;
+                    continue;
+                }
+            }
             let passes = matches!(error.kind(), Some(Kind::RangeExhausted | Kind::PortTaken | Kind::NameTaken));
             let left = until.saturating_sub(now());
             if left.is_zero() || !(passes || error.is_temporary()) {
-                return Err(error.to_string());
+                return Err(error.into());
             }
-            if !said {
-                say(&format!("waiting for a port, for {:?} at most: {error}", self.wanted.wait));
-                said = true;
-            }
+            say(&error.to_string());
             // Those who wait together should not come together. The last attempt is at the very end.
             let pause = error.retry_after().unwrap_or(PAUSE).clamp(Duration::from_millis(200), LONGEST_PAUSE);
             clock::sleep_until(now() + pause.mul_f64(1.0 + 0.5 * fastrand::f64()).min(left)).await;
         }
     }
 
-    /// Asks for the ports once.
-    async fn put(&self) -> Result<(Vec<Port>, Option<Lease>), Error> {
-        let Wanted { service, names, owner, lease, labels, port, contiguous, .. } = &self.wanted;
-        let since = now();
-        let (owner, lease_seconds, labels) = (Some(owner.clone()), Some(*lease), labels.clone());
-        let answer = match names.as_slice() {
-            [name] => {
-                let wanted = NewPort { owner, lease_seconds, port: *port, labels };
-                let answer = self.client.put_port(service, name, &wanted, Precondition::None).await?;
-                let created = answer.created();
-                Put { created, date: answer.date.map(|date| date.millis()), ports: vec![answer.value] }
+    /// Goes on with names that nobody else has. What the present ones have is left alone.
+    fn use_other_names(&self, voice: &Voice<'_>, why: &str) -> Result<(), Failure> {
+        let other = self.names.borrow().other();
+        let names = other.all().map_err(|invalid| Failure::Usage(invalid.to_string()))?;
+        let names = names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        (voice.note)(&format!("{why}, so this one is for {names}"));
+        *self.names.borrow_mut() = other;
+        Ok(())
+    }
+
+    /// Asks for the ports once, and says so if nothing answers for a while and there is something to wait for. None if
+    /// the names have ports that this command has not made, and must not have.
+    async fn put_or_say(
+        &self,
+        client: &Client,
+        say: &mut impl FnMut(&str),
+    ) -> Result<Option<(Vec<Port>, Option<Lease>)>, Failure> {
+        let mut put = Box::pin(self.put(client));
+        if !self.wanted.wait.is_zero() {
+            tokio::select! {
+                answer = &mut put => return answer,
+                () = tokio::time::sleep(SILENCE) => say("the registry has not answered yet"),
             }
-            _ => {
-                let contiguous = contiguous.then_some(true);
-                let wanted = NewSet { names: names.clone(), owner, lease_seconds, contiguous, labels };
-                let answer = self.client.put_set(service, &wanted).await?;
-                let created = answer.created();
-                Put { created, date: answer.date.map(|date| date.millis()), ports: answer.value.ports }
+        }
+        put.await
+    }
+
+    /// Asks for the ports once.
+    async fn put(&self, client: &Client) -> Result<Option<(Vec<Port>, Option<Lease>)>, Failure> {
+        let (origin, names) = {
+            let names = self.names.borrow();
+            (names.origin(), names.all().map_err(|invalid| Failure::Usage(invalid.to_string()))?)
+        };
+        let before = self.ours.borrow().clone();
+        if origin != Origin::Job {
+            self.ours.borrow_mut().extend(names.iter().cloned());
+        }
+        let since = now();
+        self.asking.set(origin == Origin::Job);
+        let answer = self.send(client, origin, &names).await;
+        self.asking.set(false);
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                // A problem means that the call changed nothing; otherwise nobody knows.
+                if error.problem().is_some() && !error.is_temporary() {
+                    *self.ours.borrow_mut() = before;
+                }
+                return Err(error.into());
             }
         };
-        self.note_made(&answer);
+        let new: Vec<_> = answer.ports.iter().filter(|port| answer.is_new(port)).map(|port| &port.name).collect();
+        self.made.borrow_mut().extend(new.iter().copied().cloned());
+        self.ours.borrow_mut().extend(new.iter().copied().cloned());
+        if origin == Origin::Unique {
+            // An answer may have been lost, and the call repeated, which found what it had made.
+            self.made.borrow_mut().extend(names.iter().cloned());
+        }
+        if origin == Origin::Job && !names.iter().all(|name| self.made.borrow().contains(name)) {
+            for name in new {
+                self.give_back(name).await?;
+            }
+            return Ok(None);
+        }
         let lengths = answer.ports.iter().filter_map(|port| self.length(port, answer.date, answer.is_new(port)));
         let shortest = lengths.min();
         if let Some(shortest) = shortest {
             self.length.set(shortest);
         }
-        Ok((answer.ports, shortest.map(|length| Lease { since, length })))
+        Ok(Some((answer.ports, shortest.map(|length| Lease { since, length }))))
     }
 
-    /// Remembers which ports did not exist before this command asked.
-    fn note_made(&self, answer: &Put) {
-        let new = answer.ports.iter().filter(|port| answer.is_new(port)).map(|port| port.name.clone());
-        self.made.borrow_mut().extend(new);
+    /// Sends the call. With a name that others may have, a port is only made, and none is found. (A set has no such
+    /// condition; its answer says what it has found.)
+    async fn send(&self, client: &Client, origin: Origin, names: &[InstanceName]) -> Result<Put, Error> {
+        let Wanted { service, owner, lease, labels, port, contiguous, .. } = &self.wanted;
+        let (owner, lease_seconds, labels) = (Some(owner.clone()), Some(*lease), labels.clone());
+        match names {
+            [name] => {
+                let wanted = NewPort { owner, lease_seconds, port: *port, labels };
+                let precondition = if origin == Origin::Job { Precondition::Absent } else { Precondition::None };
+                let answer = client.put_port(service, name, &wanted, precondition).await?;
+                let created = answer.created();
+                Ok(Put { created, date: answer.date.map(|date| date.millis()), ports: vec![answer.value] })
+            }
+            _ => {
+                let contiguous = contiguous.then_some(true);
+                let wanted = NewSet { names: names.to_vec(), owner, lease_seconds, contiguous, labels };
+                let answer = client.put_set(service, &wanted).await?;
+                let created = answer.created();
+                Ok(Put { created, date: answer.date.map(|date| date.millis()), ports: answer.value.ports })
+            }
+        }
     }
 
     /// How long a port's lease is from when it was asked for; none if it is permanent.
@@ -241,7 +288,9 @@ impl<'a> Claim<'a> {
 
     /// Renews all ports once. One that is lost is enough: the command was promised all of them.
     pub(super) async fn renew(&self) -> Renewal {
-        let Wanted { service, names, owner, lease, .. } = &self.wanted;
+        let Wanted { service, owner, lease, .. } = &self.wanted;
+        // They have been names before, or there would be nothing to renew.
+        let names = self.names.borrow().all().unwrap_or_default();
         let longer = LongerLease { owner: Some(owner.clone()), lease_seconds: Some(*lease) };
         let mut shortest = None;
         let calls = names.iter().map(|name| {
@@ -263,27 +312,44 @@ impl<'a> Claim<'a> {
     }
 
     /// Gives the ports back, if the registry may believe that this command has any: one call for each, by name and owner.
-    /// What belongs to somebody else by now stays theirs. `warn` tells the user of a port that could not be given back.
-    pub(super) async fn release(&self, warn: impl Fn(&str)) {
-        if !self.held.get() {
-            return;
+    /// What belongs to somebody else by now stays theirs.
+    ///
+    /// # Errors
+    ///
+    /// Why a port could not be given back, in words for the user. It comes back when its lease is over.
+    pub(super) async fn release(&self, patience: impl Future<Output = Duration>) -> Result<(), String> {
+        let ours: Vec<_> = self.ours.borrow().iter().cloned().collect();
+        let all = futures::future::join_all(ours.iter().map(|name| self.give_back(name)));
+        tokio::select! {
+            answers = all => match answers.into_iter().find_map(|answer| answer.err()) {
+                None => Ok(()),
+                Some(error) => Err(error.to_string()),
+            },
+            waited = patience => Err(format!("no answer within {waited:?}")),
         }
-        let all = futures::future::join_all(self.wanted.names.iter().map(|name| self.give_back(name)));
-        let why = match tokio::time::timeout(RELEASE, all).await {
-            Ok(answers) => answers.into_iter().find_map(|answer| answer.err()).map(|error| error.to_string()),
-            Err(_) => Some(format!("no answer within {RELEASE:?}")),
-        };
-        if let Some(why) = why {
-            warn(&format!("the port could not be given back, and comes back when its lease is over: {why}"));
-        }
+    }
+
+    /// Whether [`Self::take`] should hear an answer before it is dropped, since [`Self::release`] gives back no port of
+    /// which it is not known that this command has made it.
+    pub(super) fn has_to_hear(&self) -> bool {
+        self.asking.get()
+    }
+
+    /// Leaves a port to its lease: [`Self::release`] does not give it back.
+    pub(super) fn leave(&self, name: &InstanceName) {
+        self.ours.borrow_mut().remove(name);
     }
 
     /// Releases one port. That there is nothing to release is no error: it may never have been taken, or be lost.
     async fn give_back(&self, name: &InstanceName) -> Result<(), Error> {
         let holder = Holder::Owner(self.wanted.owner.clone());
         match self.client.release(&self.wanted.service, &name.clone().into(), &holder).await {
-            Err(error) if is_lost(&error) => Ok(()),
-            other => other,
+            Err(error) if !is_lost(&error) => Err(error),
+            _ => {
+                self.ours.borrow_mut().remove(name);
+                self.made.borrow_mut().remove(name);
+                Ok(())
+            }
         }
     }
 }

@@ -46,8 +46,8 @@ fn check(name: &str) -> Result<(), String> {
     }
 }
 
-/// Gives the command its ports, and keeps the tokens back.
-pub(super) fn set(command: &mut Command, names: &[Vec<String>], ports: &[Port]) {
+/// Gives the command its ports, and keeps the tokens back. Returns the variables of those that there are.
+pub(super) fn set(command: &mut Command, names: &[Vec<String>], ports: &[Port]) -> Vec<&'static str> {
     for name in KEPT_BACK {
         command.env_remove(name);
     }
@@ -56,6 +56,7 @@ pub(super) fn set(command: &mut Command, names: &[Vec<String>], ports: &[Port]) 
             command.env(name, port.to_string());
         }
     }
+    KEPT_BACK.into_iter().filter(|name| std::env::var_os(name).is_some()).collect()
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@ use std::process::ExitStatus;
 
 /// The lease was lost, and the command was stopped for it.
 pub(super) const LOST: u8 = 124;
-/// There was no port, so the command was not started.
-pub(super) const NO_PORT: u8 = 125;
+/// The command was not started: there was no port, or this program was called in the wrong way.
+pub const NO_PORT: u8 = 125;
 /// The command exists and cannot be executed.
 pub(super) const NOT_EXECUTABLE: u8 = 126;
 /// There is no such command.

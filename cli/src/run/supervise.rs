@@ -2,7 +2,7 @@
 //!
 //! GitHub gives a job that is cancelled 7.5 seconds after INT and 2.5 more after TERM, and `docker stop` 10 seconds. So a
 //! command that was asked to end is killed after its grace (5 seconds unless said otherwise), with everything that it
-//! has started, and the release takes two seconds at most.
+//! has started, and the release takes two seconds at most. (After an end that nobody asked for it may take ten.)
 //!
 //! (Linux could end the command when this program is killed, by `PR_SET_PDEATHSIG`. But that has to be set by the child
 //! itself, so it needs unsafe code or a second program between the two, and it reaches only the command and not what the
@@ -47,8 +47,12 @@ impl Policy {
 pub(super) struct Ended {
     /// Its own status.
     pub status: ExitStatus,
-    /// Whether it was stopped because the port was lost.
+    /// Whether the port was lost meanwhile.
     pub lost: bool,
+    /// Whether the command was stopped because of that.
+    pub stopped: bool,
+    /// Whether a signal came, so that somebody may be waiting for the end.
+    pub hurried: bool,
 }
 
 /// Waits for the end of a command and of all that it has started, and brings it about where that is necessary. `lost` is
@@ -67,7 +71,7 @@ pub(super) async fn supervise(
     let mut exits = signal(SignalKind::child())?;
     let mut lost = std::pin::pin!(lost);
     let (mut is_lost, mut stopped) = (false, false);
-    let mut ending = Ending { grace: policy.grace, kill_at: None, killed: false, interrupted: None };
+    let mut ending = Ending { grace: policy.grace, kill_at: None, killed: false, hurried: false, interrupted: None };
     let mut orphans = Orphans::default();
     let status = loop {
         // Before the first wait as well: it may have ended before anybody waited for it.
@@ -102,7 +106,7 @@ pub(super) async fn supervise(
         // Only so that the lease is renewed meanwhile. Whether it is lost makes no difference any more.
         () = async { if !is_lost { lost.await; } std::future::pending().await } => {}
     }
-    Ok(Ended { status, lost: stopped })
+    Ok(Ended { status, lost: is_lost, stopped, hurried: ending.hurried })
 }
 
 /// Ends what the command has left behind, so that nothing uses the port when somebody else gets it.
@@ -144,6 +148,8 @@ struct Ending {
     kill_at: Option<Instant>,
     /// Whether it was killed.
     killed: bool,
+    /// Whether a signal came.
+    hurried: bool,
     /// When there was the last INT.
     interrupted: Option<Instant>,
 }
@@ -165,6 +171,7 @@ impl Ending {
     /// Passes a signal on, and begins or hastens the end if it asks for it.
     fn signal(&mut self, running: &Running, arrived: Arrived, warn: &impl Fn(&str)) {
         let Arrived { signal, by_terminal } = arrived;
+        self.hurried = true;
         let has_it = by_terminal && running.is_at_terminal();
         if signal == Signal::INT && self.is_second_interrupt(has_it) {
             warn("the command is killed, after a second interrupt");

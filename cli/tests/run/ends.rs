@@ -100,3 +100,22 @@ async fn a_shell_may_call_the_program_or_become_it() {
     assert_eq!((become_it.code, become_it.out), (5, format!("{}\n", ground.start)), "{}", become_it.err);
     assert_eq!(ground.held().await, []);
 }
+
+/// After a signal somebody may be about to kill the program; after any other end there is time for a slow registry.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_port_is_given_back_at_leisure_unless_somebody_waits() {
+    let ground = Ground::new().await;
+    let longer = std::time::Duration::from_secs(3);
+    let url = super::lossy::slow(&ground.world.api.url, "DELETE ", longer).await;
+    let end = Job::new(&url, "job", &[], &["true"]).end().await;
+    assert!(end.code == 0 && !end.err.contains("could not be given back"), "{}", end.err);
+    assert_eq!(ground.held().await, []);
+
+    let url = super::lossy::slow(&ground.world.api.url, "DELETE ", super::PATIENCE).await;
+    let mut job = Job::new(&url, "job", &[], &["sh", "-c", "echo ready; exec sleep 600"]);
+    assert_eq!(job.line().await, "ready");
+    job.signal(rustix::process::Signal::TERM);
+    let end = job.end().await;
+    assert_eq!(end.code, 143, "{}", end.err);
+    assert!(end.err.contains("could not be given back") && end.err.contains("no answer within 2s"), "{}", end.err);
+}

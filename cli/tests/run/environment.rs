@@ -48,4 +48,5 @@ async fn tokens_stay_out_of_the_commands_environment_and_out_of_every_output() {
         assert!(!named(name), "{}", end.out);
     }
     assert!(!format!("{}{}", end.out, end.err).contains("secret.example"), "{end:?}");
+    assert!(end.err.contains("kept from the command"), "whoever looks for them finds out: {}", end.err);
 }

@@ -8,8 +8,9 @@ use super::job::until_ended;
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_command_leaves_behind_is_ended() {
     let ground = Ground::new().await;
-    // The shell ends at once; its child and its grandchild would go on for ten minutes.
-    let mut job = ground.script("job", &[], "sleep 600 & echo $!; (sh -c 'echo $$; exec sleep 600' &); exit 4");
+    // The shell ends as soon as both have spoken; its child and its grandchild would go on for ten minutes.
+    let script = "sleep 600 & echo $!; (sh -c 'echo $$; exec sleep 600' &); read line; exit 4";
+    let mut job = ground.script("job", &[], script);
     let left = [job.line().await, job.line().await];
     let end = job.end().await;
     assert_eq!(end.code, 4, "{}", end.err);

@@ -80,3 +80,50 @@ async fn a_set_is_whole_even_if_some_of_its_ports_are_in_use() {
     assert_eq!(ground.held().await, []);
     assert_eq!(ground.state(first + 1).await, "quarantined");
 }
+
+/// A daemon leaves its process group, and may go on after its command. Whoever got its port could not use it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_that_something_still_uses_is_left_to_its_lease() {
+    let ground = Ground::new().await;
+    let port = ground.start;
+    let mut job = ground.script("job", &["--lease", "60s"], "echo $PORT; read line; exit 3");
+    assert_eq!(job.line().await, port.to_string());
+    // This stands for the daemon.
+    let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let end = job.end().await;
+    assert_eq!(end.code, 3, "{}", end.err);
+    let said = format!("port {port} is still in use on this host (TCP over IPv4), so it is not given back");
+    assert!(end.err.contains(&said), "{}", end.err);
+    assert_eq!(ground.held().await, [("job".to_owned(), port)]);
+    drop(listener);
+    ground.world.pass(std::time::Duration::from_secs(60 + 10 + 1));
+    assert_eq!(ground.take("other", json!({ "owner": "others", "port": port })).await, port);
+
+    // Of several ports, the others are given back; and without the trial all of them.
+    let mut job = ground.script("set", &["--ports", "a,b"], "echo $PORT_A; read line");
+    let first: u16 = job.line().await.parse().unwrap();
+    let _listener = TcpListener::bind(("127.0.0.1", first)).unwrap();
+    job.end().await;
+    assert_eq!(ground.held().await, [("other".to_owned(), port), ("set-a".to_owned(), first)]);
+    let mut job = ground.script("set", &["--ports", "a,b", "--no-probe"], "echo $PORT_A; read line");
+    job.line().await;
+    job.end().await;
+    assert_eq!(ground.held().await, [("other".to_owned(), port)]);
+}
+
+/// Where a role may not ask for offers, no port can be put into quarantine, and the next one would be the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_in_use_that_may_not_be_quarantined_ends_the_attempts() {
+    let ground = Ground::new().await;
+    let refuse = "HTTP/1.1 403 Forbidden\r\napigw-requestid: x\r\nContent-Type: application/json\r\n\
+                  Content-Length: 23\r\n\r\n{\"message\":\"Forbidden\"}";
+    let url = super::lossy::answering(&ground.world.api.url, "POST /v1/services/web/offers", refuse).await;
+    let _listener = TcpListener::bind(("127.0.0.1", ground.start)).unwrap();
+    let end = super::job::Job::new(&url, "job", &[], &["echo", "started"]).end().await;
+    assert_eq!((end.code, end.out.as_str()), (125, ""), "{}", end.err);
+    assert_eq!(end.err.matches("is in use on this host").count(), 1, "{}", end.err);
+    assert!(end.err.contains("cannot be put into quarantine"), "{}", end.err);
+    assert!(end.err.contains("error: the gateway refused to ask for an offer"), "{}", end.err);
+    assert!(!end.err.contains("so nobody gets it"), "{}", end.err);
+    assert_eq!(ground.held().await, []);
+}

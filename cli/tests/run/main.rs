@@ -13,6 +13,8 @@ mod forks;
 mod ground;
 mod hosts;
 mod job;
+mod lossy;
+mod names;
 mod outages;
 mod pipelines;
 mod signals;

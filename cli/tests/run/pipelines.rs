@@ -55,7 +55,7 @@ fn said(end: &End) -> &str {
 #[tokio::test(flavor = "multi_thread")]
 async fn on_github_each_leg_of_a_matrix_is_another_holder() {
     let (ground, programs) = (Ground::new().await, programs());
-    let workflow = yaml("GitHub Actions");
+    let workflow = yaml("GitHub Actions, by the command");
     assert_eq!(workflow["permissions"]["id-token"], "write");
     let env = workflow["env"].as_object().unwrap();
     assert!(env["PORTMASTER_URL"].is_string() && env["PORTMASTER_ROLE_ARN"].is_string());
@@ -88,9 +88,15 @@ async fn on_github_each_leg_of_a_matrix_is_another_holder() {
 #[tokio::test(flavor = "multi_thread")]
 async fn on_gitlab_a_job_has_its_token_and_its_port() {
     let (ground, programs) = (Ground::new().await, programs());
-    let file = yaml("GitLab CI");
+    let file = yaml("GitLab CI, by the command");
     let job = &file["test"];
-    assert_eq!(job["id_tokens"]["PORTMASTER_ID_TOKEN"]["aud"], "https://gitlab.com");
+    // The audience that the stack's role wants, here and on the page of the command line.
+    let template = include_str!("../../../template.yaml");
+    let (_, audience) = template.split_once("\"gitlab.com:aud\": ").unwrap();
+    let audience = audience.split('}').next().unwrap();
+    assert_eq!(job["id_tokens"]["PORTMASTER_ID_TOKEN"]["aud"], audience);
+    let page = include_str!("../../../docs/cli.md");
+    assert!(page.contains(&format!("`PORTMASTER_ID_TOKEN` whose audience is\n`{audience}`")));
     assert!(job["variables"]["PORTMASTER_URL"].is_string() && job["variables"]["PORTMASTER_ROLE_ARN"].is_string());
     let script = job["script"][0].as_str().unwrap();
     let variables = [
@@ -153,4 +159,57 @@ async fn compose_finds_the_ports_that_its_file_names() {
         start + 1
     );
     assert_eq!((end.code, end.out), (0, expected), "{}", end.err);
+}
+
+/// The step that gets the command, from a release's files, which here are on this machine.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_is_got_only_if_its_sum_is_right() {
+    let (ground, folder) = (Ground::new().await, tempfile::tempdir().unwrap());
+    let script = example("Getting the command", "sh");
+    let (first, rest) = script.split_once('\n').unwrap();
+    assert!(first.starts_with("base=https://"), "{first}");
+    let release = folder.path().join("release");
+    let pack = "name=portmaster-0.1.0-$(uname -m)-linux && mkdir -p release/$name && cd release && \
+                printf '#!/bin/sh\\necho got\\n' > $name/portmaster && tar -czf $name.tar.gz $name && rm -r $name && \
+                echo another > other.zip && sha256sum -- * > ../sums && mv ../sums SHA256SUMS && rm other.zip";
+    let packed = step(&ground, folder.path(), pack, &[]).await;
+    assert_eq!(packed.code, 0, "{}", packed.err);
+    let home = folder.path().join("home");
+    let script = format!("base=file://{}\n{rest}", release.display());
+    let path = folder.path().join("path");
+    let variables = [("HOME", home.to_str().unwrap()), ("GITHUB_PATH", path.to_str().unwrap())];
+    let got = step(&ground, folder.path(), &format!("{script}\n\"$HOME/.local/bin/portmaster\""), &variables).await;
+    assert!(got.code == 0 && got.out.ends_with("OK\ngot\n"), "{got:?}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap().trim(), home.join(".local/bin").to_str().unwrap());
+
+    let archive = format!("portmaster-0.1.0-{}-linux.tar.gz", std::env::consts::ARCH);
+    std::fs::write(release.join(archive), "something else").unwrap();
+    std::fs::remove_dir_all(&home).unwrap();
+    let wrong = step(&ground, folder.path(), &script, &variables).await;
+    assert!(wrong.code != 0 && !home.exists(), "{wrong:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_for_several_steps_is_given_back_whatever_happened() {
+    let (ground, programs) = (Ground::new().await, programs());
+    let workflow = yaml("Several steps");
+    let steps = workflow["jobs"]["test"]["steps"].as_array().unwrap();
+    let run = |index: usize| steps[index]["run"].as_str().unwrap();
+    assert_eq!((steps[0]["id"].as_str(), steps[2]["if"].as_str()), (Some("port"), Some("always()")));
+    let output = programs.path().join("output");
+    let variables = [
+        ("GITHUB_ACTIONS", "true"),
+        ("GITHUB_REPOSITORY", "our-org/shop"),
+        ("GITHUB_RUN_ID", "17000000001"),
+        ("GITHUB_JOB", "test"),
+        ("GITHUB_OUTPUT", output.to_str().unwrap()),
+    ];
+    assert_eq!(step(&ground, programs.path(), run(0), &variables).await.code, 0);
+    assert!(std::fs::read_to_string(&output).unwrap().contains(&format!("port={}\n", ground.start)));
+    assert_eq!(steps[1]["env"]["PORT"], "${{ steps.port.outputs.port }}");
+    for _ in 0..2 {
+        let end = step(&ground, programs.path(), run(2), &variables).await;
+        assert_eq!(end.code, 0, "the second time there is nothing: {}", end.err);
+        assert_eq!(ground.held().await, []);
+    }
 }

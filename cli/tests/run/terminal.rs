@@ -14,6 +14,7 @@ use super::ground::Ground;
 use super::job::{arguments, until_ended};
 
 const CTRL_C: &str = "\x03";
+const CTRL_Z: &str = "\x1a";
 const CTRL_BACKSLASH: &str = "\x1c";
 
 /// The program at a terminal of its own, as the foreground job.
@@ -25,18 +26,22 @@ struct Session {
 
 impl Session {
     fn start(ground: &Ground, options: &[&str], script: &str) -> Self {
+        let command = Command::new(env!("CARGO_BIN_EXE_portmaster"));
+        // Of what is written only the command's output appears at the terminal, so that nothing else has to be told from
+        // it.
+        let command = command.args(arguments("job", options)).args(["sh", "-c", script]).stderr(Stdio::null());
+        Self::of(ground, command)
+    }
+
+    /// Starts a command that runs the program, sooner or later.
+    fn of(ground: &Ground, command: Command) -> Self {
         let (mut terminal, inside) = open().unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_portmaster"))
-            .args(arguments("job", options))
-            .args(["sh", "-c", script])
+        let child = command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap())
             .env("PORTMASTER_URL", &ground.world.api.url)
             .env("HOME", "/nonexistent")
             .env("NO_COLOR", "1")
-            // Of what is written only the command's output appears at the terminal, so that nothing else has to be told
-            // from it.
-            .stderr(Stdio::null())
             .spawn(inside)
             .unwrap();
         let (send, lines) = mpsc::channel();
@@ -67,7 +72,7 @@ impl Session {
     fn line(&self) -> String {
         loop {
             let line = self.lines.recv_timeout(PATIENCE).expect("there is a line in time");
-            let line = line.trim_start_matches("^C").trim_start_matches("^\\").to_owned();
+            let line = line.trim_start_matches("^C").trim_start_matches("^\\").trim_start_matches("^Z").to_owned();
             if !line.is_empty() {
                 return line;
             }
@@ -199,4 +204,64 @@ async fn what_is_left_behind_at_a_terminal_is_ended_and_its_neighbours_are_not()
     // It is a child of the outer command, at whose end it is ended as well.
     until_ended(&neighbour).await;
     assert_eq!(ground.held().await, []);
+}
+
+/// The letter by which the system says what a process does, T for one that is stopped.
+fn state(pid: &str) -> char {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat.rsplit(") ").next().unwrap().chars().next().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_is_suspended_goes_on_in_the_foreground() {
+    let ground = Ground::new().await;
+    // A shell with job control, as a person has it: each command is a job of its own, and ^Z ends the shell's wait for it.
+    // (The shell gives the terminal that its standard error is to the foreground job.)
+    let script = format!(
+        "set -m; {} run web job --owner tests -- sh -c 'echo $$ $PPID; read line; echo \"[$line]\"; exit 3' 2>/dev/null; \
+         echo suspended $?; read go; fg > /dev/null; echo code $?",
+        env!("CARGO_BIN_EXE_portmaster")
+    );
+    let mut session = Session::of(&ground, Command::new("bash").args(["-c", &script]));
+    let pids = session.line();
+    session.types(CTRL_Z);
+    // 128 and the number of TSTP. Bash may say something before that.
+    while session.line() != "suspended 148" {}
+    // The shell waits for the first of them only, so the other one may be a moment later.
+    for pid in pids.split(' ') {
+        tokio::time::timeout(PATIENCE, async {
+            while state(pid) != 'T' {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await
+        .unwrap_or_else(|_| panic!("{pid} of {pids} is stopped"));
+    }
+    assert_eq!(ground.held().await, [("job".to_owned(), ground.start)], "nothing was given back");
+    session.types("now\n");
+    session.types("typed\n");
+    while session.line() != "[typed]" {}
+    assert_eq!(session.line(), "code 3");
+    assert_eq!(session.end().await.0, 0);
+    assert_eq!(ground.held().await, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_was_suspended_for_longer_than_its_lease_is_stopped() {
+    let ground = Ground::new().await;
+    let script = format!(
+        "set -m; {} run web job --owner tests --lease 3s --grace 1s -- sh -c 'echo ready; sleep 600' 2>/dev/null; \
+         echo suspended $?; read go; fg > /dev/null; echo code $?",
+        env!("CARGO_BIN_EXE_portmaster")
+    );
+    let mut session = Session::of(&ground, Command::new("bash").args(["-c", &script]));
+    assert_eq!(session.line(), "ready");
+    session.types(CTRL_Z);
+    while session.line() != "suspended 148" {}
+    while !ground.held().await.is_empty() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    session.types("now\n");
+    while session.line() != "code 124" {}
+    assert_eq!(session.end().await.0, 0);
 }

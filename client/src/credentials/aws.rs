@@ -7,8 +7,8 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials as Keys;
 use aws_credential_types::credential_feature::AwsCredentialFeature;
 use aws_credential_types::provider::ProvideCredentials;
-use aws_sdk_sts::error::{DisplayErrorContext, ProvideErrorMetadata as _};
 
+use super::reason::reason;
 use super::{IdToken, Latest};
 use crate::Error;
 use crate::transport::ForSdk;
@@ -90,11 +90,8 @@ impl Aws {
             .send()
             .await;
         let assumed = assumed.map_err(|error| {
-            let reason = match (error.code(), error.message()) {
-                (Some(code), Some(message)) => format!("{code}: {message}"),
-                (Some(code), None) => code.to_owned(),
-                _ => DisplayErrorContext(&error).to_string(),
-            };
+            let reason = reason(&error);
+            // STS may say which token it refuses.
             let reason = if text.is_empty() { reason } else { reason.replace(&text, "(the token)") };
             Error::Credentials(format!("AWS does not let {} assume {role}: {reason}", token.source()))
         })?;
@@ -116,9 +113,7 @@ impl Aws {
         let (config, region) = self.config(region, false).await?;
         let assume = AssumeRoleProvider::builder(role).configure(&config).session_name(self.session()).build().await;
         let keys = assume.provide_credentials().await;
-        let keys = keys.map_err(|error| {
-            Error::Credentials(format!("{role} cannot be assumed: {}", DisplayErrorContext(&error)))
-        })?;
+        let keys = keys.map_err(|error| Error::Credentials(format!("{role} cannot be assumed: {}", reason(&error))))?;
         Ok(Latest { keys, region, source: format!("{role}, assumed with AWS's usual chain") })
     }
 
@@ -133,7 +128,7 @@ impl Aws {
             } else {
                 "log in (aws sso login), name a --profile or a --role-arn, or set AWS_ACCESS_KEY_ID"
             };
-            Error::Credentials(format!("no AWS credentials are found ({}); {hint}", DisplayErrorContext(&error)))
+            Error::Credentials(format!("no AWS credentials are found ({}); {hint}", reason(&error)))
         })?;
         Ok(Latest { source: described(&keys), keys, region })
     }

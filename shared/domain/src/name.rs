@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 /// A text that is not a name, and the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -112,6 +113,53 @@ name!(
     InstanceName,
     |text| if text.bytes().all(|byte| byte.is_ascii_digit()) { Err(InvalidName::AllDigits) } else { Ok(()) }
 );
+
+impl InstanceName {
+    /// How many characters a name has at most.
+    const MAX: usize = 64;
+
+    /// The name of one of several ports: this name, and what the port is for, as in `job-17-http`. A name may be as long
+    /// as a name can be; then its end gives way to a hash of it, so that names that differ there still differ.
+    ///
+    /// # Errors
+    /// [`InvalidName`] if the part cannot end a name.
+    pub fn with_part(&self, part: &str) -> Result<Self, InvalidName> {
+        let whole = format!("{self}-{part}");
+        let text = match Self::MAX.checked_sub(part.len() + HASH) {
+            Some(kept) if whole.len() > Self::MAX => format!("{}-{part}", shortened(&self.0, &self.0, kept)),
+            _ => whole,
+        };
+        Self::try_from(text)
+    }
+
+    /// A name made of any text: the characters that no name has give way to hyphens. Where the name is not exactly the
+    /// text, its end is a hash of it, so that texts that differ give names that differ.
+    ///
+    /// # Errors
+    /// [`InvalidName`] if that makes no name, as for a text of digits alone.
+    pub fn made_of(text: &str) -> Result<Self, InvalidName> {
+        if let Ok(name) = Self::try_from(text) {
+            return Ok(name);
+        }
+        let valid = |c: char| if c.is_ascii_alphanumeric() || "._~-".contains(c) { c } else { '-' };
+        let replaced: String = text.chars().map(valid).collect();
+        let plain = replaced.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
+        Self::try_from(shortened(plain, text, Self::MAX - HASH + 1))
+    }
+}
+
+/// How long a hash is in a name, with a hyphen on each side.
+const HASH: usize = 18;
+
+/// The beginning of a text of ASCII characters, and a hash of `whole`.
+fn shortened(text: &str, whole: &str, kept: usize) -> String {
+    let hash: String = Sha256::digest(whole).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let kept = text.get(..kept.min(text.len())).unwrap_or_default();
+    match kept.trim_end_matches(|end: char| !end.is_ascii_alphanumeric()) {
+        "" => hash,
+        kept => format!("{kept}-{hash}"),
+    }
+}
 
 impl Default for Namespace {
     /// The namespace `default`, which always exists and has the short paths.
@@ -239,8 +287,36 @@ mod tests {
         #[test]
         fn any_text_is_answered(text: String) {
             prop_assert_eq!(ServiceName::try_from(text.as_str()).is_ok(), allowed(&text));
+            let _ = InstanceName::made_of(&text);
             let _ = Description::try_from(text);
         }
+    }
+
+    #[test]
+    fn every_name_can_have_parts() {
+        let of = |name: &str, part: &str| InstanceName::try_from(name).unwrap().with_part(part);
+        assert_eq!(of("job-17", "http").unwrap().as_str(), "job-17-http");
+        let long = format!("{}-{}", "a".repeat(40), "b".repeat(23));
+        let (http, grpc) = (of(&long, "http").unwrap(), of(&long, "grpc").unwrap());
+        assert_ne!(http, grpc);
+        assert!(http.as_str().starts_with(&"a".repeat(40)) && http.as_str().ends_with("-http"), "{http}");
+        let other = of(&format!("{}-{}", "a".repeat(40), "c".repeat(23)), "http").unwrap();
+        assert_ne!(http, other, "names that differ at the end still differ");
+        for bad in ["", "-", "a b", &"x".repeat(64)] {
+            assert!(of("job", bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn names_are_made_of_texts() {
+        let of = |text: &str| InstanceName::made_of(text).map(String::from);
+        assert_eq!(of("shop-Port").as_deref(), Ok("shop-Port"));
+        let long = of(&"a".repeat(65)).unwrap();
+        assert!(long.len() == 64 && long.starts_with(&"a".repeat(47)), "{long}");
+        assert_ne!(long, of(&"a".repeat(66)).unwrap());
+        assert!(of("preview/42").unwrap().starts_with("preview-42-"));
+        assert_ne!(of("a b"), of("a/b"));
+        assert!(of("").is_ok() && of("é").is_ok());
     }
 
     #[test]

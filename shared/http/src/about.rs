@@ -58,8 +58,8 @@ pub(super) async fn openapi() -> Response {
     (headers, document::document()).into_response()
 }
 
-/// No route matches.
-pub(super) async fn unknown_path() -> Problem {
+/// What answers where no route matches.
+pub async fn unknown_path() -> Problem {
     // The path is not repeated: it may have a secret in it.
     Problem::new(
         Kind::NotFound,

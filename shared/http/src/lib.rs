@@ -39,6 +39,7 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub use about::unknown_path;
 pub use events::told;
 pub use observe::Origin;
 pub use openapi::{document, generate};

@@ -55,12 +55,14 @@ impl Problem {
     }
 
     /// The cause for the log.
-    pub(super) fn cause(&self) -> Option<&str> {
+    #[must_use]
+    pub fn cause(&self) -> Option<&str> {
         self.0.cause.as_deref()
     }
 
     /// What happened, and what to do next.
-    pub(super) fn detail(&self) -> &str {
+    #[must_use]
+    pub fn detail(&self) -> &str {
         &self.0.detail
     }
 

@@ -48,7 +48,9 @@ pub struct Watched {
 }
 
 impl Watched {
-    fn is(&self, service: &ServiceId) -> bool {
+    /// Whether this service is among them.
+    #[must_use]
+    pub fn is(&self, service: &ServiceId) -> bool {
         self.namespace.as_ref().is_none_or(|namespace| *namespace == service.namespace)
             && self.service.as_ref().is_none_or(|name| *name == service.name)
     }

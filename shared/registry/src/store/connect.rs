@@ -8,7 +8,9 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::{TimeoutConfig, TimeoutConfigBuilder};
 use aws_sdk_dynamodb::config::{Builder, Credentials, Region, SharedHttpClient, StalledStreamProtectionConfig};
+use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::tls::{self, TlsContext, TrustStore, rustls_provider::CryptoMode};
+use aws_smithy_runtime_api::client::http::SharedHttpConnector;
 
 /// How long one request may take before it is retried. DynamoDB answers within milliseconds, and returns a page of a
 /// megabyte within some hundred.
@@ -140,11 +142,28 @@ fn https() -> SharedHttpClient {
 }
 
 fn https_to(authorities: TrustStore) -> SharedHttpClient {
-    let builder = aws_smithy_http_client::Builder::new().tls_provider(tls::Provider::Rustls(CryptoMode::Ring));
+    let builder = aws_smithy_http_client::Builder::new().tls_provider(PROVIDER);
     match TlsContext::builder().with_trust_store(authorities).build() {
         Ok(context) => builder.tls_context(context).build_https(),
         Err(_) => builder.build_https(),
     }
+}
+
+const PROVIDER: tls::Provider = tls::Provider::Rustls(CryptoMode::Ring);
+
+/// Builds what sends a request to another service of AWS within Lambda, where no client of the SDK is worth its size. It
+/// trusts whom the client for DynamoDB trusts, signs nothing, follows no redirect, and does not retry.
+#[must_use]
+pub fn connector_within_lambda() -> SharedHttpConnector {
+    let authorities = match amazons_roots_are_enough(variable) {
+        true => TrustStore::empty().with_pem_certificate(AMAZON_ROOTS),
+        false => TrustStore::default(),
+    };
+    let builder = Connector::builder().tls_provider(PROVIDER);
+    SharedHttpConnector::new(match TlsContext::builder().with_trust_store(authorities).build() {
+        Ok(context) => builder.tls_context(context).build(),
+        Err(_) => builder.build(),
+    })
 }
 
 /// The certificate authorities that issue the certificates of every AWS endpoint outside China (*Amazon Trust

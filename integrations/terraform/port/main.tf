@@ -1,0 +1,10 @@
+resource "aws_lambda_invocation" "port" {
+  function_name   = var.function
+  input           = jsonencode(local.input)
+  lifecycle_scope = "CRUD"
+  triggers        = local.triggers
+}
+
+locals {
+  result = jsondecode(aws_lambda_invocation.port.result)
+}
