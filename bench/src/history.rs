@@ -27,7 +27,12 @@ pub fn run(quick: bool, server: Option<PathBuf>) -> Part {
     let mut rows = Vec::new();
     for (what, on_disk) in KINDS {
         let measure = |options: &[&str]| measure(&binary, on_disk, options, operations);
-        let runs: Vec<_> = (0..pairs).map(|_| (measure(WITHOUT), measure(WITH))).collect();
+        let pair = |_| {
+            let (without, with) = (measure(WITHOUT), measure(WITH));
+            println!("{what}: {:.0} and {:.0} a second, {:.0} and {:.0} µs", without.0, with.0, without.1, with.1);
+            (without, with)
+        };
+        let runs: Vec<_> = (0..pairs).map(pair).collect();
         rows.push(vec![
             what.to_owned(),
             format!("{:.0}", median(&runs, |(without, _)| without.0)),

@@ -29,6 +29,9 @@ const WAITING: usize = 8_192;
 /// How long nothing must have come before tenures are written.
 const IDLE: Duration = Duration::from_millis(100);
 
+/// How long it rests when it has caught up. An event, or an answer, waits no longer.
+const NAP: Duration = Duration::from_millis(10);
+
 /// How long a tenure waits at most, and how many of them do.
 const LATEST: Duration = Duration::from_secs(5);
 const MOST: usize = 20_000;
@@ -154,38 +157,62 @@ impl Recorder {
     fn run(mut self, messages: &Receiver<Message>) {
         loop {
             match messages.recv_timeout(self.patience()) {
-                Ok(Message::Change { before, after, at, by_ttl, sequence }) => {
-                    let (before, after) = self.images_of(before, after);
-                    self.change(before, after, at, by_ttl, sequence, true);
-                    let is_late = self.since.is_some_and(|since| since.elapsed() >= LATEST);
-                    if is_late || self.pending.len() >= MOST {
-                        self.write();
-                    }
-                }
-                Ok(Message::Complete(segment)) => {
-                    self.complete.push(segment);
-                    self.write();
-                }
-                Ok(Message::Request { operation, body, answer }) => {
-                    if matches!(operation.as_str(), "Query" | "GetItem" | "BatchGetItem" | "Scan") {
-                        self.write();
-                    }
-                    if !answer.is_closed() {
-                        let answered = perform(&self.database, &operation, &body);
-                        self.is_ready |= operation == "UpdateTimeToLive" || operation == "DescribeTimeToLive";
-                        let _ = answer.send(answered);
+                Ok(message) => {
+                    if !self.handle(message) {
+                        return;
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     self.write();
                     self.sweep();
+                    continue;
                 }
-                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => {
+                Err(RecvTimeoutError::Disconnected) => {
                     self.write();
                     return;
                 }
             }
+            while let Ok(message) = messages.try_recv() {
+                if !self.handle(message) {
+                    return;
+                }
+            }
+            // Awake, it would be woken for every change, which costs the database's thread as much as this one.
+            std::thread::sleep(NAP);
         }
+    }
+
+    /// Returns whether there is more to do.
+    fn handle(&mut self, message: Message) -> bool {
+        match message {
+            Message::Change { before, after, at, by_ttl, sequence } => {
+                let (before, after) = self.images_of(before, after);
+                self.change(before, after, at, by_ttl, sequence, true);
+                let is_late = self.since.is_some_and(|since| since.elapsed() >= LATEST);
+                if is_late || self.pending.len() >= MOST {
+                    self.write();
+                }
+            }
+            Message::Complete(segment) => {
+                self.complete.push(segment);
+                self.write();
+            }
+            Message::Request { operation, body, answer } => {
+                if matches!(operation.as_str(), "Query" | "GetItem" | "BatchGetItem" | "Scan") {
+                    self.write();
+                }
+                if !answer.is_closed() {
+                    let answered = perform(&self.database, &operation, &body);
+                    self.is_ready |= operation == "UpdateTimeToLive" || operation == "DescribeTimeToLive";
+                    let _ = answer.send(answered);
+                }
+            }
+            Message::Stop => {
+                self.write();
+                return false;
+            }
+        }
+        true
     }
 
     /// How long to wait for a message.
