@@ -19,9 +19,10 @@ pub(super) async fn ui(context: &Context<'_>, args: UiArgs) -> Result<(), Failur
     // Before it is printed: whoever reads it may send the signal at once.
     let end = end()?;
     context.voice.show(&Said {
-        sentence: format!("Open {url}\nIt can be opened once, to {may}; ^C ends it."),
+        sentence: format!("Open {url}"),
         members: serde_json::json!({ "url": url, "write": args.write }),
     })?;
+    context.voice.note(&format!("it can be opened once, to {may}; ^C ends it"));
     let opened = if args.open { open(&url, context) } else { None };
     tokio::select! {
         never = ui.run() => match never {},
