@@ -457,7 +457,10 @@ def main():
         print(f"sam deploy: {time.monotonic() - started:.0f} s")
         deployment.read()
         deployment.replay()
-        expected = {"Url", "DomainUrl", "DomainTarget", "TableName", "UserPolicyArn", "AdminPolicyArn", "PipelineRoleArn", "CustomResourceFunctionArn", "LogGroup", "AccessLogGroup", "DashboardName"}
+        expected = {
+            "Url", "DomainUrl", "DomainTarget", "TableName", "HistoryTableName", "UserPolicyArn", "AdminPolicyArn", "PipelineRoleArn",
+            "CustomResourceFunctionArn", "LogGroup", "AccessLogGroup", "DashboardName",
+        }  # fmt: skip
         checks.check("the outputs", set(deployment.outputs) == expected, deployment.outputs)
         domain(deployment, checks)
         admin = deployment.user("admin", deployment.outputs["AdminPolicyArn"])
