@@ -44,10 +44,49 @@ async fn refuse(headers: HeaderMap) -> impl IntoResponse {
     (StatusCode::FORBIDDEN, [("apigw-requestid", "x")], format!("{{\"message\": \"{message}\"}}"))
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn nothing_secret_is_printed() {
+/// Starts what stands in for the registry and for AWS; returns its URL.
+async fn serve(router: Router) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(axum::serve(listener, router).into_future());
+    url
+}
+
+/// Runs the command against it, with these variables besides; returns its exit code, and all that it prints.
+async fn portmaster(url: &str, line: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String) {
+    let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_portmaster"))
+        .args(line)
+        .env_clear()
+        .env("HOME", "/nonexistent")
+        .env("PORTMASTER_URL", url)
+        .env("PORTMASTER_REGION", "eu-west-1")
+        .envs(variables.iter().map(|(name, value)| (name, value.replace("{url}", url))))
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .unwrap();
+    let printed = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    (output.status.code(), printed)
+}
+
+fn has_no_secret(printed: &str) {
+    for secret in SECRETS {
+        assert!(!printed.contains(secret), "{secret} is in {printed}");
+    }
+}
+
+/// The variables of a role that is to be assumed there.
+const ASSUMES: [(&str, &str); 2] = [("PORTMASTER_ROLE_ARN", ROLE), ("AWS_ENDPOINT_URL_STS", "{url}")];
+/// Those of a job that has an identity token.
+const JOB: [(&str, &str); 2] = [
+    ("ACTIONS_ID_TOKEN_REQUEST_URL", "{url}/token?api-version=2.0"),
+    ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "hidden-request-token"),
+];
+/// Those of keys that are found.
+const KEYS: [(&str, &str); 2] = [("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"), ("AWS_SECRET_ACCESS_KEY", "hidden-key")];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_secret_is_printed() {
     let assumed = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&assumed);
     let router = Router::new()
@@ -61,108 +100,50 @@ async fn nothing_secret_is_printed() {
         )
         .route("/v1/{*rest}", any(refuse))
         .route("/health", any(refuse));
-    tokio::spawn(axum::serve(listener, router).into_future());
-    let folder = tempfile::tempdir().unwrap();
+    let url = serve(router).await;
+    // Libraries must not be made to talk by the variable of all loggers either.
+    let variables = [&ASSUMES[..], &JOB, &[("RUST_LOG", "trace")]].concat();
     let lines: [&[&str]; 3] =
         [&["-vvvv", "find", "5000"], &["-vvvv", "-o", "json", "take", "web", "job"], &["-vvvv", "doctor"]];
     for line in lines {
-        let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_portmaster"))
-            .args(line)
-            .env_clear()
-            .env("HOME", folder.path())
-            .env("PORTMASTER_URL", &url)
-            .env("PORTMASTER_ROLE_ARN", ROLE)
-            .env("PORTMASTER_REGION", "eu-west-1")
-            .env("AWS_ENDPOINT_URL_STS", &url)
-            .env("ACTIONS_ID_TOKEN_REQUEST_URL", format!("{url}/token?api-version=2.0"))
-            .env("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "hidden-request-token")
-            // Libraries must not be made to talk by the variable of all loggers either.
-            .env("RUST_LOG", "trace")
-            .stdin(Stdio::null())
-            .output()
-            .await
-            .unwrap();
-        let printed = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert_eq!(output.status.code(), Some(1), "{printed}");
+        let (code, printed) = portmaster(&url, line, &variables).await;
+        assert_eq!(code, Some(1), "{printed}");
         assert!(printed.contains("does not match"), "it was signed, and refused: {printed}");
-        for secret in SECRETS {
-            assert!(!printed.contains(secret), "{secret} is in {printed}");
-        }
+        has_no_secret(&printed);
     }
     assert_eq!(assumed.load(Ordering::Relaxed), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_that_cannot_be_read_are_not_printed() {
-    let folder = tempfile::tempdir().unwrap();
-    for (unreadable, call) in
-        UNREADABLE.into_iter().flat_map(|text| ["AssumeRoleWithWebIdentity", "AssumeRole"].map(|call| (text, call)))
-    {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let answer = unreadable.replace("{call}", call);
-        let router = Router::new()
-            .route("/token", get(|| async { r#"{"value": "hidden-identity-token"}"# }))
-            .route("/", post(move || async move { answer }));
-        tokio::spawn(axum::serve(listener, router).into_future());
-        // With the job's token, and with keys that are found.
-        let job = match call {
-            "AssumeRole" => [("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"), ("AWS_SECRET_ACCESS_KEY", "hidden-key")],
-            _ => [
-                ("ACTIONS_ID_TOKEN_REQUEST_URL", "{url}/token?api-version=2.0"),
-                ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "hidden-request-token"),
-            ],
-        };
-        let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_portmaster"))
-            .args(["-vv", "find", "5000"])
-            .env_clear()
-            .env("HOME", folder.path())
-            .env("PORTMASTER_URL", &url)
-            .env("PORTMASTER_ROLE_ARN", ROLE)
-            .env("PORTMASTER_REGION", "eu-west-1")
-            .env("AWS_ENDPOINT_URL_STS", &url)
-            .envs(job.map(|(name, value)| (name, value.replace("{url}", &url))))
-            .stdin(Stdio::null())
-            .output()
-            .await
-            .unwrap();
-        let printed = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert_eq!(output.status.code(), Some(1), "{call} {unreadable}: {printed}");
-        assert!(
-            printed.contains("role/pipeline") && printed.contains("the answer cannot be read"),
-            "{call} {unreadable}: {printed}"
-        );
-        for secret in SECRETS {
-            assert!(!printed.contains(secret), "{secret} is in {printed}");
+    // With the job's token, and with keys that are found.
+    for (call, caller) in [("AssumeRoleWithWebIdentity", JOB), ("AssumeRole", KEYS)] {
+        for unreadable in UNREADABLE {
+            let answer = unreadable.replace("{call}", call);
+            let router = Router::new()
+                .route("/token", get(|| async { r#"{"value": "hidden-identity-token"}"# }))
+                .route("/", post(move || async move { answer }));
+            let url = serve(router).await;
+            let (code, printed) = portmaster(&url, &["-vv", "find", "5000"], &[ASSUMES, caller].concat()).await;
+            assert_eq!(code, Some(1), "{call} {unreadable}: {printed}");
+            assert!(
+                printed.contains("role/pipeline") && printed.contains("the answer cannot be read"),
+                "{call} {unreadable}: {printed}"
+            );
+            has_no_secret(&printed);
+            assert!(!printed.contains("Response {") && !printed.contains("raw"), "{printed}");
         }
-        assert!(!printed.contains("Response {") && !printed.contains("raw"), "{printed}");
     }
 }
 
 /// What AWS says about a role that may not be assumed is worth having, with the keys of the chain as well.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_sts_says_is_repeated() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
     let refused = "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code>\
                    <Message>User ada is not authorized to perform sts:AssumeRole</Message></Error></ErrorResponse>";
     let router = Router::new().route("/", post(move || async move { (StatusCode::FORBIDDEN, refused) }));
-    tokio::spawn(axum::serve(listener, router).into_future());
-    let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_portmaster"))
-        .args(["find", "5000"])
-        .env_clear()
-        .env("HOME", "/nonexistent")
-        .env("PORTMASTER_URL", &url)
-        .env("PORTMASTER_ROLE_ARN", ROLE)
-        .env("PORTMASTER_REGION", "eu-west-1")
-        .env("AWS_ENDPOINT_URL_STS", &url)
-        .env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
-        .env("AWS_SECRET_ACCESS_KEY", "hidden-key")
-        .stdin(Stdio::null())
-        .output()
-        .await
-        .unwrap();
-    let printed = String::from_utf8_lossy(&output.stderr);
+    let url = serve(router).await;
+    let (_, printed) = portmaster(&url, &["find", "5000"], &[ASSUMES, KEYS].concat()).await;
     assert!(printed.contains("AccessDenied: User ada is not authorized to perform sts:AssumeRole"), "{printed}");
 }
 
@@ -174,30 +155,16 @@ async fn what_a_machine_answers_is_not_printed() {
         "hidden-key",
     );
     for (status, answer) in [(StatusCode::OK, malformed), (StatusCode::FORBIDDEN, forbidden)] {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
         let token = || async { ([("x-aws-ec2-metadata-token-ttl-seconds", "21600")], "hidden-request-token") };
         let router = Router::new()
             .route("/latest/api/token", axum::routing::put(token))
             .route("/latest/meta-data/iam/security-credentials/", get(|| async { "role" }))
             .route("/latest/meta-data/iam/security-credentials/role", get(move || async move { (status, answer) }));
-        tokio::spawn(axum::serve(listener, router).into_future());
-        let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_portmaster"))
-            .args(["-vv", "find", "5000"])
-            .env_clear()
-            .env("HOME", "/nonexistent")
-            .env("PORTMASTER_URL", &url)
-            .env("PORTMASTER_REGION", "eu-west-1")
-            .env("AWS_EC2_METADATA_SERVICE_ENDPOINT", &url)
-            .stdin(Stdio::null())
-            .output()
-            .await
-            .unwrap();
-        let printed = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let url = serve(router).await;
+        let variables = [("AWS_EC2_METADATA_SERVICE_ENDPOINT", "{url}")];
+        let (_, printed) = portmaster(&url, &["-vv", "find", "5000"], &variables).await;
         assert!(printed.contains("no AWS credentials are found"), "{printed}");
-        for secret in SECRETS {
-            assert!(!printed.contains(secret), "{secret} is in {printed}");
-        }
+        has_no_secret(&printed);
         let longest = printed.lines().map(str::len).max().unwrap_or_default();
         assert!(longest < 400 && !printed.contains("Response {"), "{printed}");
     }

@@ -137,60 +137,66 @@ impl Client {
     /// Sends a call once.
     async fn attempt(&self, request: &Request, deadline: Instant) -> Result<Raw, Error> {
         let left = deadline.saturating_duration_since(Instant::now());
-        let origin = &self.shared.origin;
-        let late = || Unreachable { stage: Stage::Timeout, origin: origin.clone(), reason: String::new() };
         let attempt = async {
-            let mut http = request.build();
-            if let Some(signer) = self.shared.signer().await? {
-                signer.sign(&mut http, self.signing_time())?;
-            }
-            let sent = Instant::now();
-            tracing::debug!(call = request.call, "sending");
-            let lost = |error| Error::Unreachable(Unreachable::new(origin, error));
-            let mut answer = self.shared.http.execute(http).await.map_err(lost)?;
-            let (status, headers) = (answer.status(), answer.headers().clone());
-            let mut body = Vec::new();
-            while let Some(chunk) = answer.chunk().await.map_err(lost)? {
-                body.extend_from_slice(&chunk);
-                if body.len() > MAX_BODY {
-                    let reason = "a body of more than 8 MiB".to_owned();
-                    return Err(Error::Unexpected(Unexpected::new(status, &headers, origin, Some(reason))));
-                }
-            }
-            tracing::debug!(call = request.call, status = status.as_u16(), ms = sent.elapsed().as_millis(), "answered");
-            Ok(Raw { status, headers, body, sent })
+            let (answer, sent) = self.begin(request).await?;
+            self.finish(answer, sent).await
         };
-        let raw =
-            tokio::time::timeout(left.min(self.attempt), attempt).await.map_err(|_| Error::Unreachable(late()))??;
+        let raw = tokio::time::timeout(left.min(self.attempt), attempt).await.map_err(|_| self.late())??;
         self.note_date(&raw.headers);
         if raw.status.is_success() { Ok(raw) } else { Err(self.refusal(request, &raw)) }
     }
 
     /// Sends a call once, and returns its answer as soon as its head is there: for a body that has no end.
     pub(crate) async fn open(&self, request: &Request) -> Result<reqwest::Response, Error> {
-        let origin = &self.shared.origin;
-        let late = || Unreachable { stage: Stage::Timeout, origin: origin.clone(), reason: String::new() };
-        let lost = |error| Error::Unreachable(Unreachable::new(origin, error));
         let attempt = async {
-            let mut http = request.build();
-            if let Some(signer) = self.shared.signer().await? {
-                signer.sign(&mut http, self.signing_time())?;
+            let (answer, sent) = self.begin(request).await?;
+            match answer.status().is_success() {
+                true => Ok(answer),
+                false => Err(self.refusal(request, &self.finish(answer, sent).await?)),
             }
-            let sent = Instant::now();
-            tracing::debug!(call = request.call, "sending");
-            let mut answer = self.shared.http.execute(http).await.map_err(lost)?;
-            let (status, headers) = (answer.status(), answer.headers().clone());
-            tracing::debug!(call = request.call, status = status.as_u16(), ms = sent.elapsed().as_millis(), "answered");
-            if status.is_success() {
-                return Ok(answer);
-            }
-            let mut body = Vec::new();
-            while let Some(chunk) = answer.chunk().await.map_err(lost)?.filter(|_| body.len() < MAX_BODY) {
-                body.extend_from_slice(&chunk);
-            }
-            Err(self.refusal(request, &Raw { status, headers, body, sent }))
         };
-        tokio::time::timeout(self.attempt, attempt).await.map_err(|_| Error::Unreachable(late()))?
+        tokio::time::timeout(self.attempt, attempt).await.map_err(|_| self.late())?
+    }
+
+    /// Signs a call and sends it. Returns the answer as soon as its head is there, and when the call was sent.
+    async fn begin(&self, request: &Request) -> Result<(reqwest::Response, Instant), Error> {
+        let mut http = request.build();
+        if let Some(signer) = self.shared.signer().await? {
+            signer.sign(&mut http, self.signing_time())?;
+        }
+        let sent = Instant::now();
+        tracing::debug!(call = request.call, "sending");
+        let answer = self.shared.http.execute(http).await.map_err(|error| self.lost(error))?;
+        tracing::debug!(
+            call = request.call,
+            status = answer.status().as_u16(),
+            ms = sent.elapsed().as_millis(),
+            "answered"
+        );
+        Ok((answer, sent))
+    }
+
+    /// Reads the rest of an answer.
+    async fn finish(&self, mut answer: reqwest::Response, sent: Instant) -> Result<Raw, Error> {
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(|error| self.lost(error))? {
+            body.extend_from_slice(&chunk);
+            if body.len() > MAX_BODY {
+                let reason = "a body of more than 8 MiB".to_owned();
+                return Err(Error::Unexpected(Unexpected::new(status, &headers, &self.shared.origin, Some(reason))));
+            }
+        }
+        Ok(Raw { status, headers, body, sent })
+    }
+
+    fn lost(&self, error: reqwest::Error) -> Error {
+        Error::Unreachable(Unreachable::new(&self.shared.origin, error))
+    }
+
+    fn late(&self) -> Error {
+        let origin = self.shared.origin.clone();
+        Error::Unreachable(Unreachable { stage: Stage::Timeout, origin, reason: String::new() })
     }
 
     fn refusal(&self, request: &Request, raw: &Raw) -> Error {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use portmaster_client::domain::{InstanceName, ServiceName};
 use portmaster_client::wire::{Kind, NewOffer, NewPort, Renewal};
 use portmaster_client::{Client, Error, Holder, PortOrName, Precondition, Stage};
+use portmaster_testkit::message;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -57,10 +58,10 @@ impl Server {
 
 async fn serve(mut stream: TcpStream, script: &'static [Act], heard: Arc<Mutex<Vec<String>>>) {
     loop {
-        let Some(request) = request(&mut stream).await else { return };
+        let Some(request) = message(&mut stream).await else { return };
         let act = {
             let mut heard = heard.lock().unwrap();
-            heard.push(request);
+            heard.push(String::from_utf8(request).unwrap());
             script[(heard.len() - 1).min(script.len() - 1)]
         };
         let answer = match act {
@@ -75,26 +76,6 @@ async fn serve(mut stream: TcpStream, script: &'static [Act], heard: Arc<Mutex<V
         stream.write_all(answer.as_bytes()).await.unwrap();
         if matches!(act, Act::Break) {
             return;
-        }
-    }
-}
-
-/// Reads a request, with its body.
-async fn request(stream: &mut TcpStream) -> Option<String> {
-    let mut bytes = Vec::new();
-    loop {
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length =
-                head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
-            if body.len() >= length.unwrap_or(0) {
-                return Some(text);
-            }
-        }
-        let mut chunk = [0; 4096];
-        match stream.read(&mut chunk).await {
-            Ok(count) if count > 0 => bytes.extend_from_slice(&chunk[..count]),
-            _ => return None,
         }
     }
 }

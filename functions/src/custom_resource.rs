@@ -27,6 +27,7 @@ mod scope;
 mod service;
 mod stacks;
 mod terraform;
+mod work;
 
 use std::time::Duration;
 
@@ -42,6 +43,7 @@ use outcome::{About, Done, Failure, Outcome};
 use request::{Request, Resource};
 pub use scope::Scope;
 use stacks::Stacks;
+use work::Work;
 
 /// How long it may take at most to send an answer. A function with less time shares it.
 const ANSWERING: Duration = Duration::from_secs(8);
@@ -149,10 +151,11 @@ impl CustomResource {
         let (own, task_call) = (self.clone(), call.clone());
         // In a task of its own, so that a panic is a failure like any other (where panics unwind).
         let task = tokio::spawn(async move {
-            let CustomResource { registry, scope, stacks, .. } = own;
+            let CustomResource { registry, scope, stacks, .. } = &own;
+            let work = Work { registry, stacks, scope, call: &task_call, request: &request };
             match request.resource {
-                Resource::Port => port::perform(&registry, &stacks, &scope, &task_call, &request).await,
-                Resource::Service => service::perform(&registry, &stacks, &scope, &task_call, &request).await,
+                Resource::Port => port::perform(&work).await,
+                Resource::Service => service::perform(&work).await,
             }
         });
         let stop = task.abort_handle();

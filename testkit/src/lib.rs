@@ -24,6 +24,7 @@ mod faulty;
 mod keys;
 mod lambda;
 mod limits;
+mod message;
 mod meter;
 mod stage;
 mod words;
@@ -40,6 +41,7 @@ pub use faulty::{Faulty, TRIP, Trip};
 pub use keys::{keys, text};
 pub use lambda::{Function, INVOCATION, Lines, TRACE};
 pub use limits::{Limits, Rate};
+pub use message::message;
 pub use meter::{Counts, Meter};
 pub use stage::Stage;
 pub use world::{

@@ -17,7 +17,7 @@ use super::outcome::{About, Done, Failure, Outcome};
 use super::properties::{self, Reader, parsed, seconds, texts, truth};
 use super::request::{Action, Maker, Properties, Request};
 use super::scope::Scope;
-use super::stacks::Stacks;
+use super::work::{Held, Work};
 
 /// What is wanted.
 #[derive(Clone, Debug)]
@@ -97,13 +97,8 @@ fn wanted(properties: &Properties, maker: &Maker) -> Result<Wanted, Failure> {
 }
 
 /// Does what the request says.
-pub(super) async fn perform(
-    registry: &Registry,
-    stacks: &Stacks,
-    scope: &Scope,
-    call: &Call,
-    request: &Request,
-) -> Outcome {
+pub(super) async fn perform(work: &Work<'_>) -> Outcome {
+    let request = work.request;
     let identity = identity_of(&request.wanted, &request.maker);
     let mut about = About {
         service: identity.as_ref().map(|identity| identity.service.clone()),
@@ -111,21 +106,15 @@ pub(super) async fn perform(
         ports: Vec::new(),
     };
     let result = match request.action {
-        Action::Create | Action::Update => put(registry, stacks, scope, call, request, &mut about).await,
-        Action::Delete => delete(registry, stacks, scope, call, request, &mut about).await,
+        Action::Create | Action::Update => put(work, &mut about).await,
+        Action::Delete => delete(work, &mut about).await,
     };
     Outcome { identity, result, about }
 }
 
 /// Makes sure of the ports, and releases what an update has given up, once the rest is held.
-async fn put(
-    registry: &Registry,
-    stacks: &Stacks,
-    scope: &Scope,
-    call: &Call,
-    request: &Request,
-    about: &mut About,
-) -> Result<Done, Failure> {
+async fn put(work: &Work<'_>, about: &mut About) -> Result<Done, Failure> {
+    let Work { registry, stacks, scope, call, request } = work;
     let wanted = wanted(&request.wanted, &request.maker)?;
     scope.ports(&wanted.identity.service)?;
     let before = match (request.action, &request.before) {
@@ -253,39 +242,13 @@ fn refusal(error: Error, wanted: &Wanted) -> Failure {
 }
 
 /// Releases what the resource has. That there is nothing to release is what was asked for.
-async fn delete(
-    registry: &Registry,
-    stacks: &Stacks,
-    scope: &Scope,
-    call: &Call,
-    request: &Request,
-    about: &mut About,
-) -> Result<Done, Failure> {
-    let mut held = Vec::new();
-    match &request.maker {
-        Maker::Stack { physical_id, .. } => {
-            let physical_id = physical_id.as_deref().unwrap_or_default();
-            match Identity::parse(physical_id) {
-                Some(identity) => held.push(identity),
-                None => {
-                    let named = identity_of(&request.wanted, &request.maker);
-                    let named = named.filter(|named| scope.ports(&named.service).is_ok());
-                    return match Forsaken::judge(stacks, &request.maker, physical_id, named).await {
-                        Forsaken::Nothing => Ok(Done::nothing("unknown-resource")),
-                        Forsaken::Unclear(warning) => Ok(Done { warning: Some(warning), ..Done::nothing("unclear") }),
-                        Forsaken::It(identity) => free_forsaken(registry, call, &identity, request).await,
-                    };
-                }
-            }
-        }
-        // Terraform says what there is, and after an update of which it heard no good, what it wanted before.
-        Maker::Terraform => {
-            let given = [Some(&request.wanted), request.before.as_ref()];
-            for properties in given.into_iter().flatten() {
-                held.extend(identity_of(properties, &request.maker).filter(|found| !held.contains(found)));
-            }
-        }
-    }
+async fn delete(work: &Work<'_>, about: &mut About) -> Result<Done, Failure> {
+    let Work { registry, scope, call, request, .. } = work;
+    let held = match work.held(identity_of, Scope::ports).await {
+        Held::Known(held) => held,
+        Held::Forsaken(identity) => return free_forsaken(work, &identity).await,
+        Held::Nothing(done) => return Ok(done),
+    };
     let mut parts = parts_of(&request.wanted);
     parts.extend(request.before.iter().flat_map(parts_of));
     let mut released = 0;
@@ -309,12 +272,8 @@ async fn delete(
 }
 
 /// Releases the ports of a creation that was not heard of, and waits a little for one that may still be running.
-async fn free_forsaken(
-    registry: &Registry,
-    call: &Call,
-    identity: &Identity,
-    request: &Request,
-) -> Result<Done, Failure> {
+async fn free_forsaken(work: &Work<'_>, identity: &Identity) -> Result<Done, Failure> {
+    let Work { registry, call, request, .. } = work;
     let looks = Looks::within(call);
     loop {
         let mut released = 0;

@@ -15,9 +15,9 @@ use super::forsaken::{Forsaken, Looks};
 use super::identity::{self, Identity, What};
 use super::outcome::{About, Done, Failure, Outcome};
 use super::properties::{self, Reader, parsed, seconds, text};
-use super::request::{Action, Maker, Properties, Request};
+use super::request::{Action, Maker, Properties};
 use super::scope::Scope;
-use super::stacks::Stacks;
+use super::work::{Held, Work};
 
 /// How many of the ports in the way of a deletion are named.
 const NAMED: usize = 5;
@@ -103,29 +103,19 @@ fn wanted(properties: &Properties, maker: &Maker) -> Result<Wanted, Failure> {
 }
 
 /// Does what the request says.
-pub(super) async fn perform(
-    registry: &Registry,
-    stacks: &Stacks,
-    scope: &Scope,
-    call: &Call,
-    request: &Request,
-) -> Outcome {
+pub(super) async fn perform(work: &Work<'_>) -> Outcome {
+    let request = work.request;
     let identity = identity_of(&request.wanted, &request.maker);
     let mut about = About { service: identity.as_ref().map(|found| found.service.clone()), ..About::default() };
     let result = match request.action {
-        Action::Create | Action::Update => put(registry, stacks, scope, call, request).await,
-        Action::Delete => delete(registry, stacks, scope, call, request, &mut about).await,
+        Action::Create | Action::Update => put(work).await,
+        Action::Delete => delete(work, &mut about).await,
     };
     Outcome { identity, result, about }
 }
 
-async fn put(
-    registry: &Registry,
-    stacks: &Stacks,
-    scope: &Scope,
-    call: &Call,
-    request: &Request,
-) -> Result<Done, Failure> {
+async fn put(work: &Work<'_>) -> Result<Done, Failure> {
+    let Work { registry, stacks, scope, call, request } = work;
     let wanted = wanted(&request.wanted, &request.maker)?;
     scope.services(&wanted.identity.service)?;
     let (service, word) = ensure(registry, call, &wanted).await?;
@@ -196,34 +186,12 @@ fn anothers(id: &ServiceId) -> Failure {
     )
 }
 
-async fn delete(
-    registry: &Registry,
-    stacks: &Stacks,
-    scope: &Scope,
-    call: &Call,
-    request: &Request,
-    about: &mut About,
-) -> Result<Done, Failure> {
-    let held: Vec<_> = match &request.maker {
-        Maker::Stack { physical_id, .. } => {
-            let physical_id = physical_id.as_deref().unwrap_or_default();
-            match Identity::parse(physical_id) {
-                Some(identity) => vec![identity],
-                None => {
-                    let named = identity_of(&request.wanted, &request.maker);
-                    let named = named.filter(|named| scope.services(&named.service).is_ok());
-                    return match Forsaken::judge(stacks, &request.maker, physical_id, named).await {
-                        Forsaken::Nothing => Ok(Done::nothing("unknown-resource")),
-                        Forsaken::Unclear(warning) => Ok(Done { warning: Some(warning), ..Done::nothing("unclear") }),
-                        Forsaken::It(identity) => remove_forsaken(registry, call, &identity).await,
-                    };
-                }
-            }
-        }
-        Maker::Terraform => {
-            let given = [Some(&request.wanted), request.before.as_ref()].into_iter().flatten();
-            given.filter_map(|properties| identity_of(properties, &request.maker)).collect()
-        }
+async fn delete(work: &Work<'_>, about: &mut About) -> Result<Done, Failure> {
+    let Work { registry, scope, call, .. } = work;
+    let held = match work.held(identity_of, Scope::services).await {
+        Held::Known(held) => held,
+        Held::Forsaken(identity) => return remove_forsaken(registry, call, &identity).await,
+        Held::Nothing(done) => return Ok(done),
     };
     let mut word = "nothing-to-delete";
     for identity in held.iter().filter(|identity| identity.what == What::Service) {
