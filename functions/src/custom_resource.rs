@@ -74,7 +74,7 @@ impl std::fmt::Debug for Refused {
 impl CustomResource {
     pub(crate) fn new(registry: Registry, scope: Scope, also_allowed: Option<String>) -> Self {
         let connector = connector_within_lambda();
-        let stacks = Stacks::new(connector.clone(), |name| std::env::var(name).ok().filter(|value| !value.is_empty()));
+        let stacks = Stacks::new(connector.clone());
         Self { registry, scope, also_allowed, connector, stacks }
     }
 
@@ -89,11 +89,16 @@ impl CustomResource {
         match (shape, event.as_object()) {
             ((true, false), _) => self.cloudformation(&event, context, end).await,
             ((false, true), Some(event)) => self.terraform(event, context, left).await,
-            ((both, _), _) => Err(Refused(format!(
-                "The event is {}: it comes neither from CloudFormation, with a ResponseURL, nor from Terraform's \
-                 aws_lambda_invocation with lifecycle_scope = \"CRUD\", with tf. Nothing was done.",
-                if both { "ambiguous" } else { "unknown" },
-            ))),
+            ((true, true), _) => Err(Refused(
+                "The event is ambiguous: it has both a ResponseURL, as CloudFormation sends, and tf, as Terraform sends. \
+                 Nothing was done."
+                    .to_owned(),
+            )),
+            _ => Err(Refused(
+                "The event is unknown: it comes neither from CloudFormation, with a ResponseURL, nor from Terraform's \
+                 aws_lambda_invocation with lifecycle_scope = \"CRUD\", with tf. Nothing was done."
+                    .to_owned(),
+            )),
         }
     }
 
@@ -167,8 +172,8 @@ impl CustomResource {
                 stop.abort();
                 Failure::new(
                     "unavailable",
-                    "The registry did not finish in time, and it is not known what it did. Try again: the same resource gets \
-                     the same port.",
+                    "The registry did not finish in time, so the outcome is unknown. Try again: the same resource gets the \
+                     same port.",
                 )
             }
         };
@@ -233,7 +238,7 @@ impl Line {
     }
 }
 
-/// Adds to the metrics what the same calls of the API would.
+/// Adds what was given, released and refused to the metrics of the API.
 fn count(result: &Result<Done, Failure>, meter: &Meter) {
     let many = |ports: usize| u64::try_from(ports).unwrap_or(u64::MAX);
     match result {
@@ -244,9 +249,5 @@ fn count(result: &Result<Done, Failure>, meter: &Meter) {
         Err(Failure { word: "range-exhausted", .. }) => metrics::count(metrics::EXHAUSTIONS, 1),
         Err(_) => {}
     }
-    if meter.tries > 0 {
-        metrics::attempts(meter.tries);
-    }
-    metrics::count(metrics::LOST_RACES, meter.lost_races.into());
-    metrics::count(metrics::DYNAMODB_RETRIES, meter.retries.into());
+    metrics::meter(meter);
 }

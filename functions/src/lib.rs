@@ -38,14 +38,14 @@ const WARM_UP: Duration = Duration::from_secs(2);
 /// Serves one endpoint.
 #[must_use]
 pub fn serve(routes: fn() -> Routes) -> ExitCode {
-    start(async move |api, gateway, metrics| run(portmaster_http::one(routes(), api), gateway, metrics).await)
+    start(async move |api, settings, metrics| run(portmaster_http::one(routes(), api), settings.gateway, metrics).await)
 }
 
 /// Serves the requests that belong to no other function.
 #[must_use]
 pub fn serve_pages_and_the_rest() -> ExitCode {
-    start(async |api, gateway, metrics| {
-        let gateway = Gateway { catches_all: true, ..gateway };
+    start(async |api, settings, metrics| {
+        let gateway = Gateway { catches_all: true, ..settings.gateway };
         run(portmaster_http::pages_and_the_rest(api), gateway, metrics).await
     })
 }
@@ -74,11 +74,7 @@ pub fn reconcile() -> ExitCode {
 /// Makes ports and services for stacks of CloudFormation and configurations of Terraform.
 #[must_use]
 pub fn custom_resource() -> ExitCode {
-    let settings = match Settings::from_environment() {
-        Ok(settings) => settings,
-        Err(error) => return refuse(&error),
-    };
-    start_with(settings.clone(), async move |api: Api, _, metrics: Metrics| {
+    start(async |api: Api, settings: Settings, metrics: Metrics| {
         let Settings { scope, answers_to, .. } = settings;
         let function = CustomResource::new(api.registry, scope, answers_to);
         let handle = |event: LambdaEvent<Value>| {
@@ -94,37 +90,39 @@ pub fn custom_resource() -> ExitCode {
     })
 }
 
-/// Sets up and calls `serve`. If the settings are wrong, it reports that in one line and the function does not start.
-fn start(serve: impl AsyncFnOnce(Api, Gateway, Metrics) -> Result<(), Error>) -> ExitCode {
-    match Settings::from_environment() {
-        Ok(settings) => start_with(settings, serve),
-        Err(error) => refuse(&error),
-    }
-}
-
-fn start_with(settings: Settings, serve: impl AsyncFnOnce(Api, Gateway, Metrics) -> Result<(), Error>) -> ExitCode {
-    portmaster_http::log::start(&settings.log_level);
-    // Lambda sends a function only one request at a time.
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return refuse(&error),
-    };
-    let served = runtime.block_on(async {
-        let metrics = Metrics::start(settings.stack);
+/// Connects to the table, and calls `serve`.
+fn start(serve: impl AsyncFnOnce(Api, Settings, Metrics) -> Result<(), Error>) -> ExitCode {
+    block_on(async move |settings: Settings| {
+        let metrics = Metrics::start(settings.stack.clone());
         let client = connect_within_lambda(settings.endpoint.as_deref());
-        let history = settings.history_table.map(|name| History::new(Table::new(client.clone(), name)));
-        let table = Table::new(client, settings.table);
+        let history = settings.history_table.clone().map(|name| History::new(Table::new(client.clone(), name)));
+        let table = Table::new(client, settings.table.clone());
         let registry = Registry::new(table, Clock::System, settings.offer_seconds)
             .with_margin(settings.margin_seconds)
-            .with_watch(settings.watch)
+            .with_watch(settings.watch.clone())
             .with_history(history);
         // Opens the connection while Lambda lets the function use a whole processor. If it fails, requests will report
         // why.
         if let Err(error) = registry.ping(&Call::within(WARM_UP)).await {
             tracing::warn!(target: "portmaster::start", %error, "the table does not answer yet");
         }
-        serve(Api { registry, timeout: TIMEOUT }, settings.gateway, metrics).await
-    });
+        serve(Api { registry, timeout: TIMEOUT }, settings, metrics).await
+    })
+}
+
+/// Reads the settings, starts the log and the runtime, and waits for `serve`. If the settings are wrong, it reports that
+/// in one line and the function does not start.
+fn block_on(serve: impl AsyncFnOnce(Settings) -> Result<(), Error>) -> ExitCode {
+    let settings = match Settings::from_environment() {
+        Ok(settings) => settings,
+        Err(error) => return refuse(&error),
+    };
+    portmaster_http::log::start(&settings.log_level);
+    // Lambda sends a function only one request at a time.
+    let served = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(serve(settings)),
+        Err(error) => return refuse(&error),
+    };
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => refuse(&error),

@@ -21,7 +21,7 @@ use portmaster_registry::{Call, History, Table, connect_within_lambda};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{Settings, refuse, time_left};
+use crate::{Settings, block_on, time_left};
 use bus::Bus;
 use stream::Record;
 
@@ -34,28 +34,16 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// Records history and sends events, for each batch of the table's stream.
 #[must_use]
 pub fn record_history() -> ExitCode {
-    let settings = match Settings::from_environment() {
-        Ok(settings) => settings,
-        Err(error) => return refuse(&error),
-    };
-    portmaster_http::log::start(&settings.log_level);
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return refuse(&error),
-    };
-    match runtime.block_on(serve(&settings)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => refuse(&error),
-    }
+    block_on(serve)
 }
 
-async fn serve(settings: &Settings) -> Result<(), Error> {
+async fn serve(settings: Settings) -> Result<(), Error> {
     let client = connect_within_lambda(settings.endpoint.as_deref());
     let recorder = Recorder {
-        history: settings.history_table.clone().map(|name| History::new(Table::new(client, name))),
+        history: settings.history_table.map(|name| History::new(Table::new(client, name))),
         days: settings.history_days,
         nearly_full: settings.watch.nearly_full,
-        bus: settings.event_bus.clone().map(Bus::new),
+        bus: settings.event_bus.map(Bus::new),
     };
     let handle = |event: LambdaEvent<Value>| {
         let recorder = &recorder;

@@ -82,7 +82,8 @@ pub enum SettingsError {
     Endpoint(String),
     /// `CUSTOM_RESOURCE_ANSWERS_TO` is not a URL.
     #[error(
-        "the environment variable CUSTOM_RESOURCE_ANSWERS_TO must be the beginning of an emulator's URLs, such as          http://127.0.0.1:4566/, or empty for AWS, not {0:?}"
+        "the environment variable CUSTOM_RESOURCE_ANSWERS_TO must be the beginning of an emulator's URLs, such as \
+         http://127.0.0.1:4566/, or empty for AWS, not {0:?}"
     )]
     AnswersTo(String),
     /// `API_MAPPING` is not the key of a mapping.

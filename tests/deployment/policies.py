@@ -15,14 +15,16 @@ WITHOUT_RESOURCES = {"xray:GetSamplingRules", "xray:GetSamplingTargets", "xray:P
 ours = {
     "table": {"Fn::GetAtt": ["Table", "Arn"]},
     "stream": {"Fn::GetAtt": ["Table", "StreamArn"]},
+    # For dynamodb:ListStreams alone, which names no stream.
+    "streams": {"Fn::Sub": "${Table.Arn}/stream/*"},
     "history": {"Fn::GetAtt": ["HistoryTable", "Arn"]},
     "index": {"Fn::Sub": "${HistoryTable.Arn}/index/by-name"},
 }
 HISTORY = {
-    "FunctionBoundary": [ours["stream"], ours["history"], ours["index"]],
+    "FunctionBoundary": [ours["stream"], ours["streams"], ours["history"], ours["index"]],
     "GetPortHistoryFunctionRole": [ours["history"]],
     "GetServiceHistoryFunctionRole": [ours["history"], ours["index"]],
-    "RecordHistoryFunctionRole": [ours["stream"], ours["history"]],
+    "RecordHistoryFunctionRole": [ours["stream"], ours["streams"], ours["history"]],
 }
 READS = {"dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query", "dynamodb:Scan"}
 
@@ -112,6 +114,7 @@ def main():
     may = lambda role, part: {action for policy in resources[role]["Properties"]["Policies"] for statement in statements(policy["PolicyDocument"]) if part in listed(statement["Resource"]) for action in listed(statement["Action"])}  # fmt: skip
     recorder = "RecordHistoryFunctionRole"
     check("the history's writer reads no table", not (may(recorder, ours["table"]) | may(recorder, ours["history"]) & READS), recorder)
+    check("and of all streams of the table, it only has the list", may(recorder, ours["streams"]) == {"dynamodb:ListStreams"}, recorder)
     for reader in ("GetPortHistoryFunctionRole", "GetServiceHistoryFunctionRole"):
         check(f"{reader} only reads", may(reader, ours["history"]) | may(reader, ours["table"]) <= READS, reader)
     table, history = resources["Table"], resources["HistoryTable"]

@@ -96,7 +96,7 @@ pub(super) fn answer(letter: &Letter, outcome: &Outcome) -> Vec<u8> {
         (Some(Action::Create) | None, _) | (Some(Action::Update), Ok(_)) => own.as_deref().or(given),
         (Some(Action::Update | Action::Delete), _) => given.or(own.as_deref()),
     };
-    let physical_id = physical_id.unwrap_or(identity::nothing());
+    let physical_id = physical_id.unwrap_or(identity::NOTHING);
     match &outcome.result {
         Ok(done) => {
             let data = done.attributes.iter().map(|(name, value)| (name.clone(), Value::String(shown(value))));
@@ -104,7 +104,8 @@ pub(super) fn answer(letter: &Letter, outcome: &Outcome) -> Vec<u8> {
             if answer.len() <= MOST {
                 return answer;
             }
-            let reason = "The resource has more to tell than CloudFormation takes. Use fewer Ports, or shorter names.";
+            let reason = "The resource's attributes do not fit into the 4096 bytes that CloudFormation accepts. Use fewer Ports, \
+                          or shorter names.";
             body(letter, physical_id, "FAILED", reason, Map::new())
         }
         Err(Failure { reason, .. }) => cut(reason, |reason| body(letter, physical_id, "FAILED", reason, Map::new())),
@@ -195,7 +196,7 @@ mod tests {
         let id =
             |action, given, own, result| answered(&letter(action, given), own, result)["PhysicalResourceId"].clone();
         assert_eq!(id(Action::Create, None, Some(new), fail()), new);
-        assert_eq!(id(Action::Create, None, None, fail()), identity::nothing());
+        assert_eq!(id(Action::Create, None, None, fail()), identity::NOTHING);
         assert_eq!(id(Action::Update, Some(old), Some(new), fail()), old);
         assert_eq!(id(Action::Update, Some(old), Some(new), Ok(Done::default())), new);
         assert_eq!(id(Action::Delete, Some("made-up"), Some(new), Ok(Done::default())), "made-up");

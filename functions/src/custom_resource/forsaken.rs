@@ -37,7 +37,8 @@ impl Forsaken {
 
     /// Judges what may have been made for a stack of which the stack has heard nothing.
     pub(super) async fn ask(stacks: &Stacks, maker: &Maker, named: Identity) -> Self {
-        let Maker::Stack { id, logical_id, .. } = maker else { return Self::Nothing };
+        // Terraform says itself what it has replaced, and nobody else deletes it.
+        let Maker::Stack { id, logical_id, .. } = maker else { return Self::It(named) };
         match stacks.have(id, logical_id, &named).await {
             Ok(true) => Self::Nothing,
             Ok(false) => Self::It(named),

@@ -8,8 +8,8 @@ use super::request::Maker;
 
 /// What every identity begins with.
 const PREFIX: &str = "portmaster";
-/// What a resource is called of which there is nothing, because its properties did not even say what it was to be.
-const NOTHING: &str = "portmaster:nothing";
+/// The physical id of a resource that was never made, because its properties do not say what it was to be.
+pub(super) const NOTHING: &str = "portmaster:nothing";
 
 /// A resource's physical id: `portmaster:port:default/web/api:cfn/51af3dc0-…/Port`.
 ///
@@ -71,11 +71,6 @@ impl Identity {
             What::Service => None,
         }
     }
-}
-
-/// The physical id of a resource that was never made, in the answer that says so.
-pub(super) fn nothing() -> &'static str {
-    NOTHING
 }
 
 /// Whether a physical id is CloudFormation's own, given to a resource of which it has heard no answer.
@@ -145,7 +140,7 @@ mod tests {
         {
             assert!(is_foreign(text), "{text}");
         }
-        assert!(!is_foreign(nothing()) && Identity::parse(nothing()).is_none());
+        assert!(!is_foreign(NOTHING) && Identity::parse(NOTHING).is_none());
     }
 
     proptest! {

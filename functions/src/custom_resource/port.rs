@@ -37,14 +37,8 @@ pub(super) fn identity_of(properties: &Properties, maker: &Maker) -> Option<Iden
     let mut reader = Reader::new(properties);
     let service = reader.read("Service", parsed::<ServiceName>)?;
     let namespace = reader.read("Namespace", parsed::<Namespace>).unwrap_or_default();
-    let name = match reader.gives("Name") {
-        true => reader.read("Name", parsed::<InstanceName>)?,
-        false => identity::name(maker).ok()?,
-    };
-    let owner = match reader.gives("Owner") {
-        true => reader.read("Owner", parsed)?,
-        false => identity::owner(maker).ok()?,
-    };
+    let name = reader.default("Name", parsed::<InstanceName>, || identity::name(maker))?;
+    let owner = reader.default("Owner", parsed, || identity::owner(maker))?;
     let what = if parts_of(properties).is_empty() { What::Port(name) } else { What::Ports(name) };
     Some(Identity { what, service: ServiceId::new(namespace, service), owner })
 }
@@ -81,7 +75,7 @@ fn wanted(properties: &Properties, maker: &Maker) -> Result<Wanted, Failure> {
         reader.fault("Ports must all be different");
     }
     for invalid in name.iter().flat_map(|name| parts.iter().filter_map(|part| name.with_part(part).err())) {
-        reader.fault(format!("Ports must end a name, which {invalid}"));
+        reader.fault(format!("each of Ports ends a name, and a name {invalid}"));
     }
     if port.is_some() && !parts.is_empty() {
         reader.fault("Port asks for one port, and Ports for several: leave one of them out");
@@ -133,20 +127,19 @@ async fn put(work: &Work<'_>, about: &mut About) -> Result<Done, Failure> {
     let (mut released, mut warning) = (0, None);
     // Where nothing may be made, nothing was made: the update that is undone here was refused.
     if let Some((identity, names)) = given_up.filter(|(identity, _)| scope.ports(&identity.service).is_ok()) {
-        let is_theirs = match *identity == wanted.identity || request.maker == Maker::Terraform {
-            true => false,
+        let forsaken = match *identity == wanted.identity {
+            true => Forsaken::It(identity.clone()),
             // An old copy of an event must not free what the stack has by now.
-            false => match Forsaken::ask(stacks, &request.maker, identity.clone()).await {
-                Forsaken::It(_) => false,
-                Forsaken::Nothing => true,
-                Forsaken::Unclear(unclear) => {
-                    warning = Some(unclear);
-                    true
-                }
-            },
+            false => Forsaken::ask(stacks, &request.maker, identity.clone()).await,
         };
-        for name in names.iter().filter(|_| !is_theirs) {
-            released += usize::from(release(registry, call, identity, name).await?);
+        match forsaken {
+            Forsaken::It(identity) => {
+                for name in &names {
+                    released += usize::from(release(registry, call, &identity, name).await?);
+                }
+            }
+            Forsaken::Nothing => {}
+            Forsaken::Unclear(unclear) => warning = Some(unclear),
         }
     }
     let word = if made > 0 { "put" } else { "kept" };
@@ -313,13 +306,7 @@ async fn holds(
 
 /// Whether an error says that there is nothing of this holder's.
 fn is_absence(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::PortNotFound { .. }
-            | Error::NotTheOwner { .. }
-            | Error::ServiceNotFound { .. }
-            | Error::NamespaceNotFound { .. }
-    )
+    error.is_of_no_service() || matches!(error, Error::PortNotFound { .. } | Error::NotTheOwner { .. })
 }
 
 /// What others can read of the resource.

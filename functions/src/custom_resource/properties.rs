@@ -30,7 +30,7 @@ impl<'a> Reader<'a> {
     /// A property, if it is given and can be read.
     pub(super) fn read<T>(&mut self, name: &'static str, parse: impl FnOnce(&Value) -> Result<T, String>) -> Option<T> {
         self.known.push(name);
-        let value = self.properties.get(name).filter(|value| !value.is_null() && *value != "")?;
+        let value = self.given(name)?;
         match parse(value) {
             Ok(parsed) => Some(parsed),
             Err(fault) => {
@@ -61,16 +61,16 @@ impl<'a> Reader<'a> {
         parse: impl FnOnce(&Value) -> Result<T, String>,
         default: impl FnOnce() -> Result<T, String>,
     ) -> Option<T> {
-        if self.gives(name) {
+        if self.given(name).is_some() {
             return self.read(name, parse);
         }
         self.known.push(name);
         default().map_err(|fault| self.faults.push(fault)).ok()
     }
 
-    /// Whether a property is given.
-    pub(super) fn gives(&self, name: &str) -> bool {
-        self.properties.get(name).is_some_and(|value| !value.is_null() && *value != "")
+    /// A property, if it is given.
+    fn given(&self, name: &str) -> Option<&'a Value> {
+        self.properties.get(name).filter(|value| !value.is_null() && *value != "")
     }
 
     /// Adds a mistake.

@@ -49,7 +49,7 @@ impl Resource {
         let known = Self::ALL.into_iter().find(|known| known.name() == name);
         known.ok_or_else(|| {
             let all = Self::ALL.map(Self::name).join(" and ");
-            format!("There is no such type of resource here. The function makes {all}; correct the resource's type.")
+            format!("There is no such resource type. This function makes {all}; correct the ResourceType.")
         })
     }
 }

@@ -62,7 +62,7 @@ pub(super) enum Undelivered {
     #[error("S3 did not answer in time")]
     Unanswered,
     /// The request could not be built.
-    #[error("the answer's URL is not one")]
+    #[error("the ResponseURL is not a valid URL")]
     Malformed,
 }
 

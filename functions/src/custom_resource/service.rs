@@ -34,14 +34,8 @@ struct Wanted {
 pub(super) fn identity_of(properties: &Properties, maker: &Maker) -> Option<Identity> {
     let mut reader = Reader::new(properties);
     let namespace = reader.read("Namespace", parsed::<Namespace>).unwrap_or_default();
-    let name = match reader.gives("Name") {
-        true => reader.read("Name", parsed::<ServiceName>)?,
-        false => default_name(maker).ok()?,
-    };
-    let owner = match reader.gives("Owner") {
-        true => reader.read("Owner", parsed)?,
-        false => identity::owner(maker).ok()?,
-    };
+    let name = reader.default("Name", parsed::<ServiceName>, || default_name(maker))?;
+    let owner = reader.default("Owner", parsed, || identity::owner(maker))?;
     Some(Identity { what: What::Service, service: ServiceId::new(namespace, name), owner })
 }
 
@@ -133,11 +127,7 @@ async fn put(work: &Work<'_>) -> Result<Done, Failure> {
     let mut warning = None;
     if let Some(before) = replaced.filter(|before| scope.services(&before.service).is_ok()) {
         // An old copy of an event must not delete what the stack has by now.
-        let forsaken = match request.maker {
-            Maker::Terraform => Forsaken::It(before),
-            Maker::Stack { .. } => Forsaken::ask(stacks, &request.maker, before).await,
-        };
-        match forsaken {
+        match Forsaken::ask(stacks, &request.maker, before).await {
             Forsaken::It(before) => drop(remove(registry, call, &before).await?),
             Forsaken::Nothing => {}
             Forsaken::Unclear(unclear) => warning = Some(unclear),
@@ -224,7 +214,7 @@ async fn remove_forsaken(registry: &Registry, call: &Call, identity: &Identity) 
 async fn find(registry: &Registry, call: &Call, identity: &Identity) -> Result<Option<Service>, Failure> {
     match registry.get_service(call, &identity.service).await {
         Ok(found) => Ok(Some(found).filter(|found| is_of(found, &identity.owner))),
-        Err(Error::ServiceNotFound { .. } | Error::NamespaceNotFound { .. }) => Ok(None),
+        Err(error) if error.is_of_no_service() => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

@@ -7,7 +7,6 @@
 
 use std::time::{Duration, SystemTime};
 
-use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
 use aws_smithy_runtime_api::client::http::{HttpConnector as _, SharedHttpConnector};
@@ -15,6 +14,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::byte_stream::ByteStream;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use portmaster_registry::{credentials_within_lambda, endpoint_within_lambda};
 use tokio::time::timeout;
 
 use super::identity::Identity;
@@ -44,19 +44,17 @@ pub(super) enum Unanswered {
     /// There was no answer.
     #[error("there was no answer")]
     Silent,
-    /// The answer was none, as where the role lacks `cloudformation:DescribeStackResource`.
-    #[error("the answer was {0}")]
+    /// CloudFormation refused, for example because the role lacks `cloudformation:DescribeStackResource`.
+    #[error("it answered with status {0}")]
     Refused(u16),
 }
 
 impl Stacks {
     /// By the usual variables; AWS if no other endpoint is named.
-    pub(super) fn new(connector: SharedHttpConnector, variable: impl Fn(&str) -> Option<String>) -> Self {
-        let region = variable("AWS_REGION").unwrap_or_default();
-        let elsewhere = variable("AWS_ENDPOINT_URL_CLOUDFORMATION").or_else(|| variable("AWS_ENDPOINT_URL"));
-        let suffix = if region.starts_with("cn-") { ".cn" } else { "" };
-        let endpoint = elsewhere.unwrap_or_else(|| format!("https://cloudformation.{region}.amazonaws.com{suffix}"));
-        Self { connector, endpoint: format!("{}/", endpoint.trim_end_matches('/')), region }
+    pub(super) fn new(connector: SharedHttpConnector) -> Self {
+        let region = std::env::var("AWS_REGION").unwrap_or_default();
+        let endpoint = endpoint(&region, endpoint_within_lambda("CLOUDFORMATION"));
+        Self { connector, endpoint, region }
     }
 
     /// Whether a stack has this resource by now, under the id that an answer gave it.
@@ -80,10 +78,7 @@ impl Stacks {
         let [stack, resource] = [stack_id, logical_id].map(|text| utf8_percent_encode(text, NON_ALPHANUMERIC));
         let form =
             format!("Action=DescribeStackResource&Version=2010-05-15&StackName={stack}&LogicalResourceId={resource}");
-        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let keys = variable("AWS_ACCESS_KEY_ID").zip(variable("AWS_SECRET_ACCESS_KEY"));
-        let (id, secret) = keys.ok_or(Unanswered::NoCredentials)?;
-        let identity = Credentials::new(id, secret, variable("AWS_SESSION_TOKEN"), None, "environment").into();
+        let identity = credentials_within_lambda().ok_or(Unanswered::NoCredentials)?.into();
         let params = v4::SigningParams::builder()
             .identity(&identity)
             .region(&self.region)
@@ -105,6 +100,13 @@ impl Stacks {
         }
         Ok(request)
     }
+}
+
+/// The URL of CloudFormation in a region, or elsewhere.
+fn endpoint(region: &str, elsewhere: Option<String>) -> String {
+    let suffix = if region.starts_with("cn-") { ".cn" } else { "" };
+    let url = elsewhere.unwrap_or_else(|| format!("https://cloudformation.{region}.amazonaws.com{suffix}"));
+    format!("{}/", url.trim_end_matches('/'))
 }
 
 /// The physical id in an answer. There is one, and it is a text in XML.
@@ -137,13 +139,8 @@ mod tests {
 
     #[test]
     fn every_region_has_its_endpoint() {
-        let of = |variables: &[(&str, &str)]| {
-            let find = |name: &str| variables.iter().find(|(known, _)| *known == name);
-            let connector = portmaster_registry::connector_within_lambda();
-            Stacks::new(connector, |name| find(name).map(|(_, value)| (*value).to_owned())).endpoint
-        };
-        assert_eq!(of(&[("AWS_REGION", "eu-west-1")]), "https://cloudformation.eu-west-1.amazonaws.com/");
-        assert_eq!(of(&[("AWS_REGION", "cn-north-1")]), "https://cloudformation.cn-north-1.amazonaws.com.cn/");
-        assert_eq!(of(&[("AWS_ENDPOINT_URL", "http://127.0.0.1:4566")]), "http://127.0.0.1:4566/");
+        assert_eq!(endpoint("eu-west-1", None), "https://cloudformation.eu-west-1.amazonaws.com/");
+        assert_eq!(endpoint("cn-north-1", None), "https://cloudformation.cn-north-1.amazonaws.com.cn/");
+        assert_eq!(endpoint("", Some("http://127.0.0.1:4566".to_owned())), "http://127.0.0.1:4566/");
     }
 }

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use aws_sdk_eventbridge::config::retry::RetryConfig;
 use aws_sdk_eventbridge::config::timeout::TimeoutConfig;
-use aws_sdk_eventbridge::config::{BehaviorVersion, Builder, Credentials, Region, StalledStreamProtectionConfig};
+use aws_sdk_eventbridge::config::{
+    BehaviorVersion, Builder, Region, SharedCredentialsProvider, StalledStreamProtectionConfig,
+};
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
 use aws_sdk_eventbridge::{Client, primitives::DateTime};
 use portmaster_registry::history::Event;
-use portmaster_registry::{endpoint_within_lambda, http_within_lambda};
+use portmaster_registry::{credentials_within_lambda, endpoint_within_lambda, http_within_lambda};
 
 /// The source of every event.
 const SOURCE: &str = "portmaster";
@@ -29,20 +31,17 @@ impl Bus {
 
     /// The bus of this name. Nothing is sent yet.
     pub(super) fn new(name: String) -> Self {
-        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let region = std::env::var("AWS_REGION").ok().map(Region::new);
         let url = endpoint_within_lambda("EVENTBRIDGE");
-        let credentials = variable("AWS_ACCESS_KEY_ID").zip(variable("AWS_SECRET_ACCESS_KEY"));
-        let credentials =
-            credentials.map(|(id, key)| Credentials::new(id, key, variable("AWS_SESSION_TOKEN"), None, "environment"));
         let mut config = Builder::new()
             .behavior_version(BehaviorVersion::latest())
-            .region(variable("AWS_REGION").map(Region::new))
+            .region(region)
             .http_client(http_within_lambda(url.as_deref()))
             .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).build())
             // Its standard retries do here: a request that is sent twice is two events with one id.
             .retry_config(RetryConfig::standard())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-        config.set_credentials_provider(credentials.map(aws_sdk_eventbridge::config::SharedCredentialsProvider::new));
+        config.set_credentials_provider(credentials_within_lambda().map(SharedCredentialsProvider::new));
         if let Some(url) = url {
             config = config.endpoint_url(url);
         }

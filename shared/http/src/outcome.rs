@@ -137,9 +137,5 @@ pub(super) fn count(outcome: Option<Outcome>, problem: Option<&Problem>, meter: 
         }
         _ => {}
     }
-    if meter.tries > 0 {
-        metrics::attempts(meter.tries);
-    }
-    metrics::count(metrics::LOST_RACES, meter.lost_races.into());
-    metrics::count(metrics::DYNAMODB_RETRIES, meter.retries.into());
+    metrics::meter(meter);
 }

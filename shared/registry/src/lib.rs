@@ -17,5 +17,5 @@ pub use call::{CLEAN_UP, Call, Meter};
 pub use operations::*;
 pub use store::{
     Behind, DISK_FAILED, Endpoint, History, StoreError, Table, connect, connect_within_lambda, connector_within_lambda,
-    endpoint_within_lambda, http_within_lambda, in_process, is_url, sdk_config,
+    credentials_within_lambda, endpoint_within_lambda, http_within_lambda, in_process, is_url, sdk_config,
 };

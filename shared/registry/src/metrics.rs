@@ -8,6 +8,8 @@
 
 use portmaster_domain::ServiceId;
 
+use crate::Meter;
+
 use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
 
 /// A metric: its name, and what it counts.
@@ -108,4 +110,13 @@ pub(crate) fn range_used(service: &ServiceId, per_mille: usize) {
 /// Records how many ports an offer tried.
 pub fn attempts(tries: u32) {
     histogram!(ATTEMPTS_PER_OFFER).record(f64::from(tries));
+}
+
+/// Records what a call's requests to the table met with.
+pub fn meter(meter: &Meter) {
+    if meter.tries > 0 {
+        attempts(meter.tries);
+    }
+    count(LOST_RACES, meter.lost_races.into());
+    count(DYNAMODB_RETRIES, meter.retries.into());
 }

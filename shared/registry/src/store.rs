@@ -46,8 +46,8 @@ use aws_sdk_dynamodb::Client;
 
 pub(crate) use claim::{ClaimWrite, Claimed, Losses, NameRule};
 pub use connect::{
-    Endpoint, connect, connect_within_lambda, connector_within_lambda, endpoint_within_lambda, http_within_lambda,
-    in_process, is_url, sdk_config,
+    Endpoint, connect, connect_within_lambda, connector_within_lambda, credentials_within_lambda,
+    endpoint_within_lambda, http_within_lambda, in_process, is_url, sdk_config,
 };
 pub use holders::By;
 pub(crate) use holders::{Accepted, BeganBy, Lapse, Meant, Removed, Renewal, Renewed, Under, withdrawn_until};

@@ -6,6 +6,7 @@ use std::time::Duration;
 use portmaster_testkit::{Between, End};
 use serde_json::{Value, json};
 
+use super::terraform::{event, port};
 use super::{Asked, Cloud, Mailman, Stack, id};
 
 /// More requests than any of these events makes.
@@ -31,7 +32,7 @@ where
             let between = Between::start(cloud.deployment.database.url().unwrap(), shifted(end)).await;
             let function = cloud.another(between.url()).await;
             function.initialized().await;
-            function.send(event.clone()).await;
+            let is_cloudformations = event.get("ResponseURL").is_some();
             tokio::select! {
                 stopped = between.stopped(SOON) => {
                     assert!(stopped, "{end:?}: neither stopped nor answered");
@@ -39,7 +40,11 @@ where
                     function.stop().await;
                     points += 1;
                 }
-                _ = cloud.s3.next() => {}
+                _ = function.try_invoke(event.clone(), SOON) => {
+                    if is_cloudformations {
+                        cloud.s3.next().await;
+                    }
+                }
             }
             check(&mut cloud, event).await;
         }
@@ -75,7 +80,13 @@ async fn a_creation_that_died_gets_the_same_port() {
                 let first = cloud.numbers().await;
                 let made = cloud.succeeds(&event).await;
                 assert!(cloud.numbers().await.starts_with(&first), "what it had stays");
-                assert_eq!(cloud.succeeds(&event).await, made);
+                let mut again = cloud.succeeds(&event).await;
+                // A lease is extended each time, by what has passed since.
+                if let Some(until) = made["Data"]["ExpiresAt"].as_str() {
+                    assert!(again["Data"]["ExpiresAt"].as_str() >= Some(until), "{again} {made}");
+                    again["Data"]["ExpiresAt"] = until.into();
+                }
+                assert_eq!(again, made);
                 let count = wanted["Ports"].as_array().map_or(1, Vec::len);
                 assert_eq!(cloud.numbers().await.len(), count);
                 cloud.succeeds(&Stack::of(cloud).delete(&id(&made), wanted.clone())).await;
@@ -225,4 +236,27 @@ async fn an_answer_that_got_lost_is_given_again() {
 async fn free(cloud: &mut Cloud) -> u64 {
     let (_, map) = cloud.deployment.call("get-map", "GET", "/v1/services/web/map", None).await;
     map["counts"]["free"].as_u64().unwrap()
+}
+
+/// Terraform sends it again at the next `apply`, and then all is as if it had not died.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_terraform_repeats_is_complete() {
+    let (old, new) = (port("api"), port("new"));
+    for (action, input, previous, left) in [
+        ("create", &new, None, &["new", "stranger"][..]),
+        ("update", &new, Some(&old), &["new", "stranger"]),
+        ("delete", &old, Some(&old), &["stranger"]),
+    ] {
+        let prepare = async |cloud: &mut Cloud| {
+            cloud.taken("stranger", "other").await;
+            if previous.is_some() {
+                cloud.applies(event("create", &old, None)).await;
+            }
+        };
+        let check = async |cloud: &mut Cloud, event: Value| {
+            cloud.applies(event).await;
+            assert_eq!(cloud.names().await, left);
+        };
+        at_each_request(|_| event(action, input, previous), prepare, check).await;
+    }
 }

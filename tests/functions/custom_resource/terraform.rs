@@ -7,18 +7,18 @@ use serde_json::{Value, json};
 use super::Cloud;
 
 /// The event of an action: the input, and what the provider adds.
-fn event(action: &str, input: &Value, previous: Option<&Value>) -> Value {
+pub(super) fn event(action: &str, input: &Value, previous: Option<&Value>) -> Value {
     let mut event = input.clone();
     event["tf"] = json!({ "action": action, "prev_input": previous });
     event
 }
 
-fn port(name: &str) -> Value {
+pub(super) fn port(name: &str) -> Value {
     json!({ "ResourceType": "Custom::PortmasterPort", "Service": "web", "Name": name, "Owner": "tf/shop/production" })
 }
 
 impl Cloud {
-    async fn applies(&self, event: Value) -> Value {
+    pub(super) async fn applies(&self, event: Value) -> Value {
         let returned = self.function.try_invoke(event.clone(), Duration::from_secs(30)).await;
         returned.unwrap_or_else(|error| panic!("{event}: {error}"))
     }

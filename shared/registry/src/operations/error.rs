@@ -225,7 +225,8 @@ pub enum Error {
 
 impl Error {
     /// Whether there is no such service, perhaps because there is no such namespace.
-    pub(super) fn is_of_no_service(&self) -> bool {
+    #[must_use]
+    pub fn is_of_no_service(&self) -> bool {
         matches!(self, Self::ServiceNotFound { .. } | Self::NamespaceNotFound { .. })
     }
 }

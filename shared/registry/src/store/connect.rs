@@ -123,9 +123,15 @@ pub fn http_within_lambda(url: Option<&str>) -> SharedHttpClient {
     match url {
         Some(url) if url.starts_with("http://") => plain_http(),
         Some(_) => https(),
-        None if amazons_roots_are_enough(variable) => https_to_amazon(),
-        None => https(),
+        None => https_to(authorities_within_lambda()),
     }
+}
+
+/// The credentials that Lambda gives a function, if there are any.
+#[must_use]
+pub fn credentials_within_lambda() -> Option<Credentials> {
+    let (id, secret) = variable("AWS_ACCESS_KEY_ID").zip(variable("AWS_SECRET_ACCESS_KEY"))?;
+    Some(Credentials::new(id, secret, variable("AWS_SESSION_TOKEN"), None, "environment"))
 }
 
 /// An environment variable, if it is set and not empty.
@@ -152,15 +158,11 @@ fn https_to(authorities: TrustStore) -> SharedHttpClient {
 const PROVIDER: tls::Provider = tls::Provider::Rustls(CryptoMode::Ring);
 
 /// Builds what sends a request to another service of AWS within Lambda, where no client of the SDK is worth its size. It
-/// trusts whom the client for DynamoDB trusts, signs nothing, follows no redirect, and does not retry.
+/// trusts the same authorities as the client for DynamoDB, signs nothing, follows no redirect, and does not retry.
 #[must_use]
 pub fn connector_within_lambda() -> SharedHttpConnector {
-    let authorities = match amazons_roots_are_enough(variable) {
-        true => TrustStore::empty().with_pem_certificate(AMAZON_ROOTS),
-        false => TrustStore::default(),
-    };
     let builder = Connector::builder().tls_provider(PROVIDER);
-    SharedHttpConnector::new(match TlsContext::builder().with_trust_store(authorities).build() {
+    SharedHttpConnector::new(match TlsContext::builder().with_trust_store(authorities_within_lambda()).build() {
         Ok(context) => builder.tls_context(context).build(),
         Err(_) => builder.build(),
     })
@@ -170,9 +172,13 @@ pub fn connector_within_lambda() -> SharedHttpConnector {
 /// Services*, "Certification authorities"; AWS asks that all five be trusted).
 const AMAZON_ROOTS: &str = include_str!("connect/amazon-roots.pem");
 
-/// Trusts only Amazon's authorities: parsing the system's certificates, 144 of them, takes 5 ms of every cold start.
-fn https_to_amazon() -> SharedHttpClient {
-    https_to(TrustStore::empty().with_pem_certificate(AMAZON_ROOTS))
+/// The authorities by which AWS is trusted. Amazon's alone where they are enough: parsing the system's certificates, 144 of
+/// them, takes 5 ms of every cold start.
+fn authorities_within_lambda() -> TrustStore {
+    match amazons_roots_are_enough(variable) {
+        true => TrustStore::empty().with_pem_certificate(AMAZON_ROOTS),
+        false => TrustStore::default(),
+    }
 }
 
 /// Whether AWS is outside China, and no other authorities are named in the way that works for every program.
