@@ -50,8 +50,8 @@ pub struct Options {
     )]
     pub margin_seconds: u32,
 
-    /// For how many days it is kept who had a port, after the port was given back; 0 keeps no history. Only with its own
-    /// database.
+    /// How many days the record of a port's holder is kept after the port was given back; 0 keeps no history. Only with
+    /// its own database.
     #[arg(
         long,
         env = "PORTMASTER_HISTORY_DAYS",

@@ -61,7 +61,7 @@ fn every_history_of_leases_keeps_what_was_told() {
     println!("{figures:?}, {:.1} s", started.elapsed().as_secs_f64());
 }
 
-/// Whatever happens to the changes of the table on their way, the history is what really happened, tenure by tenure.
+/// P37: whatever happens to the changes of the table on their way, the history is what really happened, tenure by tenure.
 #[test]
 fn every_history_is_kept_as_it_was() {
     let (mut figures, started) = (tenures::Figures::default(), Instant::now());

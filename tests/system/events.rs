@@ -45,6 +45,7 @@ fn check(schema: &Value, value: &Value, at: &str) {
     }
 }
 
+/// P37: what an event says, and that it says no secret.
 #[tokio::test]
 async fn every_event_is_told_as_its_schema_says() {
     if !embedded_or_skip("every_event_is_told_as_its_schema_says") {

@@ -48,7 +48,7 @@ impl Client {
     ///
     /// As for every call.
     pub async fn events(&self, after: Option<&str>) -> Result<Option<Events>, Error> {
-        let mut request = Request::new(self, "listen to events", Method::GET, "/v1/events")
+        let mut request = Request::new(self, "listen to events", Method::GET, &portmaster_wire::path::events())
             .header(header::ACCEPT, "text/event-stream")?;
         if let Some(id) = after {
             request = request.header(LAST_EVENT_ID, id)?;

@@ -82,7 +82,7 @@ async fn answer(
             (listed.items, listed.next)
         }
     };
-    let items: Vec<_> = tenures.iter().map(wire::Tenure::from).collect();
+    let items: Vec<_> = tenures.into_iter().map(wire::Tenure::from).collect();
     Ok(paging::answer(page, parameters, items, next))
 }
 

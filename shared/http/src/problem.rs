@@ -270,8 +270,8 @@ impl From<Error> for Problem {
             Error::PortNotFound { service, wanted, offered: None } => port_not_found(service.as_ref(), &wanted),
             Error::HistoryOff => Self::new(
                 Kind::HistoryOff,
-                "No history is kept here. A deployment keeps one where its parameter HistoryDays is not 0, and portmasterd \
-                 with its own database and --history-days other than 0.",
+                "This registry keeps no history. To keep one, set the deployment's parameter HistoryDays to at least 1, or \
+                 start portmasterd with its own database and --history-days of at least 1.",
             ),
             Error::Store(error) => error.into(),
         }

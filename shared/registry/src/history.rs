@@ -1,7 +1,7 @@
 //! What the table's own changes tell: who had a port and when, and what is worth an event.
 //!
-//! Nothing of this is on the path of a call. Whoever sees the table change (a stream on AWS, the database's own thread
-//! on one machine) hands over the images of an item before and after a write. [`Image`] is what an image says, without
+//! Nothing here is on the path of a call. The part that sees the table change (a stream on AWS, the database's own thread
+//! on one machine) passes on the images of an item before and after a write. [`Image`] is what an image says, without
 //! its secret; [`changes`] is the pure function from two of them to what has changed; [`History`] keeps the tenures, in
 //! a table of their own. No decision of the registry ever reads it.
 //!

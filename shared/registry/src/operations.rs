@@ -28,9 +28,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::store::By;
+pub use crate::store::HistoryOf;
 pub use bulk::{BulkRelease, RELEASED_AT_ONCE, Released};
 pub use error::{Error, Occupancy};
-pub use history::{HistoryOf, Span};
+pub use history::Span;
 pub use holder::Rejection;
 pub use import::{Import, Imported};
 pub use lists::ListFilter;

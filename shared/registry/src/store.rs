@@ -51,7 +51,7 @@ pub use connect::{
 };
 pub use holders::By;
 pub(crate) use holders::{Accepted, BeganBy, Lapse, Meant, Removed, Renewal, Renewed, Under, withdrawn_until};
-pub(crate) use images::{image, is_watched, without_secret};
+pub(crate) use images::{TENURE, image, is_watched, tenure_of};
 pub(crate) use instances::Instance;
 pub(crate) use item::Key;
 pub(crate) use namespaces::Deleted;
@@ -63,8 +63,7 @@ pub use send::{DISK_FAILED, StoreError};
 pub(crate) use send::{backoff, wait};
 pub(crate) use services::{Marked, Rewriting, Rewritten};
 pub(crate) use sweep::{Checkpoint, Found, Fullness, SETTLED_AT_ONCE, SweptPort};
-pub(crate) use tenures::Of;
-pub use tenures::{Behind, History};
+pub use tenures::{Behind, History, HistoryOf};
 pub(crate) use transact::Reason;
 
 /// The registry's table.

@@ -59,7 +59,7 @@ kinds! {
     PortNotFound "port-not-found" NOT_FOUND "There is no such port"
         "The port or name has no allocation, or not in this service. An offer becomes one when it is accepted: where the port is offered, `state`, `service`, `name` and `expires_at` say to whom and until when. Where it is cooling or in quarantine, `state` says so, and `expires_at` from when on others may have it. GET /v1/ports/{port} looks across services.";
     HistoryOff "history-off" NOT_FOUND "No history is kept"
-        "Who had a port is only known where a history is kept: in a deployment whose parameter `HistoryDays` is not 0, and on one machine with its own database, unless `--history-days 0` turns it off. Turned on later, it knows what has happened since.";
+        "History is kept in a deployment whose parameter `HistoryDays` is not 0, and on one machine with its own database, unless `--history-days 0` turns it off. If it is turned on later, it starts with the changes from then on.";
     MethodNotAllowed "method-not-allowed" METHOD_NOT_ALLOWED "The path does not have this method"
         "The `Allow` header lists the methods that it has.";
     RequestTimeout "request-timeout" REQUEST_TIMEOUT "The body did not arrive in time"

@@ -60,10 +60,21 @@ pub struct Tenure {
     pub tenure: TenureId,
 }
 
-impl From<&portmaster_domain::Tenure> for Tenure {
-    fn from(tenure: &portmaster_domain::Tenure) -> Self {
-        let portmaster_domain::Tenure { id, service, name, port, owner, labels, principal, .. } = tenure.clone();
-        let portmaster_domain::Tenure { offered, allocated, ended, end, .. } = *tenure;
+impl From<portmaster_domain::Tenure> for Tenure {
+    fn from(tenure: portmaster_domain::Tenure) -> Self {
+        let portmaster_domain::Tenure {
+            id,
+            service,
+            name,
+            port,
+            owner,
+            labels,
+            principal,
+            offered,
+            allocated,
+            ended,
+            end,
+        } = tenure;
         Self {
             namespace: service.namespace,
             service: service.name,

@@ -121,9 +121,12 @@ impl Journal {
 
 /// An item as the journal has it: without its secret.
 pub(super) fn stripped(item: &Item) -> Option<Item> {
-    let mut attributes = native::to_sdk(item);
-    Image::without_secret(&mut attributes).ok()?;
-    native::to_native(attributes)
+    let mut kept = item.clone();
+    let Some(secret) = kept.remove("secret") else { return Some(kept) };
+    let dynoxide::AttributeValue::S(secret) = secret else { return None };
+    let tenure = Image::tenure_of(native::text(item, "pk")?, native::text(item, "sk")?, &secret).ok()?;
+    kept.insert(Image::TENURE.to_owned(), dynoxide::AttributeValue::S(tenure.into()));
+    Some(kept)
 }
 
 /// What earlier processes were about to write, in its order, and the segments that have it.

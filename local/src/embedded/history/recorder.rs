@@ -177,6 +177,8 @@ impl Recorder {
                     return;
                 }
             }
+            // Where messages never cease, no time is ever out.
+            self.sweep();
             // Awake, it would be woken for every change, which costs the database's thread as much as this one.
             std::thread::sleep(NAP);
         }

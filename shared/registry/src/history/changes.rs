@@ -63,18 +63,10 @@ pub fn changes(before: Option<&Image>, after: Option<&Image>, moment: &Moment) -
     match (before, after) {
         (None, None) => Changes::default(),
         (None | Some(Image::Port(_)), None | Some(Image::Port(_))) => {
-            let port = |image: Option<&'_ Image>| match image {
-                Some(Image::Port(port)) => Some(port.clone()),
-                _ => None,
-            };
-            of_port(port(before).as_ref(), port(after).as_ref(), moment)
+            of_port(before.and_then(Image::as_port), after.and_then(Image::as_port), moment)
         }
         (None | Some(Image::Service(_)), None | Some(Image::Service(_))) => {
-            let service = |image: Option<&'_ Image>| match image {
-                Some(Image::Service(service)) => Some(service.clone()),
-                _ => None,
-            };
-            of_service(service(before).as_deref(), service(after).as_deref(), moment)
+            of_service(before.and_then(Image::as_service), after.and_then(Image::as_service), moment)
         }
         (before, Some(Image::Usage(service, usage))) => {
             let earlier = match before {
@@ -134,7 +126,7 @@ fn of_port(before: Option<&PortImage>, after: Option<&PortImage>, moment: &Momen
 /// that is deleted after its time has expired, whoever deleted it. The documents say which reasons look the same.
 fn end_of(before: &PortImage, after: Option<&PortImage>, moment: &Moment) -> (End, Timestamp) {
     let claim = before.claim();
-    let Some(until) = claim.state.told_until() else {
+    let Some((by_itself, until)) = by_itself(claim.state) else {
         // An allocation without a lease.
         return match after.map(|after| after.claim().state) {
             None => (before.ending().unwrap_or(End::Released), moment.at),
@@ -143,8 +135,7 @@ fn end_of(before: &PortImage, after: Option<&PortImage>, moment: &Moment) -> (En
             Some(_) => (End::Unknown, moment.at),
         };
     };
-    let is_offer = matches!(claim.state, ClaimState::Offered { .. });
-    let expired = (if is_offer { End::OfferExpired } else { End::LeaseLapsed }, until.instant());
+    let expired = (by_itself, until.instant());
     match after.map(|after| after.claim().state) {
         Some(ClaimState::Quarantined { .. }) => (End::Quarantined, moment.at),
         // Only a claim whose time is over is overwritten by the next one.
@@ -159,7 +150,7 @@ fn end_of(before: &PortImage, after: Option<&PortImage>, moment: &Moment) -> (En
         }
         _ if moment.by_ttl || until.has_passed(moment.at) => expired,
         Some(ClaimState::Cooling { lease_until: None, .. }) => (End::Released, moment.at),
-        None => (before.ending().unwrap_or_else(|| deleted(before, is_offer)), moment.at),
+        None => (before.ending().unwrap_or_else(|| deleted(before, by_itself == End::OfferExpired)), moment.at),
     }
 }
 
@@ -193,10 +184,13 @@ fn of_service(before: Option<&Service>, after: Option<&Service>, moment: &Moment
 
 /// When somebody reads that a tenure is over by its own time, though nothing has removed it yet.
 pub(crate) fn over_by_itself(state: ClaimState, now: Timestamp) -> Option<(End, Timestamp)> {
-    let until: Expiry = state.told_until().filter(|until| until.has_passed(now))?;
-    let end = if matches!(state, ClaimState::Offered { .. }) { End::OfferExpired } else { End::LeaseLapsed };
-    Some((end, until.instant()))
+    by_itself(state).filter(|(_, until)| until.has_passed(now)).map(|(end, until)| (end, until.instant()))
 }
 
+/// How and when the tenure of a claim in this state ends by itself, if it does.
+fn by_itself(state: ClaimState) -> Option<(End, Expiry)> {
+    let end = if matches!(state, ClaimState::Offered { .. }) { End::OfferExpired } else { End::LeaseLapsed };
+    Some((end, state.told_until()?))
+}
 #[cfg(test)]
 mod tests;

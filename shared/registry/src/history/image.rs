@@ -36,7 +36,7 @@ pub struct PortImage {
 impl Image {
     /// Reads an image. None: it is of no item that history or events are about.
     ///
-    /// The image of a Port item has a `secret`, or in its place what [`Image::without_secret`] has put there.
+    /// The image of a Port item has a `secret`, or in its place [`Image::TENURE`].
     ///
     /// # Errors
     /// [`StoreError::Damaged`] if it is an item that this version cannot read.
@@ -44,18 +44,32 @@ impl Image {
         store::image(attributes)
     }
 
-    /// Replaces the secret in the image of a Port item by the name of its tenure, so that the image may be kept.
+    /// The attribute that stands in the image of a Port item in place of its secret, so that the image may be kept: the
+    /// name of its tenure.
+    pub const TENURE: &'static str = store::TENURE;
+
+    /// The name of the tenure of a Port item with this key and this secret.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] if it is an item that this version cannot read.
-    pub fn without_secret(attributes: &mut Attributes) -> Result<(), StoreError> {
-        store::without_secret(attributes)
+    /// [`StoreError::Damaged`] if these are none of a Port item.
+    pub fn tenure_of(pk: &str, sk: &str, secret: &str) -> Result<TenureId, StoreError> {
+        store::tenure_of(pk, sk, secret)
     }
 
     /// Whether an item with this key is one that history or events are about.
     #[must_use]
     pub fn is_of(pk: &str, sk: &str) -> bool {
         store::is_watched(pk, sk)
+    }
+
+    /// What it says of a port, if it is of one.
+    pub(crate) fn as_port(&self) -> Option<&PortImage> {
+        if let Self::Port(port) = self { Some(port) } else { None }
+    }
+
+    /// What it says of a service, if it is of one.
+    pub(crate) fn as_service(&self) -> Option<&Service> {
+        if let Self::Service(service) = self { Some(service) } else { None }
     }
 
     /// The image of a Port item.

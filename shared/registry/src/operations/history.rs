@@ -4,23 +4,8 @@ use super::{Error, Listed, Registry};
 use crate::Call;
 use crate::history::Image;
 use crate::history::over_by_itself;
-use crate::store::{Behind, History, Of, image};
-use portmaster_domain::{End, InstanceName, Namespace, Port, ServiceId, Tenure, Timestamp};
-
-/// How many tenures one read of a list has at least: some are filtered out.
-const PAGE: usize = 25;
-
-/// How many tenures one call looks at before it answers with what it has.
-const LOOKED_AT: usize = 2_000;
-
-/// Whose history is asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HistoryOf {
-    /// That of a port, whichever services it belonged to.
-    Port(Namespace, Port),
-    /// That of a name of a service, whether or not the service still exists.
-    Name(ServiceId, InstanceName),
-}
+use crate::store::{Behind, History, HistoryOf, image};
+use portmaster_domain::{End, Tenure, Timestamp};
 
 /// The part of a history that is asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,8 +23,7 @@ impl Registry {
         Self { history, ..self }
     }
 
-    /// The tenures of a port or a name that overlap a span, the newest first. A page is short if it had to look at very
-    /// many tenures.
+    /// The tenures of a port or a name that overlap a span, the newest first.
     ///
     /// A tenure of which history has seen no end is compared with its Port item, which may be over by its own time, or
     /// gone: history may be some seconds behind, and then does not know yet how it ended.
@@ -55,20 +39,14 @@ impl Registry {
         limit: usize,
     ) -> Result<Listed<Tenure, Behind>, Error> {
         let history = self.history.as_ref().ok_or(Error::HistoryOff)?;
-        let of = match of {
-            HistoryOf::Port(namespace, port) => Of::Port(namespace, *port),
-            HistoryOf::Name(service, name) => Of::Name(service, name),
-        };
-        let (mut items, mut behind, mut left) = (Vec::new(), behind.cloned(), LOOKED_AT);
-        let mut newer: Option<Tenure> = None;
+        let (mut items, mut behind) = (Vec::<Tenure>::new(), behind.cloned());
         loop {
-            let look = limit.max(PAGE).min(left);
-            left -= look;
+            // One more than is wanted, which says whether there is another page.
+            let look = limit - items.len() + 1;
             let (tenures, next) = history.read(call, of, span.to, behind.as_ref(), look).await?;
             let read = tenures.len();
             for (place, tenure) in tenures.into_iter().enumerate() {
-                let tenure = self.completed(call, history, tenure, newer.as_ref()).await?;
-                newer = Some(tenure.clone());
+                let tenure = self.completed(call, history, tenure, items.last()).await?;
                 if let (Some(from), Some(ended)) = (span.from, tenure.ended)
                     && ended <= from
                 {
@@ -83,8 +61,8 @@ impl Registry {
                 }
             }
             behind = next;
-            if behind.is_none() || left == 0 {
-                return Ok(Listed { items, next: behind });
+            if behind.is_none() {
+                return Ok(Listed { items, next: None });
             }
         }
     }
@@ -123,11 +101,10 @@ impl Registry {
                 None => tenure,
             });
         }
-        let lost = |began: Timestamp| Tenure { end: Some(End::Unknown), ended: Some(began), ..tenure.clone() };
-        if let Some(newer) = newer.filter(|newer| newer.port == tenure.port) {
-            return Ok(lost(newer.offered));
-        }
-        let next = history.next(call, &tenure).await?;
-        Ok(next.map_or_else(|| Tenure { end: Some(End::Unknown), ..tenure.clone() }, |next| lost(next.offered)))
+        let next = match newer.filter(|newer| newer.port == tenure.port) {
+            Some(newer) => Some(newer.offered),
+            None => history.next(call, &tenure).await?.map(|next| next.offered),
+        };
+        Ok(Tenure { end: Some(End::Unknown), ended: next, ..tenure })
     }
 }

@@ -1,17 +1,15 @@
 //! The images of items, for history and events: read without the secrets.
 
-use aws_sdk_dynamodb::types::AttributeValue;
-
 use super::item::{Item, Key, SERVICE_PREFIX, damaged, decode_at, text, without_key};
 use super::{StoreError, port_item, services};
 use crate::history::Image;
 use portmaster_domain::{ClaimState, End, Namespace, Secret, ServiceId, ServiceName, TenureId};
 
 /// The attribute that stands in the image of a Port item in place of its secret.
-const TENURE: &str = "tenure";
+pub(crate) const TENURE: &str = "tenure";
 
 /// The attribute in which whoever ends a tenure may say how, where the images would not.
-const ENDING: &str = "ending";
+pub(super) const ENDING: &str = "ending";
 
 /// The kind of an item, by its key.
 enum Kind {
@@ -77,13 +75,10 @@ fn ending(word: &str) -> Option<End> {
     serde_dynamo::from_attribute_value(text(word)).ok()
 }
 
-/// Replaces the secret of an image by the name of its tenure: such an image may be kept.
-pub(crate) fn without_secret(item: &mut Item) -> Result<(), StoreError> {
-    let Some(secret) = item.remove("secret") else { return Ok(()) };
-    let key = Key::of(item).ok_or_else(without_key)?;
-    let secret = secret.as_s().ok().and_then(|secret| Secret::parse(secret).ok());
-    let secret = secret.ok_or_else(|| damaged(&key, &"its secret is none"))?;
-    let tenure = TenureId::of(&key.namespace_of()?, port_item::port_of(item)?, secret);
-    item.insert(TENURE.to_owned(), AttributeValue::S(tenure.into()));
-    Ok(())
+/// The name of the tenure of a Port item with this key and this secret.
+pub(crate) fn tenure_of(pk: &str, sk: &str, secret: &str) -> Result<TenureId, StoreError> {
+    let key = Key { pk: pk.to_owned(), sk: sk.to_owned() };
+    let secret = Secret::parse(secret).map_err(|error| damaged(&key, &error))?;
+    let port = port_item::port_of(&key.attributes())?;
+    Ok(TenureId::of(&key.namespace_of()?, port, secret))
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::access::Keys;
 use super::condition::{Condition, names, update_only_if};
+use super::images::ENDING;
 use super::instances::{Instance, instance};
 use super::item::{Item, Key, NAMESPACES, SERVICE_PREFIX, damaged, port_partition, text, without_key};
 use super::port_item::{occupant, port_of};
@@ -302,13 +303,14 @@ const REMOVED: &str = End::Removed.as_str();
 
 impl Table {
     /// Notes on an orphan that it is about to be removed, if it still is the one that was read. No condition and no
-    /// decision looks at the note, so it matters to nothing if the removal does not follow.
+    /// decision looks at the note. If the removal does not follow, because the service exists again, history may later
+    /// call the end of this allocation "removed" although it was released.
     async fn note_removal(&self, call: &Call, namespace: &Namespace, holding: &Holding) -> Result<(), StoreError> {
         let key = Key::port(namespace, holding.claim.port);
         let (result, _) = send(call, &self.name, || {
             let same = Condition::all(&[rules::ORPHAN_SECRET], [(":secret", text(holding.secret.expose()))]);
             let request = self.client.update_item().table_name(&self.name).set_key(Some(key.attributes()));
-            update_only_if(request, "SET #ending = :ending", [(":ending", text(REMOVED))], same)
+            update_only_if(request, &format!("SET #{ENDING} = :ending"), [(":ending", text(REMOVED))], same)
                 .return_consumed_capacity(ReturnConsumedCapacity::Total)
                 .send()
         })

@@ -22,8 +22,10 @@ use aws_sdk_dynamodb::types::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::access::Keys;
 use super::condition::{Condition, names};
 use super::item::{Item, Key, damaged, decode_at, encode, number, port_sort, text, without_key};
+use super::ports::Freshness;
 use super::rules::Rule;
 use super::send::{Metered, backoff, send, wait};
 use super::{StoreError, Table};
@@ -48,13 +50,13 @@ const LATER: Rule = Rule("attribute_not_exists(#pk) OR #sequence < :sequence");
 #[derive(Clone, Debug)]
 pub struct History(Table);
 
-/// Whose history is read.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Of<'a> {
-    /// That of a port.
-    Port(&'a Namespace, Port),
-    /// That of a name of a service.
-    Name(&'a ServiceId, &'a InstanceName),
+/// Whose history is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HistoryOf {
+    /// That of a port, whichever services it belonged to.
+    Port(Namespace, Port),
+    /// That of a name of a service, whether or not the service still exists.
+    Name(ServiceId, InstanceName),
 }
 
 /// Where a list of tenures goes on: behind this tenure, which began then.
@@ -237,30 +239,23 @@ impl History {
     pub(crate) async fn read(
         &self,
         call: &Call,
-        of: Of<'_>,
+        of: &HistoryOf,
         by: Option<Timestamp>,
         behind: Option<&Behind>,
         limit: usize,
     ) -> Result<Tenures, StoreError> {
         let (attribute, value) = match of {
-            Of::Port(namespace, port) => ("pk", partition(namespace, port)),
-            Of::Name(service, name) => ("holder", holder(service, name)),
+            HistoryOf::Port(namespace, port) => ("pk", partition(namespace, *port)),
+            HistoryOf::Name(service, name) => ("holder", holder(service, name)),
         };
         // A character that is greater than the one between the time and the tenure.
         let latest = by.map(|by| format!("{}/", began(by)));
-        let bound = match (latest, behind) {
-            (Some(latest), Some(Behind(behind))) => {
-                Some((if latest <= *behind { latest } else { behind.clone() }, "<"))
-            }
-            (Some(latest), None) => Some((latest, "<")),
-            (None, Some(Behind(behind))) => Some((behind.clone(), "<")),
-            (None, None) => None,
-        };
-        let condition = match &bound {
-            Some((_, sign)) => format!("#{attribute} = :of AND #sk {sign} :bound"),
+        let bound = latest.into_iter().chain(behind.map(|Behind(behind)| behind.clone())).min();
+        let condition = match bound {
+            Some(_) => format!("#{attribute} = :of AND #sk < :bound"),
             None => format!("#{attribute} = :of"),
         };
-        let values: Item = [(":of", Some(value)), (":bound", bound.map(|(bound, _)| bound))]
+        let values: Item = [(":of", Some(value)), (":bound", bound)]
             .into_iter()
             .filter_map(|(name, value)| Some((name.to_owned(), text(value?))))
             .collect();
@@ -288,25 +283,9 @@ impl History {
 
     /// The tenure that followed one on its port, if there is one: half a read unit.
     pub(crate) async fn next(&self, call: &Call, one: &Tenure) -> Result<Option<Tenure>, StoreError> {
-        const AFTER: &str = "#pk = :pk AND #sk > :sk";
         let key = key_of(one);
-        let values: Item =
-            [(":pk", key.pk), (":sk", key.sk)].map(|(name, value)| (name.to_owned(), text(value))).into();
-        let Table { client, name } = &self.0;
-        let (result, _) = send(call, name, || {
-            client
-                .query()
-                .table_name(name)
-                .key_condition_expression(AFTER)
-                .set_expression_attribute_names(Some(names(AFTER)))
-                .set_expression_attribute_values(Some(values.clone()))
-                .limit(1)
-                .return_consumed_capacity(ReturnConsumedCapacity::Total)
-                .send()
-        })
-        .await?;
-        let output = result.map_err(|error| StoreError::Refused { reason: error.to_string() })?;
-        output.items.unwrap_or_default().into_iter().next().map(tenure).transpose()
+        let page = self.0.query(call, (&key.pk, Keys::All), Some(key.attributes()), 1, Freshness::Eventual).await?;
+        page.items.unwrap_or_default().into_iter().next().map(tenure).transpose()
     }
 
     /// Reads these items, in their order. Those that are gone meanwhile are left out.
