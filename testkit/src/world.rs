@@ -92,7 +92,7 @@ impl Database {
     }
 
     /// The history of the registry's table: only where the database is the embedded one.
-    async fn history(&self) -> Option<History> {
+    pub async fn history(&self) -> Option<History> {
         let client = self.embedded.as_ref().and_then(Embedded::history_client)?;
         let history = History::new(Table::new(client, HISTORY_TABLE));
         history.create(&call()).await.unwrap();

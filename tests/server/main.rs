@@ -7,4 +7,5 @@ mod browsers;
 mod disk;
 mod history;
 mod process;
+mod restarts;
 mod wire;

@@ -15,7 +15,8 @@ use tokio::process::{Child, Command};
 
 use portmaster_testkit::{Caller, TABLE, World, call, http, service_id};
 
-fn portmaster() -> Command {
+/// The server's command, without this machine's settings.
+pub fn portmaster() -> Command {
     alone(Command::new(env!("CARGO_BIN_EXE_portmasterd")))
 }
 

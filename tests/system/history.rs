@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use portmaster_testkit::{Setup, World, call, embedded_or_skip, fill};
+use portmaster_testkit::{Fault, Plan, Setup, World, call, embedded_or_skip, fill, serve};
 use serde_json::{Value, json};
 
 /// The names of a history's tenures, and how each ended.
@@ -87,6 +87,27 @@ async fn what_is_over_by_itself_is_told_at_once() {
     assert_eq!(of(5000).await, tenures(&[("a", "lease-lapsed")]));
     world.pass(Duration::from_secs(3600));
     assert_eq!(of(5001).await, tenures(&[("b", "offer-expired")]));
+}
+
+/// A port that is given back between the two reads of a history, that of its tenure and that of its item, has not ended
+/// for a reason that nobody knows.
+#[tokio::test]
+async fn what_ends_while_it_is_read_is_told_as_it_ended() {
+    if !embedded_or_skip("what_ends_while_it_is_read_is_told_as_it_ended") {
+        return;
+    }
+    let world = World::new().await;
+    world.api.service("django", 5000, 5001).await;
+    world.api.allocate("django", "a").await;
+    let plan = Plan::script(&[("GetItem 05000", Fault::Wait)]);
+    let history = world.database.history().await;
+    let reader = serve(world.faulty(&plan).await.with_history(history)).await;
+    let read = tokio::spawn(async move { reader.get("/v1/ports/5000/history").await.expect(200).body });
+    plan.waiting().await;
+    world.api.delete("/v1/services/django/ports/a").await.expect(204);
+    world.api.allocate("django", "b").await;
+    plan.open();
+    assert_eq!(told(&read.await.unwrap()), tenures(&[("a", "released")]));
 }
 
 /// The removal of an orphan looks like a release, but for the note that the reconciler leaves on it.

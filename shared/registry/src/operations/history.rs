@@ -46,7 +46,7 @@ impl Registry {
             let (tenures, next) = history.read(call, of, span.to, behind.as_ref(), look).await?;
             let read = tenures.len();
             for (place, tenure) in tenures.into_iter().enumerate() {
-                let tenure = self.completed(call, history, tenure, items.last()).await?;
+                let tenure = self.completed(call, history, tenure).await?;
                 if let (Some(from), Some(ended)) = (span.from, tenure.ended)
                     && ended <= from
                 {
@@ -78,13 +78,7 @@ impl Registry {
     }
 
     /// A tenure, with what is known of its end although history has seen none.
-    async fn completed(
-        &self,
-        call: &Call,
-        history: &History,
-        tenure: Tenure,
-        newer: Option<&Tenure>,
-    ) -> Result<Tenure, Error> {
+    async fn completed(&self, call: &Call, history: &History, tenure: Tenure) -> Result<Tenure, Error> {
         if tenure.end.is_some() {
             return Ok(tenure);
         }
@@ -101,10 +95,11 @@ impl Registry {
                 None => tenure,
             });
         }
-        let next = match newer.filter(|newer| newer.port == tenure.port) {
-            Some(newer) => Some(newer.offered),
-            None => history.next(call, &tenure).await?.map(|next| next.offered),
-        };
-        Ok(Tenure { end: Some(End::Unknown), ended: next, ..tenure })
+        // It has ended, perhaps between the two reads: then history may have heard of it by now.
+        let (again, next) = history.again(call, &tenure).await?;
+        if let Some(again) = again.filter(|again| again.end.is_some()) {
+            return Ok(again);
+        }
+        Ok(Tenure { end: Some(End::Unknown), ended: next.map(|next| next.offered), ..tenure })
     }
 }

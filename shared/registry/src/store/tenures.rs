@@ -39,6 +39,9 @@ use portmaster_domain::{
 /// The index by name.
 const BY_NAME: &str = "by-name";
 
+/// Greater than the sort key of any tenure, which begins with a digit.
+const AFTER_ALL: &str = ":";
+
 /// How many items DynamoDB reads by their keys at once.
 const AT_ONCE: usize = 100;
 
@@ -281,11 +284,18 @@ impl History {
         Ok((items.into_iter().map(tenure).collect::<Result<_, _>>()?, more))
     }
 
-    /// The tenure that followed one on its port, if there is one: half a read unit.
-    pub(crate) async fn next(&self, call: &Call, one: &Tenure) -> Result<Option<Tenure>, StoreError> {
-        let key = key_of(one);
-        let page = self.0.query(call, (&key.pk, Keys::All), Some(key.attributes()), 1, Freshness::Eventual).await?;
-        page.items.unwrap_or_default().into_iter().next().map(tenure).transpose()
+    /// A tenure as it is by now, and the one that followed it on its port, if they are there: half a read unit.
+    pub(crate) async fn again(
+        &self,
+        call: &Call,
+        one: &Tenure,
+    ) -> Result<(Option<Tenure>, Option<Tenure>), StoreError> {
+        let Key { pk, sk } = key_of(one);
+        let keys = Keys::Between(&sk, AFTER_ALL);
+        let page = self.0.query(call, (&pk, keys), None, 2, Freshness::Eventual).await?;
+        let found = page.items.unwrap_or_default().into_iter().map(tenure).collect::<Result<Vec<_>, _>>()?;
+        let (mut itself, mut others): (Vec<_>, Vec<_>) = found.into_iter().partition(|found| found.id == one.id);
+        Ok((itself.pop(), (!others.is_empty()).then(|| others.swap_remove(0))))
     }
 
     /// Reads these items, in their order. Those that are gone meanwhile are left out.
