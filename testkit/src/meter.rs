@@ -62,7 +62,7 @@ impl Intercept for Meter {
         let operation = request.headers().get("x-amz-target").unwrap().split('.').next_back().unwrap().to_owned();
         let body: Value = serde_json::from_slice(request.body().bytes().unwrap())?;
         assert_eq!(body["ReturnConsumedCapacity"], "TOTAL", "{operation} does not ask what it consumes");
-        let is_read = ["GetItem", "TransactGetItems", "Query", "Scan"].contains(&operation.as_str());
+        let is_read = ["GetItem", "BatchGetItem", "TransactGetItems", "Query", "Scan"].contains(&operation.as_str());
         cfg.interceptor_state().store_put(Sent { is_read });
         let mut counts = self.0.lock().unwrap();
         counts.transacted += body["TransactItems"].as_array().map_or(0, Vec::len);

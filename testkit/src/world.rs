@@ -91,9 +91,14 @@ impl Database {
         self.account.as_deref().unwrap_or("local")
     }
 
+    /// A client of the history's database: only where the database is the embedded one.
+    pub fn history_client(&self) -> Option<Client> {
+        self.embedded.as_ref().and_then(Embedded::history_client)
+    }
+
     /// The history of the registry's table: only where the database is the embedded one.
     pub async fn history(&self) -> Option<History> {
-        let client = self.embedded.as_ref().and_then(Embedded::history_client)?;
+        let client = self.history_client()?;
         let history = History::new(Table::new(client, HISTORY_TABLE));
         history.create(&call()).await.unwrap();
         Some(history)

@@ -10,6 +10,7 @@ mod clocks;
 mod contention;
 mod cooldowns;
 mod cost;
+mod cost_of_history;
 mod cost_of_leases;
 mod deadlines;
 mod events;
