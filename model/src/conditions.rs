@@ -308,6 +308,8 @@ conditions! {
     InstanceSecret @ "store/rules.rs: INSTANCE_SECRET" => In("halves and sweeps");
     /// A Request is removed only if its time is over.
     RequestOver @ "store/rules.rs: REQUEST_OVER" => In("old keys");
+    /// That an orphan is about to be removed is noted only on the allocation that was seen.
+    OrphanNote @ "store/rules.rs: ORPHAN_NOTE" => In("damage released");
     /// An orphan is removed only in a transaction that checks that its service is absent.
     OrphanService @ "store/rules.rs: ORPHAN_SERVICE" => In("damage");
     /// An orphan is removed only under the secret that was seen.

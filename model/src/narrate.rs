@@ -201,6 +201,7 @@ fn write(write: Write) -> String {
         Write::NoteGone { .. } => "notes that the name's claim is gone".to_owned(),
         Write::RemoveInstance { .. } => "removes the name".to_owned(),
         Write::RemoveRequest { .. } => "removes the key".to_owned(),
+        Write::NoteOrphan { port, .. } => format!("notes that the orphan on port {port} is to go"),
         Write::RemoveOrphan { port, .. } => format!("removes the orphan on port {port}"),
         Write::CreateNamespace { .. } => "creates the namespace".to_owned(),
         Write::DeleteNamespace { .. } => "deletes the namespace".to_owned(),

@@ -323,6 +323,9 @@ impl Step<'_> {
                 Write::ReleaseClaim { port, service, secret, .. } => self.released(port, service, Some(secret), reply),
                 Write::Resize { .. } => self.created(write, reply),
                 Write::NoteGone { .. } => self.goto(Pc::SweepAgain),
+                Write::NoteOrphan { port, secret, service } => {
+                    self.send(Write::RemoveOrphan { port, secret, service }, Then::End);
+                }
                 Write::CreateNamespace { by } => self.namespace_created(by, reply),
                 Write::DeleteNamespace { .. } => self.namespace_deleted(reply, doubt),
                 _ => self.done(),

@@ -204,6 +204,12 @@ pub(crate) enum Write {
     RemoveRequest {
         now: Tick,
     },
+    /// What it notes is for history, and no step reads it.
+    NoteOrphan {
+        port: Port,
+        secret: Secret,
+        service: ServiceId,
+    },
     RemoveOrphan {
         port: Port,
         secret: Secret,
@@ -336,6 +342,7 @@ impl Step<'_> {
             Write::Resize { service, resize, ranges } => self.resize(service, resize, ranges)?,
             Write::NoteGone { .. } | Write::RemoveInstance { .. } => self.sweep_name(write)?,
             Write::RemoveRequest { now } => self.remove_request(now)?,
+            Write::NoteOrphan { port, secret, .. } => self.note_orphan(port, secret)?,
             Write::RemoveOrphan { port, secret, service } => self.remove_orphan(port, secret, service)?,
             Write::Rebuild { ranges } => self.rebuild(ranges)?,
             Write::CreateNamespace { by } => self.create_namespace(by)?,
@@ -682,6 +689,16 @@ impl Step<'_> {
         {
             self.flag_sweep(found.expires > self.protocol.fastest(self.state));
             self.state.table.request = None;
+        }
+        Some(Reply::Done)
+    }
+
+    fn note_orphan(&mut self, port: Port, secret: Secret) -> Option<Reply> {
+        self.free(Key::Port(port))?;
+        let found = self.state.table.port(port);
+        if self.holds(Condition::OrphanNote, found.is_some_and(|found| found.has(secret))) {
+            // An update of an absent item creates it: a Port item that nobody can read, and that never ends.
+            self.state.history.flag(Property::Survival, found.is_none());
         }
         Some(Reply::Done)
     }

@@ -263,15 +263,24 @@ impl Distant {
         answer.get("Item").map(size)
     }
 
-    fn end(&self, items: &[(String, String)]) {
-        let mut state = self.state.lock().unwrap();
-        for item in items {
-            state.under_way.remove(item);
-        }
-    }
-
     fn count(&self, change: impl FnOnce(&mut Traffic)) {
         change(&mut self.state.lock().unwrap().traffic);
+    }
+}
+
+/// A transaction that is in progress on these items: until it has been performed, or until its caller's time is over and
+/// it is dropped, which is as if it had been lost on its way.
+struct UnderWay<'a> {
+    on: &'a Distant,
+    items: &'a [(String, String)],
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        let mut state = self.on.state.lock().unwrap();
+        for item in self.items {
+            state.under_way.remove(item);
+        }
     }
 }
 
@@ -315,10 +324,9 @@ impl Profile for Distant {
             }
             Ok(()) if is_transaction(&request) => {
                 self.count(|traffic| traffic.transactions += 1);
+                let _under_way = UnderWay { on: self, items: &written };
                 sleep(self.part(*third)).await;
-                let answer = perform(&self.database, operation, body);
-                self.end(&written);
-                response(answer)
+                response(perform(&self.database, operation, body))
             }
             Ok(()) => {
                 sleep(self.part(*third)).await;

@@ -52,6 +52,21 @@ async fn an_orphan_whose_port_is_allocated_anew_stays() {
     world.assert_healthy().await;
 }
 
+/// P16: an orphan that is released before the reconciler notes that it is about to go leaves no item behind that nobody
+/// could read. (The model's `OrphanNote`.)
+#[tokio::test]
+async fn an_orphan_that_is_gone_is_not_noted() {
+    let world = World::new().await;
+    fill(&world, "django", 5000, 1).await;
+    let (plan, run) = held(&world, "UpdateItem 05000").await;
+    world.api.delete("/v1/services/django/ports/5000").await.expect(204);
+    plan.open();
+    assert_eq!(run.await.unwrap().orphaned_allocations, 0);
+    world.api.service("flask", 5000, 5009).await;
+    assert_eq!(world.api.allocate("flask", "web-01").await, 5000);
+    world.assert_healthy().await;
+}
+
 /// P2, P16: a name that is used again before its old Instance item is removed keeps the new one; without it, the name
 /// could have a second port. (The model's `InstanceSecret`.)
 #[tokio::test]

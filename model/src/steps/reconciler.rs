@@ -74,7 +74,7 @@ impl Step<'_> {
     pub(super) fn look_for_service(&mut self, item: PortItem, port: Port) -> bool {
         match (self.service(item.service), item.secret) {
             (None, Some(secret)) => {
-                self.send(Write::RemoveOrphan { port, secret, service: item.service }, Then::End);
+                self.send(Write::NoteOrphan { port, secret, service: item.service }, Then::End);
             }
             _ => self.done(),
         }

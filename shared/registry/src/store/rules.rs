@@ -189,6 +189,8 @@ rules! {
     INSTANCE_SECRET: "#secret = :secret";
     /// The key has expired.
     REQUEST_OVER: "#expires_at <= :now";
+    /// The allocation that is about to be removed is the one that was read.
+    ORPHAN_NOTE: "#secret = :secret";
     /// The allocation's service does not exist.
     ORPHAN_SERVICE: "attribute_not_exists(#pk)";
     /// The allocation is the one that was read.

@@ -302,13 +302,13 @@ impl Table {
 const REMOVED: &str = End::Removed.as_str();
 
 impl Table {
-    /// Notes on an orphan that it is about to be removed, if it still is the one that was read. No condition and no
-    /// decision looks at the note. If the removal does not follow, because the service exists again, history may later
+    /// Notes on an orphan that it is about to be removed, if it still is the one that was read: otherwise the update would
+    /// create an item, or mark another's. No condition and no decision looks at the note. If the removal does not follow, because the service exists again, history may later
     /// call the end of this allocation "removed" although it was released.
     async fn note_removal(&self, call: &Call, namespace: &Namespace, holding: &Holding) -> Result<(), StoreError> {
         let key = Key::port(namespace, holding.claim.port);
         let (result, _) = send(call, &self.name, || {
-            let same = Condition::all(&[rules::ORPHAN_SECRET], [(":secret", text(holding.secret.expose()))]);
+            let same = Condition::all(&[rules::ORPHAN_NOTE], [(":secret", text(holding.secret.expose()))]);
             let request = self.client.update_item().table_name(&self.name).set_key(Some(key.attributes()));
             update_only_if(request, &format!("SET #{ENDING} = :ending"), [(":ending", text(REMOVED))], same)
                 .return_consumed_capacity(ReturnConsumedCapacity::Total)
