@@ -1,5 +1,5 @@
 """The GitLab component, run by gitlab-ci-local as an include with inputs: what a job finds, its identity token and role, several
-ports, a parallel matrix, a retried job, a job that fails, one that outlives its lease, one that is killed; the command line fetched
+ports, a parallel matrix, a retried job, a job that fails, one that outlives its lease; one that is killed, at every point; the command line fetched
 as an archive with its checksum. And the examples of docs/pipelines.md, as they stand there.
 
 Needs gitlab-ci-local, Node and rsync, and the debug build of `portmaster` and `portmasterd`.
@@ -23,7 +23,23 @@ import uuid
 
 import yaml
 
-from ground import MARK, MEET, PATIENCE, ROOT, Gate, Service, call, kill_all, meet, play, processes, wait_for
+from ground import (
+    MARK,
+    MEET,
+    PATIENCE,
+    ROOT,
+    Gate,
+    Service,
+    call,
+    comes_back,
+    command_of,
+    kill_all,
+    meet,
+    on,
+    play,
+    processes,
+    wait_for,
+)
 from standins import TARGET
 
 COMPONENT = "https://gitlab.com/our-org/portmaster"
@@ -189,6 +205,65 @@ def killed(checks, url):
         checks.check("the shell alone: the port is given back without it", wait_for("the port", PATIENCE, lambda: alone.ports() == {}))
 
 
+def held_at(checks, url, name, method, is_before, script):
+    """Kills everything while a request of the job is held, before it arrives or before its answer does; returns the service."""
+    service = Service(url, name)
+    with Gate(url) as gate:
+        gate.rule = on(method, lambda forward: gate.hold(forward, is_before))
+        with Pipeline(pipeline(gate.url, service.name, [script], lease="6s")) as run:
+            wait_for(f"{name}: the request", PATIENCE, gate.held.is_set)
+            kill_all(run.mark)
+    return service
+
+
+def before_the_call(checks, url):
+    service = held_at(checks, url, "before-the-call", "PUT", True, "sleep 600")
+    checks.check("before the call: nothing is taken", service.ports() == {}, service.ports())
+
+
+def before_the_answer(checks, url):
+    comes_back(checks, "before the answer", held_at(checks, url, "before-the-answer", "PUT", False, "sleep 600"))
+
+
+def in_the_clean_up(checks, url):
+    comes_back(checks, "in the clean-up", held_at(checks, url, "in-the-clean-up", "DELETE", True, "true"))
+
+
+def after_the_release(checks, url):
+    service = held_at(checks, url, "after-the-release", "DELETE", False, "true")
+    checks.check("after the release: the port is free at once", service.ports() == {}, service.ports())
+
+
+def command_alone(checks, url):
+    """The command dies before it has an answer, and the job goes on: after_script knows what may have been taken."""
+    service = Service(url, "command-alone")
+    with Gate(url) as gate:
+        gate.rule = on("PUT", lambda forward: gate.hold(forward, is_before=False))
+        with Pipeline(pipeline(gate.url, service.name, [SHOW], lease="10m")) as run:
+            wait_for("the call", PATIENCE, gate.held.is_set)
+            for process in processes(run.mark):
+                if command_of(process).startswith("portmaster run "):
+                    os.kill(process, signal.SIGKILL)
+            code, log = run.end()
+    checks.check("the command alone: the job is red, and its script does not begin", code != 0 and "mine=" not in log, log)
+    checks.check("the command alone: after_script gives back what it never heard of", service.ports() == {}, (service.ports(), log))
+
+
+def renewal_alone(checks, url):
+    """The command dies while the job runs: nobody renews, and a stranger keeps what it gets."""
+    service = Service(url, "renewal-alone")
+    with Pipeline(pipeline(url, service.name, [SHOW, MEET], lease="6s")) as run:
+        run.until("> mine=")
+        for process in processes(run.mark):
+            if command_of(process).startswith("portmaster run "):
+                os.kill(process, signal.SIGKILL)
+        comes_back(checks, "the renewal alone", service)
+        (run.folder / "go").touch()
+        code, log = run.end()
+    checks.check("the renewal alone: the job is green", code == 0, log)
+    checks.check("the renewal alone: the stranger keeps the port", set(service.ports()) == {"stranger"}, service.ports())
+
+
 def environ(process):
     """Returns a process's environment as lines."""
     with contextlib.suppress(OSError):
@@ -289,5 +364,6 @@ def pages(checks, url):
         checks.check(f"{page}: nothing is left", service.ports() == {}, service.ports())
 
 
-TESTS = [succeeds, fails, matrix, renewed, killed, away, fetched, strict, pages]
+TESTS = [succeeds, fails, matrix, renewed, killed, before_the_call, before_the_answer, command_alone, renewal_alone]
+TESTS += [in_the_clean_up, after_the_release, away, fetched, strict, pages]
 play("gitlab", TESTS)

@@ -23,6 +23,7 @@ import urllib.parse
 import urllib.request
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -93,6 +94,22 @@ class Service:
         """Waits until a stranger gets this very port; returns whether that happened."""
         taken = lambda: self.take(f"stranger-{uuid.uuid4().hex}", port=port)[0] == 201
         return wait_for(f"port {port} of {self.name}", PATIENCE, taken)
+
+
+def moment(text):
+    """Returns the time of an answer."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+def comes_back(checks, what, service):
+    """Checks that the one port of a dead job is a stranger's when its lease and the margin are over, and not before."""
+    [held] = service.ports().values()
+    wait_for(f"{what}: the port", PATIENCE, lambda: service.take("stranger", port=held["port"])[0] == 201)
+    # The lease may have been renewed between the look and the kill's taking effect, by one renewal at most.
+    granted = moment(service.ports()["stranger"]["created"])
+    ended = moment(held["expires_at"]) + timedelta(seconds=MARGIN)
+    # Times that are told are in whole seconds, rounded up.
+    checks.check(f"{what}: not before lease and margin are over", granted >= ended - timedelta(seconds=1), (held, str(granted)))
 
 
 class Gate:
@@ -173,6 +190,11 @@ class Gate:
         return [seen for seen in self.seen if seen["method"] == method and part in seen["path"]]
 
 
+def on(method, instead):
+    """A rule for requests of one method."""
+    return lambda asked, _path, _seen: instead if asked == method else None
+
+
 def processes(mark):
     """Returns the ids of the processes that carry a mark."""
     found = []
@@ -183,6 +205,13 @@ def processes(mark):
                 if state != "Z":
                     found.append(int(path.name))
     return found
+
+
+def command_of(process):
+    """Returns a process's command line; an empty one if it is gone."""
+    with contextlib.suppress(OSError):
+        return pathlib.Path(f"/proc/{process}/cmdline").read_bytes().decode().replace("\0", " ")
+    return ""
 
 
 def kill_all(mark):

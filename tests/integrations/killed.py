@@ -6,49 +6,19 @@ the stranger's, however late a call of the dead arrives.
 Needs act and Node on PATH, and the debug build of `portmasterd`.
 """
 
-import contextlib
 import os
-import pathlib
 import signal
 import threading
-from datetime import datetime, timedelta
 
-from ground import MARGIN, PATIENCE, Gate, Run, Service, play, processes, run, take, wait_for, workflow
+from ground import PATIENCE, Gate, Run, Service, comes_back, command_of, on, play, processes, run, take, wait_for, workflow
 
 LEASE = "6s"
 WAITS = run('echo "mine=$PORT"') + run("sleep 600")
 
 
-def moment(text):
-    """Returns the time of an answer."""
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))
-
-
-def comes_back(checks, what, service):
-    """Checks that the one port of a dead job is a stranger's when its lease and the margin are over, and not before."""
-    [held] = service.ports().values()
-    wait_for(f"{what}: the port", PATIENCE, lambda: service.take("stranger", port=held["port"])[0] == 201)
-    # The lease may have been renewed between the look and the kill's taking effect, by one renewal at most.
-    granted = moment(service.ports()["stranger"]["created"])
-    ended = moment(held["expires_at"]) + timedelta(seconds=MARGIN)
-    # Times that are told are in whole seconds, rounded up.
-    checks.check(f"{what}: not before lease and margin are over", granted >= ended - timedelta(seconds=1), (held, str(granted)))
-
-
-def command_of(process):
-    with contextlib.suppress(OSError):
-        return pathlib.Path(f"/proc/{process}/cmdline").read_bytes().decode().replace("\0", " ")
-    return ""
-
-
 def running(job, script):
     """Returns the ids of the job's processes that run a script of the action."""
     return [process for process in processes(job.mark) if f"src/{script}" in command_of(process)]
-
-
-def on(method, instead):
-    """A rule for requests of one method."""
-    return lambda asked, _path, _seen: instead if asked == method else None
 
 
 def before_the_call(checks, url):

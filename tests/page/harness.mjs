@@ -44,8 +44,11 @@ async function start(program, args, pattern, env = {}) {
 }
 
 /** A registry in memory, and calls of its API. */
-export async function registry(...args) {
-    const options = ['--listen', '127.0.0.1:0', '--in-memory', ...args];
+export const registry = (...args) => registryAt('127.0.0.1:0', ...args);
+
+/** The same, at this address. */
+export async function registryAt(address, ...args) {
+    const options = ['--listen', address, '--in-memory', ...args];
     const { found: url, output, stop } = await start('portmasterd', options, /listens on (http:\S+)/);
     const call = async (method, target, body) => {
         const sent = body === undefined ? {} : { headers: { 'content-type': 'application/json' } };

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
-import { browser, cellOf, open, registry, shot, ui, watch } from './harness.mjs';
+import { browser, cellOf, open, registry, registryAt, shot, ui, watch } from './harness.mjs';
 
 let chromium;
 
@@ -338,5 +338,47 @@ test('portmaster watch prints what happens, and ends with ^C', async () => {
     assert.doesNotMatch(output.stdout, /other/);
     assert.equal(output.stderr, '');
     assert.equal(await stop('SIGINT'), 0);
+    await server.stop();
+});
+
+test('a registry that is killed and comes back is listened to again, by the page and by portmaster watch', async () => {
+    let server = await registry();
+    const address = new URL(server.url).host;
+    await server.service('web', 5000, 5499);
+    const { page, context, wrong } = await open(chromium, `${server.url}/#/default/web`);
+    const says = (state) => page.waitForSelector(`#live[data-state=${state}]`);
+    const tells = (name) =>
+        page.waitForFunction((wanted) => document.querySelector('.feed').textContent.includes(wanted), name);
+    await says('live');
+    const watching = watch(server.url, /port-allocated +5\d\d\d {3}web {2}(before-\d+)/, 'web', '-v');
+    let seen = null;
+    watching.then((watched) => (seen = watched));
+    for (let at = 0; !seen && at < 90; at += 1) {
+        await server.take('web', `before-${at}`);
+        await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    const { output, stop } = await watching;
+    await tells('before-0');
+
+    await server.stop('SIGKILL');
+    await says('lost');
+    server = await registryAt(address);
+    await server.service('web', 5000, 5499);
+    await says('live');
+    // They say that they may have missed something, and hear what comes.
+    for (let at = 0; !output.stdout.includes('after-') && at < 300; at += 1) {
+        await server.take('web', `after-${at}`);
+        await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    assert.match(output.stdout, /port-allocated +5\d\d\d {3}web {2}after-\d+/);
+    assert.match(output.stderr, /listening again/);
+    assert.match(output.stderr, /the registry has not told some events/);
+    await tells('after-');
+    assert.deepEqual(
+        wrong.filter((text) => !/ERR_|net::/.test(text)),
+        [],
+    );
+    assert.equal(await stop('SIGINT'), 0);
+    await context.close();
     await server.stop();
 });
