@@ -68,6 +68,6 @@ ministack *ARGUMENTS:
 workflows:
     .ci/workflows
 
-# Build the release archives of the command line into dist/; arguments are targets, by default both.
-release *TARGETS:
-    .ci/release {{ TARGETS }}
+# Build what a release carries into dist/; arguments are its parts, by default all (see the script).
+release *PARTS:
+    .ci/release {{ PARTS }}

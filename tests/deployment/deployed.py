@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -384,13 +385,17 @@ def command_line(deployment, role, checks):
     and IAM lets it do what a pipeline may."""
     subject = PARAMETERS["GitHubSubjects"]
 
-    def portmaster(*line, token=identity_token(subject)):
+    program = ROOT / "target" / "debug" / "portmaster"
+
+    def job(home, token=identity_token(subject)):
+        return {
+            "PATH": os.environ["PATH"], "HOME": home, "PORTMASTER_URL": deployment.base, "PORTMASTER_ROLE_ARN": role,
+            "PORTMASTER_ID_TOKEN": token, "PORTMASTER_REGION": REGION, "AWS_ENDPOINT_URL_STS": deployment.url,
+        }  # fmt: skip
+
+    def portmaster(*line, **more):
         with tempfile.TemporaryDirectory() as home:
-            job = {
-                "PATH": os.environ["PATH"], "HOME": home, "PORTMASTER_URL": deployment.base, "PORTMASTER_ROLE_ARN": role,
-                "PORTMASTER_ID_TOKEN": token, "PORTMASTER_REGION": REGION, "AWS_ENDPOINT_URL_STS": deployment.url,
-            }  # fmt: skip
-            return subprocess.run([ROOT / "target" / "debug" / "portmaster", *line], env=job, cwd=home, capture_output=True, text=True)
+            return subprocess.run([program, *line], env=job(home, **more), cwd=home, capture_output=True, text=True)
 
     told = 'echo "port $PORT"; env'
     run = portmaster("--namespace", "team-a", "--owner", "ci-2", "run", "web", "ci-2", "--", "sh", "-c", told)
@@ -404,6 +409,46 @@ def command_line(deployment, role, checks):
     checks.check("in another namespace it is refused", refused.returncode == 1 and "403" in refused.stderr, refused.stderr)
     stranger = portmaster("--namespace", "team-a", "take", "web", "ci-2", token=identity_token("repo:another-org/our-repo:ref:refs/heads/main"))
     checks.check("another's repository gets no role", stranger.returncode == 1 and "does not let" in stranger.stderr, stranger.stderr)
+
+    with tempfile.TemporaryDirectory() as home:
+        page = subprocess.Popen([program, "ui", "--write"], env=job(home), cwd=home, stdout=subprocess.PIPE, text=True)
+        try:
+            the_page(page.stdout.readline(), portmaster, checks)
+        finally:
+            page.send_signal(signal.SIGINT)
+            page.wait(10)
+
+
+def the_page(printed, portmaster, checks):
+    """`portmaster ui` before a registry on AWS: it signs what its page asks for, and IAM decides."""
+    address, token = re.fullmatch(r"Open (http://\S+)/#token=(\S+)\n", printed).groups()
+
+    def call(path, method="GET", body=None, session=None):
+        headers = {"X-Portmaster-Session": session} if session else {}
+        request = urllib.request.Request(address + path, body, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return answer.status, json.loads(answer.read() or "null")
+        except urllib.error.HTTPError as error:
+            return error.code, json.loads(error.read())
+
+    session = call("/session", "POST", token.encode())[1]["session"]
+    services = "/v1/namespaces/team-a/services"
+    taken = portmaster("--namespace", "team-a", "take", "web", "ci-3", "--owner", "ci-3", "-o", "json")
+    port = json.loads(taken.stdout)["port"]
+    seen = call(f"{services}/web/ports/{port}", session=session)
+    checks.check("`portmaster ui` shows a port through IAM", seen[0] == 200 and seen[1]["name"] == "ci-3", seen)
+    listed = call(f"{services}?usage=true", session=session)
+    checks.check("and the services, as full as they are", listed[0] == 200 and any(one["name"] == "web" for one in listed[1]), listed)
+    history = lambda: call(f"/v1/namespaces/team-a/ports/{port}/history", session=session)
+    checks.check("and who had the port", history()[0] == 200, history())
+    checks.check("not what its role may not see", call("/v1/namespaces/team-b/services", session=session)[0] == 403)
+    checks.check("and nothing without its session", call(services)[0] == 401)
+    events = call("/v1/events", session=session)
+    checks.check("that there are no events is said to the page", events[0] in (403, 404), events)
+    released = call(f"{services}/web/ports/{port}?owner=ci-3", "DELETE", session=session)
+    gone = portmaster("--namespace", "team-a", "show", "web", "ci-3")
+    checks.check("what it may, it releases", released[0] == 204 and gone.returncode == 1, (released, gone.stdout))
 
 
 def domain(deployment, checks):
