@@ -151,7 +151,8 @@ impl Caller {
                 }
                 assert!([200, 201].contains(&answer.status), "{}", answer.body);
                 let place = self.begins(name, &answer, false);
-                let over = Some(("offer-expired", answer.until(), answer.until()));
+                let until = answer.until();
+                let over = Some(("offer-expired", until, until));
                 let secret = answer.body["secret"].as_str().unwrap().to_owned();
                 let (end, call, body) = match self.random.random_range(0..4) {
                     0 => (None, "accept", json!({})),
@@ -169,11 +170,11 @@ impl Caller {
                     }
                     (204, Some(end)) => self.tenures[place].end = Some((end, first, answer.answered)),
                     // The first request has done it, or the offer was over.
-                    (404, Some(end)) if self.is_repeated && first < over.unwrap().1 => {
+                    (404, Some(end)) if self.is_repeated && first < until => {
                         self.tenures[place].end = Some((end, first, answer.answered));
                         self.repeated.push(name.to_owned());
                     }
-                    (404 | 410, _) if answer.answered >= over.unwrap().1 => self.tenures[place].end = over,
+                    (404 | 410, _) if answer.answered >= until => self.tenures[place].end = over,
                     _ => panic!("{call}: {} {}", answer.status, answer.body),
                 }
             }
@@ -202,14 +203,14 @@ impl Caller {
         let time = |name: &str| told[name].as_str().map(|text| text.parse::<Time>().unwrap());
         let plain = json!([told["name"], told["port"], told["labels"]["v"], time("allocated").is_some()]);
         let expected = json!([known.name, known.port, known.label, known.is_allocated]);
-        // Offers are told of until the second after which they are over; a reject may have met one on either side.
+        // A reject that was sent again may have met an offer that was over by then.
         let is_either =
             |end: &str| told["end"] == "offer-expired" && self.repeated.contains(&known.name) && end != "released";
         let is_ended = match &known.end {
             None => told["end"].is_null() && time("ended").is_none(),
             Some((end, from, to)) => {
-                let second = Duration::from_millis(1);
-                let within = time("ended").is_some_and(|ended| *from - second <= ended && ended <= *to + second);
+                let slack = Duration::from_millis(1);
+                let within = time("ended").is_some_and(|ended| *from - slack <= ended && ended <= *to + slack);
                 (told["end"] == *end && within) || is_either(end)
             }
         };

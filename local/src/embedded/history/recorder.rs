@@ -149,6 +149,7 @@ impl Recorder {
         let (sender, messages) = mpsc::sync_channel(WAITING);
         let thread = std::thread::Builder::new().name("history".to_owned()).spawn(move || {
             let _alarm = Alarm(failed);
+            yield_to_others();
             self.run(&messages);
         })?;
         Ok((sender, thread))
@@ -296,6 +297,16 @@ impl Recorder {
         if let Err(error) = self.database.sweep_ttl() {
             tracing::warn!(target: "portmaster::history", %error, "old tenures were not removed");
         }
+    }
+}
+
+/// From now on this thread runs where no other wants the processor: whoever waits for an answer goes first. It still gets
+/// a tenth of one that is always wanted, which is more than it needs.
+fn yield_to_others() {
+    // On Linux the priority is that of the calling thread (setpriority(2), "C library/kernel differences").
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(None, 10) {
+        tracing::debug!(target: "portmaster::history", %error, "the history has the priority of all others");
     }
 }
 
