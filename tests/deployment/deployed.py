@@ -438,11 +438,12 @@ def the_page(printed, portmaster, checks):
     port = json.loads(taken.stdout)["port"]
     seen = call(f"{services}/web/ports/{port}", session=session)
     checks.check("`portmaster ui` shows a port through IAM", seen[0] == 200 and seen[1]["name"] == "ci-3", seen)
-    listed = call(f"{services}?usage=true", session=session)
-    checks.check("and the services, as full as they are", listed[0] == 200 and any(one["name"] == "web" for one in listed[1]), listed)
+    shown = call(f"{services}/web/map", session=session)
+    checks.check("and the map of its range", shown[0] == 200 and "runs" in shown[1], shown)
     history = lambda: call(f"/v1/namespaces/team-a/ports/{port}/history", session=session)
     checks.check("and who had the port", history()[0] == 200, history())
-    checks.check("not what its role may not see", call("/v1/namespaces/team-b/services", session=session)[0] == 403)
+    elsewhere = [call(path, session=session)[0] for path in (services, "/v1/namespaces/team-b/services/web/ports")]
+    checks.check("not the list of services, nor another namespace, which its role may not see", elsewhere == [403, 403], elsewhere)
     checks.check("and nothing without its session", call(services)[0] == 401)
     events = call("/v1/events", session=session)
     checks.check("that there are no events is said to the page", events[0] in (403, 404), events)
