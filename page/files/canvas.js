@@ -41,7 +41,6 @@ export class Canvas {
             this.mark();
         });
         canvas.addEventListener('blur', () => this.mark());
-        matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.draw());
         new ResizeObserver(() => this.#layout() && this.draw()).observe(canvas.parentElement);
     }
 

@@ -3,6 +3,7 @@
 import { pages, path, read } from './api.js';
 import { byId, el, number, replace, span, time } from './dom.js';
 import { link } from './place.js';
+import { usedPercent } from './states.js';
 
 /** How many namespaces are read by themselves. The others are read when they are opened. */
 const NAMESPACES = 50;
@@ -74,10 +75,8 @@ async function readServices(namespace) {
 export function noteMap(namespace, map) {
     const service = servicesOf(namespace).find(({ name }) => name === map.service);
     if (!service) return;
-    const { free, reserved } = map.counts;
-    const taken = map.size - free - reserved;
     const usage = { as_of: new Date().toISOString(), size: map.size, counts: map.counts, isNow: true };
-    usage.used_percent = taken + free === 0 ? 100 : Math.round((1000 * taken) / (taken + free)) / 10;
+    usage.used_percent = usedPercent(map.counts);
     usage.days_until_full = service.usage?.days_until_full;
     service.usage = usage;
 }

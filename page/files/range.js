@@ -6,7 +6,7 @@ import { el, number, replace, span, time, when } from './dom.js';
 import * as live from './live.js';
 import { noteMap, servicesOf } from './overview.js';
 import { go, link } from './place.js';
-import { LETTERS, MEANINGS, STATES, cell } from './states.js';
+import { LETTERS, MEANINGS, STATES, cell, usedPercent } from './states.js';
 
 /** How many ports a part of a large range has, and how many rows a table shows at first. */
 const PART = 1000;
@@ -90,7 +90,7 @@ export class Range {
     choose(port) {
         if (port === this.chosen) return;
         this.chosen = port;
-        if (this.ports) this.#draw();
+        if (this.ports) this.drawn.choose(port);
     }
 
     /** Stops reading. */
@@ -181,13 +181,10 @@ export class Range {
         const service = servicesOf(this.namespace).find(({ name }) => name === this.service);
         this.description.textContent = service?.description ?? '';
         const fact = (value, text) => el('div', { class: 'fact' }, el('dd', {}, value), el('dt', { text }));
-        const taken = map.size - map.counts.free - map.counts.reserved;
-        const percent =
-            map.size === map.counts.reserved ? 100 : Math.round((1000 * taken) / (map.size - map.counts.reserved)) / 10;
         replace(
             this.facts,
             fact(`${map.start}–${map.end}`, `${number(map.size)} ports`),
-            fact(`${percent} %`, 'taken'),
+            fact(`${usedPercent(map.counts)} %`, 'taken'),
             fact(number(map.counts.free), 'free'),
             fact(number(map.largest_free_run), 'at most in a row'),
             map.next_expiry ? fact(inTime(map.next_expiry), 'until a port comes back') : null,

@@ -20,12 +20,19 @@ export const MEANINGS = {
 export const isTaken = (state) => state !== 'free' && state !== 'reserved';
 
 const PALETTES = new Map();
+const DARK = matchMedia('(prefers-color-scheme: dark)');
+
+/** How full a range with so many ports in each state is, in percent of those that anybody may have. */
+export function usedPercent({ free, reserved, ...others }) {
+    const taken = Object.values(others).reduce((sum, count) => sum + count, 0);
+    return taken + free === 0 ? 100 : Math.round((1000 * taken) / (taken + free)) / 10;
+}
 
 /** The colours of the page's style, as the browser has them now: light or dark. */
 export function colours() {
-    const style = getComputedStyle(document.documentElement);
-    const dark = matchMedia('(prefers-color-scheme: dark)').matches;
+    const dark = DARK.matches;
     if (!PALETTES.has(dark)) {
+        const style = getComputedStyle(document.documentElement);
         const of = (name) => style.getPropertyValue(`--${name}`).trim();
         const states = Object.fromEntries(STATES.map((state) => [state, { fill: of(state), ink: of(`${state}-ink`) }]));
         PALETTES.set(dark, {

@@ -36,7 +36,7 @@ struct Wanted {
 pub(super) fn identity_of(properties: &Properties, maker: &Maker) -> Option<Identity> {
     let mut reader = Reader::new(properties);
     let service = reader.read("Service", parsed::<ServiceName>)?;
-    let namespace = reader.read("Namespace", parsed::<Namespace>).unwrap_or_default();
+    let namespace = reader.default("Namespace", parsed::<Namespace>, || Ok(Namespace::default()))?;
     let name = reader.default("Name", parsed::<InstanceName>, || identity::name(maker))?;
     let owner = reader.default("Owner", parsed, || identity::owner(maker))?;
     let what = if parts_of(properties).is_empty() { What::Port(name) } else { What::Ports(name) };

@@ -33,7 +33,7 @@ struct Wanted {
 
 pub(super) fn identity_of(properties: &Properties, maker: &Maker) -> Option<Identity> {
     let mut reader = Reader::new(properties);
-    let namespace = reader.read("Namespace", parsed::<Namespace>).unwrap_or_default();
+    let namespace = reader.default("Namespace", parsed::<Namespace>, || Ok(Namespace::default()))?;
     let name = reader.default("Name", parsed::<ServiceName>, || default_name(maker))?;
     let owner = reader.default("Owner", parsed, || identity::owner(maker))?;
     Some(Identity { what: What::Service, service: ServiceId::new(namespace, name), owner })

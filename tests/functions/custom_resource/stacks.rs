@@ -182,6 +182,8 @@ async fn a_failed_creation_can_be_deleted() {
         json!({ "Service": "web", "Namespace": "team-b" }),
         json!({ "Service": "web", "Namespace": "team-a" }),
         json!({ "Service": "web", "Port": "80" }),
+        // Not even where another stack has said the same, in a namespace that there is.
+        json!({ "Service": "web", "Namespace": "no namespace", "Name": "shop-Port", "Owner": "other" }),
         json!({ "Service": "" }),
         json!({}),
     ] {
