@@ -94,14 +94,16 @@ impl Feed {
                 if shows {
                     request.return_values = Some("ALL_NEW".to_owned());
                 }
-                let is_whole = request.return_values.as_deref() == Some("ALL_NEW");
+                let is_whole = !watched.is_empty() && request.return_values.as_deref() == Some("ALL_NEW");
                 self.around(database, watched, false, |watched| {
                     let mut response = database.update_item(request)?;
-                    if let (true, Some(one), Some(item)) = (is_whole, watched.first_mut(), &response.attributes) {
-                        one.after = After::Item(Arc::new(item.clone()));
-                    }
-                    if shows {
-                        response.attributes = None;
+                    let whole = match is_whole {
+                        true if shows => response.attributes.take(),
+                        true => response.attributes.clone(),
+                        false => None,
+                    };
+                    if let (Some(one), Some(item)) = (watched.first_mut(), whole) {
+                        one.after = After::Item(Arc::new(item));
                     }
                     Ok(response)
                 })
