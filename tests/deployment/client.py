@@ -1,17 +1,27 @@
 """The client and the command line against other implementations of AWS's protocols: signatures that botocore must arrive at too,
-for odd paths, queries and bodies; what the command line really sends; and a role that a job's identity token assumes at MiniStack's
+for odd paths, queries and bodies; what the command line really sends; certificates that it trusts; and a role that a job's identity token assumes at MiniStack's
 STS, which enforces the role's trust policy, for the right subject and for wrong ones.
 
 Needs the binaries of `cargo test --workspace`: `portmaster`, `portmasterd`, and the client's example `sign`.
 """
 
 import hashlib
+import ipaddress
 import json
+import pathlib
 import re
+import ssl
 import subprocess
 import tempfile
+import uuid
+from datetime import UTC, datetime, timedelta
 
 import boto3
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from common import REGION, ROOT_KEY, Checks, ministack
 from standins import KEY, SECRET, SUBJECT, TARGET, TIME, by_botocore, odd_requests, pipeline_role, registry, server, token
@@ -65,6 +75,40 @@ def sent(checks):
         checks.check("all were signed", len(seen) == 15, len(seen))
 
 
+def certificate(folder, days, signer=None):
+    """Makes a certificate that is valid from yesterday for so many days, of an authority or, with its key and name, of this machine;
+    returns its file, its key and its name."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "server" if signer else "authority")])
+    begins = datetime.now(UTC) - timedelta(days=1)
+    signing, issuer = signer or (key, name)
+    built = x509.CertificateBuilder(issuer, name, key.public_key(), x509.random_serial_number(), begins, begins + timedelta(days=days))
+    built = built.add_extension(x509.BasicConstraints(ca=not signer, path_length=None), critical=True)
+    if signer:
+        built = built.add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+    file = pathlib.Path(folder) / f"{uuid.uuid4().hex}.pem"
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) if signer else b""
+    file.write_bytes(built.sign(signing, hashes.SHA256()).public_bytes(Encoding.PEM) + private)
+    return file, key, name
+
+
+def certificates(checks):
+    """Only a certificate of a trusted authority is one, and only in its time; the doctor says so."""
+    with tempfile.TemporaryDirectory() as folder:
+        authority, *signer = certificate(folder, 30)
+        for days, trusts, well in ((30, authority, True), (30, None, False), (30, certificate(folder, 30)[0], False), (0.5, authority, False)):
+            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            tls.load_cert_chain(certificate(folder, days, signer)[0])
+            problem = {"type": "/problems/not-found", "title": "There is nothing at this path", "status": 404, "detail": "", "instance": "1"}
+            with server(lambda *_: (404, json.dumps(problem), {"content-type": "application/problem+json"}), tls) as url:
+                given = {"SSL_CERT_FILE": str(trusts)} if trusts else {}
+                doctor = portmaster("doctor", "-o", "json", "--url", url, **given)
+            found = {check["check"]: check for check in json.loads(doctor.stdout)}["connection"]
+            what = f"a certificate of {days} days, {'an authority' if trusts == authority else 'another' if trusts else 'none'} trusted"
+            checks.check(f"{what}: connected is {well}", (found["outcome"] == "ok") == well, found)
+            checks.check(f"{what}: that is said", ("the certificate is trusted" if well else "no secure connection") in found["detail"], found)
+
+
 def roles(checks):
     """Assumes a role with a job's token, at an STS that enforces the role's trust policy."""
     with ministack("iam,sts", auth=True) as aws, registry() as url:
@@ -111,6 +155,7 @@ def main():
     checks = Checks("client")
     signatures(checks)
     sent(checks)
+    certificates(checks)
     roles(checks)
     checks.finish()
 

@@ -54,8 +54,8 @@ def odd_requests():
 
 
 @contextlib.contextmanager
-def server(answer):
-    """Runs a server whose answers a function gives, as status, body and perhaps headers; yields its URL."""
+def server(answer, tls=None):
+    """Runs a server whose answers a function gives, as status, body and perhaps headers; yields its URL. `tls`: an SSLContext."""
 
     class Handler(BaseHTTPRequestHandler):
         def do(self):
@@ -75,8 +75,12 @@ def server(answer):
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        if tls:
+            # Not in the thread that accepts: a client that breaks off would end it.
+            running.socket = tls.wrap_socket(running.socket, server_side=True, do_handshake_on_connect=False)
+            running.handle_error = lambda *_: None
         threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_port}"
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{running.server_port}"
         running.shutdown()
 
 
