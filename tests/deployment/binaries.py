@@ -55,7 +55,7 @@ def spawn(path, runtime, url, table):
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_ENDPOINT_URL": url,
         "TABLE_NAME": table,
-        "HISTORY_TABLE": f"{table}-history",
+        "HISTORY_TABLE": f"{table}.history",
         "STACK_NAME": STACK,
         "CUSTOM_RESOURCE_PORTS": "*/*",
     }
@@ -146,7 +146,7 @@ def main():
             # A table of its own with one service in it, so that no function has to list another one's items.
             path, table = bootstrap(function), f"of-{function}"
             make_table(dynamodb, table)
-            make_history(dynamodb, f"{table}-history")
+            make_history(dynamodb, f"{table}.history")
             statuses, _ = serve(bootstrap("create-service"), url, table, [service])
             assert statuses == [201], statuses
             size, packed, glibc, times = path.stat().st_size, zipped(path), newest_glibc(path), starts(path, url, table)

@@ -28,7 +28,7 @@ def run(function, event, table, url):
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_ENDPOINT_URL": url,
         "TABLE_NAME": table,
-        "HISTORY_TABLE": f"{table}-history",
+        "HISTORY_TABLE": f"{table}.history",
         "STACK_NAME": "emulated",
         "CUSTOM_RESOURCE_PORTS": "*/*",
         "CUSTOM_RESOURCE_SERVICES": "*/*",
@@ -62,7 +62,7 @@ def main():
         for number, (name, expected) in enumerate(answers.items()):
             table, secret = f"events-{number}", SECRET
             make_table(dynamodb, table)
-            make_history(dynamodb, f"{table}-history")
+            make_history(dynamodb, f"{table}.history")
             for step in [*expected.get("after", []), name]:
                 event = (folder / f"{step}.json").read_text().replace(SECRET, secret)
                 answer = run(step.split(".")[0], event, table, url)
