@@ -216,6 +216,13 @@ def held_at(checks, url, name, method, is_before, script):
     return service
 
 
+def kill_command(run):
+    """Kills `portmaster run`, and nothing else of the job."""
+    for process in processes(run.mark):
+        if command_of(process).startswith("portmaster run "):
+            os.kill(process, signal.SIGKILL)
+
+
 def before_the_call(checks, url):
     service = held_at(checks, url, "before-the-call", "PUT", True, "sleep 600")
     checks.check("before the call: nothing is taken", service.ports() == {}, service.ports())
@@ -241,9 +248,7 @@ def command_alone(checks, url):
         gate.rule = on("PUT", lambda forward: gate.hold(forward, is_before=False))
         with Pipeline(pipeline(gate.url, service.name, [SHOW], lease="10m")) as run:
             wait_for("the call", PATIENCE, gate.held.is_set)
-            for process in processes(run.mark):
-                if command_of(process).startswith("portmaster run "):
-                    os.kill(process, signal.SIGKILL)
+            kill_command(run)
             code, log = run.end()
     checks.check("the command alone: the job is red, and its script does not begin", code != 0 and "mine=" not in log, log)
     checks.check("the command alone: after_script gives back what it never heard of", service.ports() == {}, (service.ports(), log))
@@ -254,9 +259,7 @@ def renewal_alone(checks, url):
     service = Service(url, "renewal-alone")
     with Pipeline(pipeline(url, service.name, [SHOW, MEET], lease="6s")) as run:
         run.until("> mine=")
-        for process in processes(run.mark):
-            if command_of(process).startswith("portmaster run "):
-                os.kill(process, signal.SIGKILL)
+        kill_command(run)
         comes_back(checks, "the renewal alone", service)
         (run.folder / "go").touch()
         code, log = run.end()

@@ -95,10 +95,18 @@ impl Caller {
         }
     }
 
-    fn note(&mut self, name: &str) {
+    /// Asks for a port for a name. None if all are taken: then one is given back, if the caller has one.
+    async fn claim(&mut self, name: &str, method: &str, path: &str, body: Value) -> Option<Answer> {
+        let answer = self.ask(method, path, Some(body)).await;
         if self.is_repeated {
             self.repeated.push(name.to_owned());
         }
+        if answer.status == 409 {
+            self.release().await;
+            return None;
+        }
+        assert!([200, 201].contains(&answer.status), "{}", answer.body);
+        Some(answer)
     }
 
     fn begins(&mut self, name: &str, answer: &Answer, is_allocated: bool) -> usize {
@@ -114,17 +122,13 @@ impl Caller {
         let offered = json!({ "labels": { "v": "1" }, "name": name });
         match self.random.random_range(0..10) {
             0..4 => {
-                let answer = self.ask("PUT", &format!("ports/{name}"), Some(body)).await;
-                self.note(name);
-                if answer.status == 409 {
-                    return self.release().await;
-                }
-                assert!([200, 201].contains(&answer.status), "{}", answer.body);
+                let path = format!("ports/{name}");
+                let Some(answer) = self.claim(name, "PUT", &path, body).await else { return };
                 let place = self.begins(name, &answer, true);
                 self.held.push(place);
                 if self.random.random_bool(0.3) {
                     let body = json!({ "labels": { "v": "2" } });
-                    let answer = self.ask("PUT", &format!("ports/{name}"), Some(body)).await;
+                    let answer = self.ask("PUT", &path, Some(body)).await;
                     assert_eq!(answer.status, 200, "{}", answer.body);
                     self.tenures[place].label = "2";
                 }
@@ -134,22 +138,13 @@ impl Caller {
             }
             // A lease that nobody renews.
             4 | 5 => {
-                let answer = self.ask("PUT", &format!("ports/{name}"), Some(leased)).await;
-                self.note(name);
-                if answer.status == 409 {
-                    return self.release().await;
-                }
-                assert!([200, 201].contains(&answer.status), "{}", answer.body);
+                let path = format!("ports/{name}");
+                let Some(answer) = self.claim(name, "PUT", &path, leased).await else { return };
                 let place = self.begins(name, &answer, true);
                 self.tenures[place].end = Some(("lease-lapsed", answer.until(), answer.until()));
             }
             _ => {
-                let answer = self.ask("POST", "offers", Some(offered)).await;
-                self.note(name);
-                if answer.status == 409 {
-                    return self.release().await;
-                }
-                assert!([200, 201].contains(&answer.status), "{}", answer.body);
+                let Some(answer) = self.claim(name, "POST", "offers", offered).await else { return };
                 let place = self.begins(name, &answer, false);
                 let until = answer.until();
                 let over = Some(("offer-expired", until, until));

@@ -62,32 +62,19 @@ pub struct Tenure {
 
 impl From<portmaster_domain::Tenure> for Tenure {
     fn from(tenure: portmaster_domain::Tenure) -> Self {
-        let portmaster_domain::Tenure {
-            id,
-            service,
-            name,
-            port,
-            owner,
-            labels,
-            principal,
-            offered,
-            allocated,
-            ended,
-            end,
-        } = tenure;
         Self {
-            namespace: service.namespace,
-            service: service.name,
-            name,
-            port,
-            owner,
-            labels,
-            principal,
-            offered,
-            allocated,
-            ended,
-            end,
-            tenure: id,
+            namespace: tenure.service.namespace,
+            service: tenure.service.name,
+            name: tenure.name,
+            port: tenure.port,
+            owner: tenure.owner,
+            labels: tenure.labels,
+            principal: tenure.principal,
+            offered: tenure.offered,
+            allocated: tenure.allocated,
+            ended: tenure.ended,
+            end: tenure.end,
+            tenure: tenure.id,
         }
     }
 }

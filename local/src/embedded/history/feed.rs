@@ -97,10 +97,10 @@ impl Feed {
                 let is_whole = !watched.is_empty() && request.return_values.as_deref() == Some("ALL_NEW");
                 self.around(database, watched, false, |watched| {
                     let mut response = database.update_item(request)?;
-                    let whole = match is_whole {
-                        true if shows => response.attributes.take(),
-                        true => response.attributes.clone(),
-                        false => None,
+                    let whole = if shows {
+                        response.attributes.take()
+                    } else {
+                        response.attributes.as_ref().filter(|_| is_whole).cloned()
                     };
                     if let (Some(one), Some(item)) = (watched.first_mut(), whole) {
                         one.after = After::Item(Arc::new(item));

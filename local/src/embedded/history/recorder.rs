@@ -178,7 +178,7 @@ impl Recorder {
                     return;
                 }
             }
-            // Where messages never cease, no time is ever out.
+            // Nothing times out above while messages keep coming.
             self.sweep();
             // Awake, it would be woken for every change, which costs the database's thread as much as this one.
             std::thread::sleep(NAP);
@@ -300,13 +300,13 @@ impl Recorder {
     }
 }
 
-/// From now on this thread runs where no other wants the processor: whoever waits for an answer goes first. It still gets
-/// a tenth of one that is always wanted, which is more than it needs.
+/// Lowers the priority of this thread, so that the threads that answer callers go first. Of a processor that is always
+/// busy it still gets a tenth, which is more than it needs.
 fn yield_to_others() {
     // On Linux the priority is that of the calling thread (setpriority(2), "C library/kernel differences").
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::setpriority_process(None, 10) {
-        tracing::debug!(target: "portmaster::history", %error, "the history has the priority of all others");
+        tracing::debug!(target: "portmaster::history", %error, "the history's thread keeps the usual priority");
     }
 }
 

@@ -192,5 +192,6 @@ fn by_itself(state: ClaimState) -> Option<(End, Expiry)> {
     let end = if matches!(state, ClaimState::Offered { .. }) { End::OfferExpired } else { End::LeaseLapsed };
     Some((end, state.told_until()?))
 }
+
 #[cfg(test)]
 mod tests;

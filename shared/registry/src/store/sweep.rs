@@ -303,8 +303,9 @@ const REMOVED: &str = End::Removed.as_str();
 
 impl Table {
     /// Notes on an orphan that it is about to be removed, if it still is the one that was read: otherwise the update would
-    /// create an item, or mark another's. No condition and no decision looks at the note. If the removal does not follow, because the service exists again, history may later
-    /// call the end of this allocation "removed" although it was released.
+    /// create an item, or mark another's. No condition and no decision looks at the note. If the removal does not follow,
+    /// because the service exists again, history may later call the end of this allocation "removed" although it was
+    /// released.
     async fn note_removal(&self, call: &Call, namespace: &Namespace, holding: &Holding) -> Result<(), StoreError> {
         let key = Key::port(namespace, holding.claim.port);
         let (result, _) = send(call, &self.name, || {

@@ -294,8 +294,8 @@ impl History {
         let keys = Keys::Between(&sk, AFTER_ALL);
         let page = self.0.query(call, (&pk, keys), None, 2, Freshness::Eventual).await?;
         let found = page.items.unwrap_or_default().into_iter().map(tenure).collect::<Result<Vec<_>, _>>()?;
-        let (mut itself, mut others): (Vec<_>, Vec<_>) = found.into_iter().partition(|found| found.id == one.id);
-        Ok((itself.pop(), (!others.is_empty()).then(|| others.swap_remove(0))))
+        let (itself, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|found| found.id == one.id);
+        Ok((itself.into_iter().next(), others.into_iter().next()))
     }
 
     /// Reads these items, in their order. Those that are gone meanwhile are left out.
