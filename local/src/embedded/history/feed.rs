@@ -16,7 +16,7 @@ use portmaster_registry::history::Image;
 
 use super::super::perform::{perform, run};
 use super::super::worker::Answer;
-use super::journal::{self, Intent, Journal, PkSk};
+use super::journal::{Intent, Journal, PkSk, Stripped};
 use super::native::{self, Item};
 use super::{Keeping, Message};
 
@@ -177,8 +177,8 @@ impl Feed {
         self.sequence = self.sequence.saturating_add(1).max(u64::try_from(at.millis()).unwrap_or_default() * 1_000);
         let sequence = self.sequence;
         if self.journal.is_some() {
-            let stripped = |item: &State| item.as_ref().and_then(|item| journal::stripped(item));
-            let items = watched.iter().map(|one| one.key.clone()).zip(before.iter().map(stripped)).collect();
+            let stripped = before.iter().map(|item| item.as_deref().and_then(Stripped::of));
+            let items = watched.iter().map(|one| &one.key).zip(stripped).collect();
             self.note(&Intent { at: at.millis(), sequence, by_ttl, items });
         }
         let written = write(&mut watched)?;
@@ -204,7 +204,7 @@ impl Feed {
         read(database, &self.table, key)
     }
 
-    fn note(&mut self, intent: &Intent) {
+    fn note(&mut self, intent: &Intent<&PkSk, Stripped<'_>>) {
         let Some(journal) = &mut self.journal else { return };
         match journal.note(intent) {
             Ok(Some(complete)) => self.send(Message::Complete(complete)),

@@ -14,8 +14,9 @@ use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use dynoxide::AttributeValue;
 use portmaster_registry::history::Image;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::native::{self, Item};
 
@@ -25,12 +26,15 @@ const SEGMENT: u64 = 4 * 1024 * 1024;
 const PREFIX: &str = "history-";
 const SUFFIX: &str = ".journal";
 
+/// The attribute that no journal has.
+const SECRET: &str = "secret";
+
 /// The key of an item.
 pub(in super::super) type PkSk = (String, String);
 
-/// A write that was about to be done.
+/// A write that was about to be done: as it is noted, with references, or as it is read.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Intent {
+pub(super) struct Intent<K = PkSk, I = Item> {
     /// When, in milliseconds.
     pub(super) at: i64,
     /// The number of the change.
@@ -39,7 +43,7 @@ pub(super) struct Intent {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) by_ttl: bool,
     /// The items as they were.
-    pub(super) items: Vec<(PkSk, Option<Item>)>,
+    pub(super) items: Vec<(K, Option<I>)>,
 }
 
 /// The journal, where the feed writes it.
@@ -98,7 +102,7 @@ impl Journal {
     }
 
     /// Notes a write before it is done. Returns the number of a segment that is complete with it.
-    pub(super) fn note(&mut self, intent: &Intent) -> io::Result<Option<u64>> {
+    pub(super) fn note(&mut self, intent: &Intent<&PkSk, Stripped<'_>>) -> io::Result<Option<u64>> {
         self.buffer.clear();
         if self.is_torn {
             self.buffer.push(b'\n');
@@ -119,14 +123,43 @@ impl Journal {
     }
 }
 
-/// An item as the journal has it: without its secret.
-pub(super) fn stripped(item: &Item) -> Option<Item> {
-    let mut kept = item.clone();
-    let Some(secret) = kept.remove("secret") else { return Some(kept) };
-    let dynoxide::AttributeValue::S(secret) = secret else { return None };
-    let tenure = Image::tenure_of(native::text(item, "pk")?, native::text(item, "sk")?, &secret).ok()?;
-    kept.insert(Image::TENURE.to_owned(), dynoxide::AttributeValue::S(tenure.into()));
-    Some(kept)
+/// An item as the journal has it: without its secret, in whose place is the name of its tenure. It is written as it
+/// stands, since every write waits for that.
+#[derive(Debug)]
+pub(super) struct Stripped<'a> {
+    item: &'a Item,
+    tenure: Option<AttributeValue>,
+}
+
+impl<'a> Stripped<'a> {
+    /// None if what it has in place of a secret is not one.
+    pub(super) fn of(item: &'a Item) -> Option<Self> {
+        let tenure = match item.get(SECRET) {
+            None => None,
+            Some(AttributeValue::S(secret)) => {
+                let tenure = Image::tenure_of(native::text(item, "pk")?, native::text(item, "sk")?, secret).ok()?;
+                Some(AttributeValue::S(tenure.into()))
+            }
+            Some(_) => return None,
+        };
+        Some(Self { item, tenure })
+    }
+
+    fn attributes(&self) -> impl Iterator<Item = (&str, &AttributeValue)> {
+        let kept = self.item.iter().filter(|(name, _)| *name != SECRET).map(|(name, value)| (name.as_str(), value));
+        kept.chain(self.tenure.iter().map(|tenure| (Image::TENURE, tenure)))
+    }
+
+    /// A copy.
+    pub(super) fn to_item(&self) -> Item {
+        self.attributes().map(|(name, value)| (name.to_owned(), value.clone())).collect()
+    }
+}
+
+impl Serialize for Stripped<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.attributes())
+    }
 }
 
 /// What earlier processes were about to write, in its order, and the segments that have it.
@@ -154,17 +187,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let port = portmaster_domain::Port::new(5000).unwrap();
         let secret = portmaster_domain::Secret::generate(port);
-        let text = |text: &str| dynoxide::AttributeValue::S(text.to_owned());
+        let text = |text: &str| AttributeValue::S(text.to_owned());
         let item = Item::from([
             ("pk".to_owned(), text("N#default#PORT")),
             ("sk".to_owned(), text("05000")),
             ("secret".to_owned(), text(&secret.expose())),
         ]);
-        let key = || ("N#default#PORT".to_owned(), "05000".to_owned());
+        let key = ("N#default#PORT".to_owned(), "05000".to_owned());
         let mut journal = Journal::open(folder.path()).unwrap();
-        let first = Intent { at: 5, sequence: 7, by_ttl: false, items: vec![(key(), None)] };
+        let first = Intent { at: 5, sequence: 7, by_ttl: false, items: vec![(&key, None)] };
         assert_eq!(journal.note(&first).unwrap(), None);
-        let second = Intent { at: 6, sequence: 8, by_ttl: true, items: vec![(key(), stripped(&item))] };
+        let second = Intent { at: 6, sequence: 8, by_ttl: true, items: vec![(&key, Stripped::of(&item))] };
         journal.note(&second).unwrap();
         // A line that was not completed.
         journal.file.write_all(b"{\"at\":7,").unwrap();
@@ -185,9 +218,9 @@ mod tests {
     fn a_segment_is_complete_when_it_is_large() {
         let folder = tempfile::tempdir().unwrap();
         let mut journal = Journal::open(folder.path()).unwrap();
-        let item = Item::from([("text".to_owned(), dynoxide::AttributeValue::S("x".repeat(1_000_000)))]);
+        let item = Item::from([("text".to_owned(), AttributeValue::S("x".repeat(1_000_000)))]);
         let key = ("N#default".to_owned(), "SERVICE#django".to_owned());
-        let intent = Intent { at: 5, sequence: 7, by_ttl: false, items: vec![(key, Some(item))] };
+        let intent = Intent { at: 5, sequence: 7, by_ttl: false, items: vec![(&key, Stripped::of(&item))] };
         let complete: Vec<_> = (0..5).map(|_| journal.note(&intent).unwrap()).collect();
         assert_eq!(complete, [None, None, None, None, Some(1)]);
         remove(folder.path(), 1);

@@ -19,7 +19,7 @@ use tokio::sync::{Notify, oneshot};
 use super::super::perform::perform;
 use super::super::worker::{Alarm, Answer};
 use super::feed::read;
-use super::journal::{self, PkSk};
+use super::journal::{self, PkSk, Stripped};
 use super::native::{self, Item};
 use super::{HISTORY_TABLE, Keeping};
 
@@ -37,7 +37,7 @@ const LATEST: Duration = Duration::from_secs(5);
 const MOST: usize = 20_000;
 
 /// How many tenures one transaction writes.
-const BATCH: usize = 500;
+const BATCH: usize = 4_000;
 
 /// How many images are remembered, so that they need not be read twice.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(8_192).unwrap();
@@ -58,6 +58,9 @@ pub(in super::super) enum Message {
     Stop,
 }
 
+/// An item as it was seen last, and what it said.
+type Seen = (Option<Arc<Item>>, Option<Arc<Image>>);
+
 /// A tenure that waits to be written.
 struct Pending {
     tenure: Tenure,
@@ -76,7 +79,7 @@ pub(in super::super) struct Recorder {
     since: Option<Instant>,
     /// When a write failed, if the last one did.
     failed: Option<Instant>,
-    images: LruCache<PkSk, (Option<Arc<Item>>, Option<Image>)>,
+    images: LruCache<PkSk, Seen>,
     /// Whether the table of tenures is known to be there.
     is_ready: bool,
     swept: Instant,
@@ -122,7 +125,7 @@ impl Recorder {
                     Some(after) => after,
                     None => {
                         let item = read(registry, &self.keeping.table, &key).map_err(io::Error::other)?;
-                        item.and_then(|item| journal::stripped(&item))
+                        item.and_then(|item| Some(Stripped::of(&item)?.to_item()))
                     }
                 };
                 if before != after {
@@ -133,9 +136,8 @@ impl Recorder {
         }
         let count = found.len();
         for (before, after, at, by_ttl, sequence) in found.into_iter().rev() {
-            let image = |item: Option<&Item>| item.and_then(image);
-            let at = Timestamp::from_millis(at);
-            self.change(image(before.as_ref()), image(after.as_ref()), at, by_ttl, sequence, false);
+            let (before, after) = (before.as_ref().and_then(image), after.as_ref().and_then(image));
+            self.change(before.as_ref(), after.as_ref(), Timestamp::from_millis(at), by_ttl, sequence, false);
         }
         self.complete = numbers;
         if count > 0 {
@@ -190,7 +192,7 @@ impl Recorder {
         match message {
             Message::Change { before, after, at, by_ttl, sequence } => {
                 let (before, after) = self.images_of(before, after);
-                self.change(before, after, at, by_ttl, sequence, true);
+                self.change(before.as_deref(), after.as_deref(), at, by_ttl, sequence, true);
                 let is_late = self.since.is_some_and(|since| since.elapsed() >= LATEST);
                 if is_late || self.pending.len() >= MOST {
                     self.write();
@@ -228,7 +230,12 @@ impl Recorder {
     }
 
     /// The images of an item. What it was is known if it was seen before, and what it is, is what it will have been.
-    fn images_of(&mut self, before: Option<Arc<Item>>, after: Option<Arc<Item>>) -> (Option<Image>, Option<Image>) {
+    fn images_of(
+        &mut self,
+        before: Option<Arc<Item>>,
+        after: Option<Arc<Item>>,
+    ) -> (Option<Arc<Image>>, Option<Arc<Image>>) {
+        let image = |item: &Item| image(item).map(Arc::new);
         let key = after
             .as_ref()
             .or(before.as_ref())
@@ -246,15 +253,15 @@ impl Recorder {
 
     fn change(
         &mut self,
-        before: Option<Image>,
-        after: Option<Image>,
+        before: Option<&Image>,
+        after: Option<&Image>,
         at: Timestamp,
         by_ttl: bool,
         sequence: u64,
         tell: bool,
     ) {
         let moment = Moment { at, by_ttl, nearly_full: self.keeping.nearly_full };
-        let changes = changes(before.as_ref(), after.as_ref(), &moment);
+        let changes = changes(before, after, &moment);
         if tell {
             changes.events.into_iter().for_each(|event| self.keeping.events.tell(event));
         }
@@ -273,10 +280,17 @@ impl Recorder {
         let item = |Pending { tenure, sequence }: &Pending| {
             History::item(tenure, sequence, self.keeping.days).ok().and_then(native::to_native)
         };
-        let items: Vec<_> = self.pending.values().filter_map(item).collect();
-        for some in items.chunks(BATCH) {
+        // In the order of the table, so that neighbours are written together.
+        let mut pending: Vec<_> = self.pending.values().collect();
+        pending.sort_unstable_by_key(|Pending { tenure, .. }| (tenure.port, tenure.offered));
+        let mut items = pending.into_iter().filter_map(item);
+        loop {
+            let some: Vec<_> = items.by_ref().take(BATCH).collect();
+            if some.is_empty() {
+                break;
+            }
             // No condition is needed: there is one writer, and it goes by the order of the changes.
-            if let Err(error) = self.database.import_items(HISTORY_TABLE, some.to_vec(), Default::default()) {
+            if let Err(error) = self.database.import_items(HISTORY_TABLE, some, Default::default()) {
                 tracing::warn!(target: "portmaster::history", %error, "the history cannot be written");
                 self.failed = Some(Instant::now());
                 return;

@@ -86,21 +86,18 @@ pub fn changes(before: Option<&Image>, after: Option<&Image>, moment: &Moment) -
 }
 
 fn of_port(before: Option<&PortImage>, after: Option<&PortImage>, moment: &Moment) -> Changes {
-    let (was, is) = (before.and_then(PortImage::tenure), after.and_then(PortImage::tenure));
+    let (mut was, is) = (before.and_then(PortImage::tenure), after.and_then(PortImage::tenure));
     let mut changes = Changes::default();
     let same = was.as_ref().map(|tenure| &tenure.id) == is.as_ref().map(|tenure| &tenure.id);
-    if let (Some(before), Some(was)) = (before, &was)
-        && !same
-    {
+    if !same && let (Some(before), Some(was)) = (before, was.take()) {
         let (end, at) = end_of(before, after, moment);
         // A stream's clock has seconds, and another one may be behind.
         let at = at.max(was.allocated.unwrap_or(was.offered));
-        let ended = Tenure { end: Some(end), ended: Some(at), ..was.clone() };
+        let ended = Tenure { end: Some(end), ended: Some(at), ..was };
         changes.events.push(Event::new(EventKind::of_end(end), at, Subject::Tenure(Box::new(ended.clone()))));
         changes.tenures.push(ended);
     }
     let Some(is) = is else { return changes };
-    let was = was.filter(|_| same);
     if was.as_ref() == Some(&is) {
         // A renewal: what is shown of a tenure is as before.
         return changes;
