@@ -65,6 +65,12 @@ pub fn run(address: &str, service: &str, callers: usize, work: Work, stop: Stop)
     Done { rate: ends.len() as f64 / elapsed, times, ends, callers_busy }
 }
 
+/// Sends one request without a body. Returns the status.
+pub fn send(address: &str, method: &str, path: &str) -> u16 {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async { Connection::new(address).await.send(method, path, "").await.0 })
+}
+
 async fn caller(
     address: &str,
     service: &str,
