@@ -1,7 +1,7 @@
 //! Whether the local server is slower for keeping a history.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::load::{self, Stop, Work};
 use crate::report::{Part, machine};
@@ -11,8 +11,8 @@ use crate::throughput::{KINDS, Server, build};
 const OPERATIONS: u32 = 6_000;
 
 /// How many slices each server has, which makes 204,000 operations. Other programs of the machine's host make it faster
-/// and slower by a third, for a minute or so, which is much more than what is measured here. So both servers are there
-/// all the time, and have slices of two seconds in turns.
+/// and slower by a third and more, for minutes, and a history makes much less of a difference. So both servers run all
+/// the time, and work in turns of some two seconds.
 const SLICES: u32 = 34;
 
 /// The options of the two servers.
@@ -35,26 +35,24 @@ pub fn run(quick: bool, server: Option<PathBuf>) -> Part {
     let mut rows = Vec::new();
     for (what, on_disk) in KINDS {
         let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-        let start = |folder: &Path, options| Side::start(&binary, on_disk.then_some(folder), options);
-        let mut sides = [start(folders[0].path(), WITHOUT), start(folders[1].path(), WITH)];
-        let mut ratios = Vec::new();
+        let start = |folder: &Path, options| Server::start(&binary, on_disk.then_some(folder), options);
+        let servers = [start(folders[0].path(), WITHOUT), start(folders[1].path(), WITH)];
         // The first slice of each is not counted.
-        for slice in 0..=slices {
+        for server in &servers {
+            slice(server);
+        }
+        let mut taken = [const { Vec::new() }; 2];
+        for number in 0..slices as usize {
             // Neither is always the first.
-            let first = (slice % 2) as usize;
-            for side in [first, 1 - first] {
-                sides[side].work();
-            }
-            if slice == 0 {
-                sides.iter_mut().for_each(|side| (side.took, side.used) = Default::default());
-            } else {
-                ratios.push(sides[0].last.as_secs_f64() / sides[1].last.as_secs_f64());
+            for side in [number % 2, 1 - number % 2] {
+                taken[side].push(slice(&servers[side]));
             }
         }
+        let [without, with] = &taken;
+        let rate = |side: &[Taken]| f64::from(operations) / side.iter().map(|taken| taken.time).sum::<f64>();
+        let used = |side: &[Taken]| side.iter().map(|taken| taken.processor).sum::<f64>() * 1e6 / f64::from(operations);
+        let mut ratios: Vec<_> = without.iter().zip(with).map(|(without, with)| without.time / with.time).collect();
         ratios.sort_by(f64::total_cmp);
-        let rate = |side: &Side| f64::from(operations) / side.took.as_secs_f64();
-        let used = |side: &Side| side.used.as_secs_f64() * 1e6 / f64::from(operations);
-        let [without, with] = &sides;
         rows.push(vec![
             what.to_owned(),
             format!("{:.0}", rate(without)),
@@ -79,29 +77,19 @@ pub fn run(quick: bool, server: Option<PathBuf>) -> Part {
     part
 }
 
-/// A server, and what it has needed so far.
-struct Side {
-    server: Server,
-    took: Duration,
-    used: Duration,
-    last: Duration,
+/// What a slice has taken, in seconds.
+struct Taken {
+    time: f64,
+    processor: f64,
 }
 
-impl Side {
-    fn start(binary: &Path, data: Option<&Path>, options: &[&str]) -> Self {
-        let server = Server::start(binary, data, options);
-        Self { server, took: Duration::ZERO, used: Duration::ZERO, last: Duration::ZERO }
-    }
-
-    /// A slice, until its history is written.
-    fn work(&mut self) {
-        let address = &self.server.address;
-        let (began, before) = (Instant::now(), self.server.processor_time());
-        load::run(address, "load", 8, Work::Cycle, Stop::Offers(OPERATIONS / 3));
-        load::send(address, "GET", "/v1/services/load/history?name=caller-0");
-        self.last = began.elapsed();
-        self.took += self.last;
-        self.used += self.server.processor_time() - before;
-        assert_eq!(load::send(address, "DELETE", "/v1/services/load"), 204, "all ports were released");
-    }
+/// A slice, until its history is written.
+fn slice(server: &Server) -> Taken {
+    let (began, before) = (Instant::now(), server.processor_time());
+    load::run(&server.address, "load", 8, Work::Cycle, Stop::Offers(OPERATIONS / 3));
+    load::send(&server.address, "GET", "/v1/services/load/history?name=caller-0");
+    let processor = (server.processor_time() - before).as_secs_f64();
+    let taken = Taken { time: began.elapsed().as_secs_f64(), processor };
+    assert_eq!(load::send(&server.address, "DELETE", "/v1/services/load"), 204, "all ports were released");
+    taken
 }

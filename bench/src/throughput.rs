@@ -112,7 +112,7 @@ pub fn compare(against: &Path, quick: bool, server: Option<PathBuf>) -> Part {
     part
 }
 
-pub fn median<T>(runs: &[T], of: impl Fn(&T) -> f64) -> f64 {
+fn median<T>(runs: &[T], of: impl Fn(&T) -> f64) -> f64 {
     let mut figures: Vec<_> = runs.iter().map(of).collect();
     figures.sort_by(f64::total_cmp);
     figures[figures.len() / 2]
