@@ -15,7 +15,6 @@ export function ask({ title, text, yes, act }) {
     sure.textContent = yes;
     problem.hidden = true;
     sure.disabled = false;
-    const before = document.activeElement;
     return new Promise((resolve) => {
         let done = false;
         const stop = new AbortController();
@@ -33,10 +32,10 @@ export function ask({ title, text, yes, act }) {
                 sure.disabled = false;
             }
         });
-        // Also when the Escape key closes it.
+        // Also when the Escape key closes it. The browser has led the focus back already, before this event comes: it
+        // may be somewhere else by now.
         listen(dialog, 'close', () => {
             stop.abort();
-            if (before?.isConnected) before.focus();
             resolve(done);
         });
         dialog.showModal();

@@ -75,6 +75,17 @@ test('everything can be done by keyboard', async () => {
     assert.match(await focused(), /^Release/);
     await page.keyboard.press('/');
     assert.equal(await focused(), 'query');
+    // Whoever has gone on before the browser tells the page that the question is closed is not led back.
+    await page.click('#panel button.danger');
+    await page.evaluate(
+        () =>
+            new Promise((resolve) => {
+                document.getElementById('ask').addEventListener('close', () => requestAnimationFrame(resolve));
+                document.getElementById('ask-no').click();
+                document.getElementById('query').focus();
+            }),
+    );
+    assert.equal(await focused(), 'query');
     assert.deepEqual(wrong, []);
     await context.close();
     await server.stop();
