@@ -32,8 +32,8 @@ export function ask({ title, text, yes, act }) {
                 sure.disabled = false;
             }
         });
-        // Also when the Escape key closes it. The browser has led the focus back already, before this event comes: it
-        // may be somewhere else by now.
+        // Also when the Escape key closes it. The browser has given the focus back before this event comes, and the
+        // user may have moved it since.
         listen(dialog, 'close', () => {
             stop.abort();
             resolve(done);

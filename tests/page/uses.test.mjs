@@ -75,7 +75,7 @@ test('everything can be done by keyboard', async () => {
     assert.match(await focused(), /^Release/);
     await page.keyboard.press('/');
     assert.equal(await focused(), 'query');
-    // Whoever has gone on before the browser tells the page that the question is closed is not led back.
+    // The page hears later that the question is closed. A focus that has moved on by then stays where it is.
     await page.click('#panel button.danger');
     await page.evaluate(
         () =>
